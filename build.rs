@@ -1,0 +1,64 @@
+//! Builds the pages of `web/` with npm and embeds them, so that `cargo build` is all it takes.
+//!
+//! Three steps, each with a file of its own in `build/`: `sources` (what belongs to the pages, and copying it),
+//! `node` (npm in the copy, never in `web/` itself), `embed` (the built files as a table in Rust). `src/http/assets`
+//! includes that table; it is empty without the feature `pages`, and on docs.rs, which has no network.
+//!
+//! Pages that a release package brings along (`web/prebuilt`) are taken as they are: Node.js is not needed then.
+//! What goes wrong is told to cargo as errors of the build, the first line saying what to do.
+
+#[cfg(feature = "pages")]
+#[path = "build/embed.rs"]
+mod embed;
+#[cfg(feature = "pages")]
+#[path = "build/node.rs"]
+mod node;
+#[cfg(feature = "pages")]
+#[path = "build/sources.rs"]
+mod sources;
+
+use std::{env, fs, path::PathBuf};
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-env-changed=DOCS_RS");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    if let Err(problem) = run(&out) {
+        for line in problem.lines() {
+            println!("cargo::error={line}");
+        }
+    }
+}
+
+#[cfg(feature = "pages")]
+fn run(out: &std::path::Path) -> Result<(), String> {
+    if env::var_os("DOCS_RS").is_some() {
+        return no_pages(out);
+    }
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let sources = sources::Sources::find(&root.join("web"))?;
+    sources.watch();
+    let pages = out.join("pages");
+    match sources.prebuilt()? {
+        Some(prebuilt) => {
+            if pages.exists() {
+                fs::remove_dir_all(&pages).map_err(embed::in_context("cannot remove", &pages))?;
+            }
+            embed::copy_tree(&prebuilt, &pages)?;
+        }
+        None => node::build(&sources, &out.join("web"), &pages)?,
+    }
+    embed::write_table(&pages, out)
+}
+
+#[cfg(not(feature = "pages"))]
+fn run(out: &std::path::Path) -> Result<(), String> {
+    no_pages(out)
+}
+
+fn no_pages(out: &std::path::Path) -> Result<(), String> {
+    let table = out.join("pages.rs");
+    fs::write(&table, "pub(super) static PAGES: [Page; 0] = [];\n")
+        .map_err(|error| format!("cannot write {}: {error}", table.display()))
+}

@@ -1,0 +1,270 @@
+//! What was decided: [`Config`], valid by construction.
+//!
+//! [`Config::load`] lays flags over environment over file over defaults (`settings`), reads each value (`parse`, `reader`),
+//! looks at the files that are named, and collects *all* mistakes; nothing is bound or created here. Each mistake
+//! names the place where a person finds the value, and what to write instead.
+
+mod parse;
+mod reader;
+mod settings;
+
+use std::{
+    ffi::OsString,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+
+pub use self::{
+    parse::origin,
+    settings::{KEYS, Key, unknown_variables},
+};
+use self::{reader::Reader, settings::Settings};
+use crate::{credentials::Secret, ice_servers::Host};
+
+/// The port for HTTP and WebSocket; the old clients' samples have it.
+pub const DEFAULT_LISTEN_PORT: u16 = 3000;
+/// The registered port of STUN and TURN.
+pub const DEFAULT_TURN_PORT: u16 = 3478;
+/// The registered port of TURN over TLS.
+pub const DEFAULT_TURNS_PORT: u16 = 5349;
+/// Metrics: a port as Prometheus exporters have them.
+pub const DEFAULT_ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
+/// The dynamic ports of RFC 6335, which RFC 8656 section 7.2 recommends for relayed addresses.
+pub const DEFAULT_RELAY_PORTS: RelayPorts = RelayPorts::Range { first: 49152, last: 65535 };
+/// Default of `--credential-ttl`.
+pub const DEFAULT_CREDENTIAL_TTL: Duration = Duration::from_secs(6 * 3600);
+/// What `--credential-ttl` and `mint --ttl` accept.
+pub const CREDENTIAL_TTL_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_secs(30 * 86400);
+/// What `--allocation-lifetime` accepts; the highest is its default (RFC 8656 section 7.2 recommends it as the most).
+pub const ALLOCATION_LIFETIME_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_secs(3600);
+
+/// Everything that `serve` and `mint` need to know. Plain data; one that exists is good.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// HTTP, WebSocket and TURN over TCP and TLS.
+    pub listen: Vec<SocketAddr>,
+    /// `listen` has wildcards that nobody wrote out: one of a family that this host lacks is skipped.
+    pub listen_is_default: bool,
+    /// STUN and TURN, over UDP and over TCP.
+    pub turn_listen: Vec<SocketAddr>,
+    /// As `listen_is_default`.
+    pub turn_listen_is_default: bool,
+    /// TURN over TLS; empty without TLS.
+    pub turns_listen: Vec<SocketAddr>,
+    /// Nobody chose `turns_listen`: the server runs without it where its port is taken.
+    pub turns_listen_is_default: bool,
+    /// Secure mode.
+    pub tls: Option<TlsFiles>,
+    /// `--public-ip`; a family without one uses the address found on the interfaces.
+    pub public_ips: PublicIps,
+    /// Host for iceServers URLs.
+    pub public_host: Option<Host>,
+    /// Ports of relayed addresses.
+    pub relay_ports: RelayPorts,
+    /// Printable ASCII without quotes, 1 to 60 bytes.
+    pub realm: String,
+    /// TURN shared secrets; resolved by [`crate::state_dir::StateDir`].
+    pub secrets: SecretSource,
+    /// Life of minted credentials.
+    pub credential_ttl: Duration,
+    /// For credentials minted on join.
+    pub peer_policy: PeerPolicy,
+    /// For all other credentials.
+    pub api_peer_policy: ApiPeerPolicy,
+    /// Reverse proxies whose headers count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Relayed to although the policy would not.
+    pub allow_peers: Vec<IpNet>,
+    /// Never relayed to; beats `allow_peers`.
+    pub deny_peers: Vec<IpNet>,
+    /// Members in a room.
+    pub max_peers_per_room: usize,
+    /// Rooms.
+    pub max_rooms: usize,
+    /// Bytes in a signaling message.
+    pub max_message_bytes: usize,
+    /// Unproven connections of one address.
+    pub max_connections_per_ip: usize,
+    /// TURN allocations; none: what ports, files and memory allow.
+    pub max_allocations: Option<usize>,
+    /// TURN allocations of one user.
+    pub max_allocations_per_user: usize,
+    /// Longest life granted to an allocation at once.
+    pub allocation_lifetime: Duration,
+    /// Allowed WebSocket origins in the form of [`origin`]; none: any.
+    pub origins: Vec<String>,
+    /// Metrics; a loopback address.
+    pub admin_listen: SocketAddr,
+    /// TURN worker threads.
+    pub workers: usize,
+    /// Where secrets are kept.
+    pub state_dir: PathBuf,
+    /// Directives of tracing's `EnvFilter`.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Loopback peers are allowed: for tests only.
+    pub dangerously_allow_loopback_peers: bool,
+}
+
+/// Certificate and key of `--tls`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM, the leaf first.
+    pub cert: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+    /// Nobody named files: a local CA may make them.
+    pub are_default: bool,
+}
+
+/// The advertised relayed addresses, one per family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublicIps {
+    /// For IPv4 allocations.
+    pub v4: Option<Ipv4Addr>,
+    /// For IPv6 allocations.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl PublicIps {
+    /// Those that are there.
+    pub fn iter(self) -> impl Iterator<Item = IpAddr> {
+        self.v4.map(IpAddr::V4).into_iter().chain(self.v6.map(IpAddr::V6))
+    }
+}
+
+/// Where relayed addresses get their ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayPorts {
+    /// No port is opened; clients of this server reach each other in process.
+    None,
+    /// Both ends included; `first <= last`.
+    Range {
+        /// The lowest port.
+        first: u16,
+        /// The highest port.
+        last: u16,
+    },
+}
+
+impl RelayPorts {
+    /// The lowest and the highest port of relayed addresses. Where none is opened any would do, so it is the dynamic ones
+    /// (RFC 6335 section 6).
+    pub fn bounds(self) -> (u16, u16) {
+        match self {
+            Self::None => (49_152, 65_535),
+            Self::Range { first, last } => (first, last),
+        }
+    }
+
+    /// How many relayed addresses there can be at once of each address family.
+    pub fn count(self) -> usize {
+        let (first, last) = self.bounds();
+        usize::from(last.saturating_sub(first)) + 1
+    }
+}
+
+/// Whom holders of credentials minted on join may relay to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerPolicy {
+    /// Members of the same room.
+    Members,
+    /// Public addresses.
+    Public,
+    /// Everything that is not always forbidden.
+    Any,
+}
+
+/// Whom holders of all other credentials may relay to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiPeerPolicy {
+    /// Public addresses.
+    Public,
+    /// Everything that is not always forbidden.
+    Any,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object per line.
+    Json,
+}
+
+/// Where the TURN shared secrets come from.
+#[derive(Clone, Debug)]
+pub enum SecretSource {
+    /// Given by the operator: the first mints, all verify. Never empty.
+    Given(Vec<Secret>),
+    /// Made at first start and kept in the state directory.
+    StateDir,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// One sentence each; never empty.
+    pub mistakes: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, mistake) in self.mistakes.iter().enumerate() {
+            write!(f, "{}{mistake}", if i == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Decides everything from the typed settings, the file of `--config`, and the environment.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn load(
+        flags: &[(&'static str, Vec<String>)],
+        config_flag: Option<&str>,
+        env: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, ConfigError> {
+        let mut mistakes = Vec::new();
+        let settings = Settings::collect(flags, config_flag, env, &mut mistakes);
+        let mut reader = Reader::new(settings, mistakes);
+        let config = reader.config(env);
+        let mistakes = reader.into_mistakes();
+        if mistakes.is_empty() { Ok(config) } else { Err(ConfigError { mistakes }) }
+    }
+}
+
+/// Parses the life of a credential (`--credential-ttl`, `mint --ttl`).
+///
+/// # Errors
+/// A sentence that says what is accepted.
+pub fn credential_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = parse::duration(text)?;
+    if !CREDENTIAL_TTL_RANGE.contains(&ttl) {
+        return Err(format!("{text} is out of range: credentials live from 10s to 30d"));
+    }
+    Ok(ttl)
+}
+
+/// Parses `mint --host`, in the same way as `--public-host`.
+///
+/// # Errors
+/// A sentence that says what is accepted.
+pub fn public_host(text: &str) -> Result<Host, String> {
+    parse::public_host(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+//! Text to value, for every form that a setting may have. An error says what is accepted.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+
+use super::RelayPorts;
+use crate::ice_servers::Host;
+
+/// Addresses to listen on: the written one, or both wildcards where only a port was given.
+pub(super) struct Listen {
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Only a port was given.
+    pub(super) any_address: bool,
+}
+
+/// Both wildcard addresses with `port`.
+pub(super) fn wildcards(port: u16) -> Vec<SocketAddr> {
+    vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()]
+}
+
+/// `IP:PORT`, `[IPv6]:PORT`, `:PORT`, `PORT`, or an IP alone, which gets `default_port`.
+pub(super) fn listen(text: &str, default_port: u16) -> Result<Listen, String> {
+    let written = |addresses| Ok(Listen { addresses, any_address: false });
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return written(vec![address]);
+    }
+    if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        return written(vec![SocketAddr::new(ip, default_port)]);
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let Ok(port) = digits(port).ok_or(()).and_then(|port| u16::try_from(port).map_err(drop)) else {
+        return Err(format!("{text:?} is no address: expected IP:PORT, [IPv6]:PORT or a port (0 to 65535)"));
+    };
+    match host {
+        "" | "*" => Ok(Listen { addresses: wildcards(port), any_address: true }),
+        "localhost" => written(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]),
+        _ if host.contains(':') => {
+            Err(format!("{text:?} is no address: an IPv6 address stands in brackets, [IPv6]:PORT"))
+        }
+        _ => Err(format!("{text:?} is no address: expected an IP address of this host instead of {host:?}")),
+    }
+}
+
+/// A number without sign, blanks or other decoration.
+pub(super) fn digits(text: &str) -> Option<u64> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// `90s`, `15m`, `6h`, `1h30m`, `2d`; a number alone is seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let broken = || format!("{text:?} is no duration: expected for example 90s, 15m, 6h, 1h30m or 2d");
+    if let Some(seconds) = digits(text) {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let mut total = 0u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(broken)?;
+        let number = digits(&rest[..end]).ok_or_else(broken)?;
+        let unit = match rest.as_bytes()[end] {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            b'd' => 86400,
+            _ => return Err(broken()),
+        };
+        total = number.checked_mul(unit).and_then(|part| total.checked_add(part)).ok_or_else(broken)?;
+        rest = &rest[end + 1..];
+    }
+    if text.is_empty() {
+        return Err(broken());
+    }
+    Ok(Duration::from_secs(total))
+}
+
+/// `LO-HI` or `none`. Ports below 1024 are refused because browsers drop candidates with them.
+pub(super) fn relay_ports(text: &str) -> Result<RelayPorts, String> {
+    if text == "none" {
+        return Ok(RelayPorts::None);
+    }
+    let port = |text: &str| digits(text.trim()).and_then(|port| u16::try_from(port).ok());
+    let Some((first, last)) = text.split_once('-').and_then(|(lo, hi)| Some((port(lo)?, port(hi)?))) else {
+        return Err(format!("{text:?} is no range of ports: expected for example 49152-65535, or none"));
+    };
+    if first > last {
+        return Err(format!("the range {text} is upside down: write {last}-{first}"));
+    }
+    if first < 1024 {
+        return Err(format!("the range {text} begins below 1024, and browsers ignore such candidates: start at 1024"));
+    }
+    Ok(RelayPorts::Range { first, last })
+}
+
+/// `10.0.0.0/8`, `fd00::/8`; an address alone means just that one.
+pub(super) fn cidr(text: &str) -> Result<IpNet, String> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(ip.into());
+    }
+    let network = text
+        .parse::<IpNet>()
+        .map_err(|_| format!("{text:?} is no network: expected for example 10.0.0.0/8, fd00::/8 or one IP address"))?;
+    if network.trunc() != network {
+        return Err(format!(
+            "{text} has bits beyond its prefix: write {} or {}/{}",
+            network.trunc(),
+            network.addr(),
+            network.max_prefix_len()
+        ));
+    }
+    Ok(network)
+}
+
+/// `--public-host`, `--host`: a [`Host`] and nothing else.
+pub(super) fn public_host(text: &str) -> Result<Host, String> {
+    if let Some(host) = Host::parse(text) {
+        return Ok(host);
+    }
+    let hint = if text.contains("//") {
+        "leave out the scheme and the path"
+    } else if Host::parse_authority(text).is_some() {
+        "leave out the port"
+    } else if !text.is_ascii() {
+        "write it in its ASCII form (xn--…)"
+    } else {
+        "expected for example rtc.example.org, 203.0.113.5 or 2001:db8::5"
+    };
+    Err(format!("{text:?} is no host: {hint}"))
+}
+
+/// An origin as browsers write it in `Origin`: lower case, no default port, no path. `None` if it is none.
+pub fn origin(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let scheme = scheme.to_ascii_lowercase();
+    let well_formed = scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    if !well_formed || !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return None;
+    }
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let after_host = authority.rfind(']').map_or(0, |bracket| bracket + 1);
+    let (host, port) = match authority[after_host..].find(':') {
+        Some(colon) => {
+            let (host, port) = authority.split_at(after_host + colon);
+            (host, Some(u16::try_from(digits(&port[1..])?).ok()?))
+        }
+        None => (authority, None),
+    };
+    // Without brackets an IPv6 address would swallow its port.
+    let host = Host::parse(host).filter(|_| host.starts_with('[') || !host.contains(':'))?;
+    let default_port = match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    Some(match port {
+        Some(port) if Some(port) != default_port => format!("{scheme}://{host}:{port}"),
+        _ => format!("{scheme}://{host}"),
+    })
+}
+
+/// `--origin`: an [`origin`], with a hint where it is none.
+pub(super) fn origin_setting(text: &str) -> Result<String, String> {
+    if let Some(origin) = origin(text) {
+        return Ok(origin);
+    }
+    let hint = if text == "*" {
+        "to allow any origin, leave the setting out".to_owned()
+    } else if let Some(origin) = origin(&format!("https://{text}")).filter(|_| text != "null") {
+        format!("write {origin}")
+    } else {
+        "expected for example https://example.org or http://localhost:8080, without a path".to_owned()
+    };
+    Err(format!("{text:?} is no origin: {hint}"))
+}
+
+/// `true`, `false` and what people write for them.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(text: &str) -> Vec<String> {
+        listen(text, 99).unwrap().addresses.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn addresses_in_all_friendly_forms() {
+        assert_eq!(addresses("10.0.0.1:5"), ["10.0.0.1:5"]);
+        assert_eq!(addresses("[::1]:5"), ["[::1]:5"]);
+        assert_eq!(addresses(":5"), ["0.0.0.0:5", "[::]:5"]);
+        assert_eq!(addresses("5"), ["0.0.0.0:5", "[::]:5"]);
+        assert_eq!(addresses("*:5"), ["0.0.0.0:5", "[::]:5"]);
+        assert_eq!(addresses("10.0.0.1"), ["10.0.0.1:99"]);
+        assert_eq!(addresses("::1"), ["[::1]:99"]);
+        assert_eq!(addresses("[::1]"), ["[::1]:99"]);
+        assert_eq!(addresses("localhost:5"), ["127.0.0.1:5", "[::1]:5"]);
+        assert!(listen("5", 1).unwrap().any_address && !listen("0.0.0.0:5", 1).unwrap().any_address);
+    }
+
+    #[test]
+    fn broken_addresses() {
+        for text in
+            ["", ":", "65536", "+5", "example.org:5", "example.org", "10.0.0.1:", "10.0.0.256:1", "-1", "1.2.3:4:5"]
+        {
+            assert!(listen(text, 1).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in [("6h", 21600), ("90s", 90), ("1h30m", 5400), ("15", 15), ("2d", 172_800), ("0s", 0)] {
+            assert_eq!(duration(text).unwrap().as_secs(), seconds, "{text}");
+        }
+        for text in ["", "h", "6 h", "1h30", "-5s", "5w", "1.5h", "99999999999999999999s", "9999999999999999999d", "5é"]
+        {
+            assert!(duration(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_of_ports() {
+        assert_eq!(relay_ports("none").unwrap(), RelayPorts::None);
+        assert_eq!(relay_ports("2000-2000").unwrap(), RelayPorts::Range { first: 2000, last: 2000 });
+        assert!(relay_ports("3000-2000").unwrap_err().contains("2000-3000"));
+        for text in ["", "2000", "a-b", "2000-70000", "2000-", "-2000", "80-2000", "None?"] {
+            assert!(relay_ports(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        assert_eq!(cidr("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(cidr("10.0.0.1").unwrap().to_string(), "10.0.0.1/32");
+        assert_eq!(cidr("fd00::1").unwrap().to_string(), "fd00::1/128");
+        assert!(cidr("10.0.0.1/8").unwrap_err().contains("10.0.0.0/8"));
+        for text in ["", "10.0.0.0/33", "10.0.0/8", "example.org", "10.0.0.0-10.0.0.9", "/8"] {
+            assert!(cidr(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        assert_eq!(public_host("2001:DB8::5").unwrap().to_string(), "[2001:db8::5]");
+        assert!(public_host("https://a").unwrap_err().contains("scheme"));
+        assert!(public_host("a:3000").unwrap_err().contains("port"));
+        assert!(public_host("ü.de").unwrap_err().contains("xn--"));
+    }
+
+    #[test]
+    fn origins() {
+        for (text, normal) in [
+            ("https://Example.org", "https://example.org"),
+            ("https://example.org:443/", "https://example.org"),
+            ("http://example.org:443", "http://example.org:443"),
+            ("http://[::1]:3000", "http://[::1]:3000"),
+            ("http://[::1]", "http://[::1]"),
+            ("capacitor://localhost", "capacitor://localhost"),
+        ] {
+            assert_eq!(origin(text).as_deref(), Some(normal));
+        }
+        for text in [
+            "",
+            "*",
+            "null",
+            "example.org",
+            "https://",
+            "https://a/b",
+            "https://a:b",
+            "https://a:",
+            "https://::1",
+            "://a",
+            "1s://a",
+            "https://a]:1",
+        ] {
+            assert_eq!(origin(text), None, "{text:?}");
+        }
+        assert!(origin_setting("example.org").unwrap_err().contains("https://example.org"));
+        assert!(origin_setting("*").unwrap_err().contains("leave"));
+    }
+}

@@ -1,0 +1,420 @@
+//! Settings in, [`Config`] out: what each one means, its default, and what must hold between them.
+
+use std::{
+    ffi::OsString,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    ALLOCATION_LIFETIME_RANGE, ApiPeerPolicy, Config, DEFAULT_ADMIN_LISTEN, DEFAULT_CREDENTIAL_TTL,
+    DEFAULT_LISTEN_PORT, DEFAULT_RELAY_PORTS, DEFAULT_TURN_PORT, DEFAULT_TURNS_PORT, LogFormat, PeerPolicy, PublicIps,
+    RelayPorts, SecretSource, TlsFiles, credential_ttl, parse,
+    settings::{Given, Settings, Source, env_name},
+};
+use crate::{credentials::Secret, logging, tls};
+
+/// A full room of browsers makes up to six allocations per peer connection, and a user may be in several pages.
+const ALLOCATIONS_PER_PEER: usize = 24;
+/// The realm is in every challenge, and a challenge to a stranger must stay small.
+const MAX_REALM_BYTES: usize = 60;
+
+/// Reads settings one by one; where one is wrong it notes the mistake and goes on with the default.
+pub(super) struct Reader {
+    settings: Settings,
+    mistakes: Vec<String>,
+}
+
+impl Reader {
+    pub(super) fn new(settings: Settings, mistakes: Vec<String>) -> Self {
+        Self { settings, mistakes }
+    }
+
+    pub(super) fn into_mistakes(self) -> Vec<String> {
+        self.mistakes
+    }
+
+    pub(super) fn config(&mut self, env: &dyn Fn(&str) -> Option<OsString>) -> Config {
+        let dangerously_allow_loopback_peers =
+            self.one("dangerously-allow-loopback-peers", parse::switch).unwrap_or(false);
+        let max_peers_per_room = self.count("max-peers-per-room", 32, 1..=10_000);
+        let (listen, listen_is_default) = self.listen("listen", DEFAULT_LISTEN_PORT);
+        let (turn_listen, turn_listen_is_default) = self.listen("turn-listen", DEFAULT_TURN_PORT);
+        let tls = self.tls();
+        let (turns_listen, turns_listen_is_default) = self.turns_listen(tls.is_some());
+        let admin_listen = self.admin_listen();
+        let relay_ports = self.one("relay-ports", parse::relay_ports).unwrap_or(DEFAULT_RELAY_PORTS);
+        let config = Config {
+            listen_is_default,
+            turn_listen_is_default,
+            tls,
+            public_ips: self.public_ips(dangerously_allow_loopback_peers),
+            public_host: self.one("public-host", parse::public_host),
+            relay_ports,
+            realm: self.one("realm", realm).unwrap_or_else(|| "bimcc-rtc".to_owned()),
+            secrets: self.secrets(),
+            credential_ttl: self.one("credential-ttl", credential_ttl).unwrap_or(DEFAULT_CREDENTIAL_TTL),
+            peer_policy: self
+                .choice(
+                    "peer-policy",
+                    &[("members", PeerPolicy::Members), ("public", PeerPolicy::Public), ("any", PeerPolicy::Any)],
+                )
+                .unwrap_or(PeerPolicy::Members),
+            api_peer_policy: self
+                .choice("api-peer-policy", &[("public", ApiPeerPolicy::Public), ("any", ApiPeerPolicy::Any)])
+                .unwrap_or(ApiPeerPolicy::Public),
+            trusted_proxies: self.many("trusted-proxy", parse::cidr),
+            allow_peers: self.many("allow-peer", parse::cidr),
+            deny_peers: self.many("deny-peer", parse::cidr),
+            max_peers_per_room,
+            max_rooms: self.count("max-rooms", 100_000, 1..=100_000_000),
+            // An offer of a browser with a few tracks has 10 KB.
+            max_message_bytes: self.count("max-message-bytes", 65_536, 1024..=16 << 20),
+            max_connections_per_ip: self.count("max-connections-per-ip", 256, 1..=1_000_000),
+            max_allocations: self.optional_count("max-allocations", 1..=10_000_000),
+            max_allocations_per_user: self.count(
+                "max-allocations-per-user",
+                ALLOCATIONS_PER_PEER * max_peers_per_room,
+                1..=1_000_000,
+            ),
+            allocation_lifetime: self
+                .one("allocation-lifetime", allocation_lifetime)
+                .unwrap_or(*ALLOCATION_LIFETIME_RANGE.end()),
+            origins: self.many("origin", parse::origin_setting),
+            workers: {
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                self.count("workers", cores.min(1024), 1..=1024)
+            },
+            state_dir: self.state_dir(env),
+            log: self.one("log", logging::directives).unwrap_or_else(logging::default_directives),
+            log_format: self
+                .choice("log-format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+                .unwrap_or(LogFormat::Text),
+            dangerously_allow_loopback_peers,
+            listen,
+            turn_listen,
+            turns_listen,
+            turns_listen_is_default,
+            admin_listen,
+        };
+        self.check_ports(&config);
+        config
+    }
+
+    fn mistake(&mut self, place: &Given, text: impl fmt::Display) {
+        self.mistakes.push(format!("{place}: {text}"));
+    }
+
+    /// A setting that is given once.
+    fn one<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let (given, text) = self.settings.one(key)?;
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let given = given.clone();
+                self.mistake(&given, error);
+                None
+            }
+        }
+    }
+
+    /// A repeatable setting: every wrong value is a mistake of its own.
+    fn many<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let Some(given) = self.settings.all(key).cloned() else { return Vec::new() };
+        let mut good = Vec::new();
+        for text in &given.values {
+            match parse(text) {
+                Ok(value) => good.push(value),
+                Err(error) => self.mistake(&given, error),
+            }
+        }
+        good
+    }
+
+    fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        self.one(key, |text| {
+            choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+                let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+                format!("{text:?} is not one of {}", names.join(", "))
+            })
+        })
+    }
+
+    fn optional_count(&mut self, key: &'static str, range: std::ops::RangeInclusive<usize>) -> Option<usize> {
+        self.one(key, |text| {
+            parse::digits(text)
+                .and_then(|number| usize::try_from(number).ok())
+                .filter(|number| range.contains(number))
+                .ok_or_else(|| format!("{text:?} is no number from {} to {}", range.start(), range.end()))
+        })
+    }
+
+    fn count(&mut self, key: &'static str, default: usize, range: std::ops::RangeInclusive<usize>) -> usize {
+        self.optional_count(key, range).unwrap_or(default)
+    }
+
+    fn listen(&mut self, key: &'static str, default_port: u16) -> (Vec<SocketAddr>, bool) {
+        let mut addresses = Vec::new();
+        let mut implied = false;
+        for one in self.many(key, |text| parse::listen(text, default_port)) {
+            implied |= one.any_address;
+            for address in one.addresses {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+        }
+        if addresses.is_empty() { (parse::wildcards(default_port), true) } else { (addresses, implied) }
+    }
+
+    fn turns_listen(&mut self, has_tls: bool) -> (Vec<SocketAddr>, bool) {
+        if has_tls {
+            return self.listen("turns-listen", DEFAULT_TURNS_PORT);
+        }
+        // As with the files: who forgot --tls would be served in the clear. With a broken certificate it is not forgotten.
+        let is_off = self.settings.one("tls").is_none();
+        if let Some(given) = self.settings.all("turns-listen").filter(|_| is_off).cloned() {
+            self.mistake(&given, "has no effect without --tls: add it");
+        }
+        (Vec::new(), true)
+    }
+
+    fn admin_listen(&mut self) -> SocketAddr {
+        let loopback_port = |text: &str| {
+            let listen = parse::listen(text, DEFAULT_ADMIN_LISTEN.port())?;
+            let first = listen.addresses[0];
+            if listen.any_address {
+                return Ok(SocketAddr::new(DEFAULT_ADMIN_LISTEN.ip(), first.port()));
+            }
+            if !first.ip().is_loopback() {
+                return Err(format!(
+                    "{text} can be reached from elsewhere, and the metrics have no password yet: use a loopback \
+                     address such as 127.0.0.1:{} (and a tunnel or a proxy in front)",
+                    first.port()
+                ));
+            }
+            Ok(first)
+        };
+        self.one("admin-listen", loopback_port).unwrap_or(DEFAULT_ADMIN_LISTEN)
+    }
+
+    fn public_ips(&mut self, allow_loopback: bool) -> PublicIps {
+        let mut ips = PublicIps::default();
+        let Some(given) = self.settings.all("public-ip").cloned() else { return ips };
+        for text in &given.values {
+            let problem = match text.parse::<IpAddr>() {
+                Err(_) => Some(format!("{text:?} is no IP address: expected for example 203.0.113.5 or 2001:db8::5")),
+                Ok(ip) => {
+                    not_relayable(ip, allow_loopback).map(|what| format!("{ip} is {what}: no peer could send to it"))
+                }
+            };
+            if let Some(problem) = problem {
+                self.mistake(&given, problem);
+                continue;
+            }
+            let other = match text.parse() {
+                Ok(IpAddr::V4(ip)) => ips.v4.replace(ip).filter(|other| *other != ip).map(IpAddr::V4),
+                Ok(IpAddr::V6(ip)) => ips.v6.replace(ip).filter(|other| *other != ip).map(IpAddr::V6),
+                Err(_) => None,
+            };
+            if let Some(other) = other {
+                self.mistake(
+                    &given,
+                    format!("{other} and {text} are of one family: give one IPv4 and one IPv6 address at most"),
+                );
+            }
+        }
+        ips
+    }
+
+    fn tls(&mut self) -> Option<TlsFiles> {
+        let on = self.one("tls", parse::switch);
+        let cert = self.settings.one("tls-cert").map(|(given, path)| (given.clone(), PathBuf::from(path)));
+        let key = self.settings.one("tls-key").map(|(given, path)| (given.clone(), PathBuf::from(path)));
+        if on != Some(true) {
+            // Who wrote `tls = false` has decided; who forgot --tls would be served in the clear.
+            if self.settings.one("tls").is_none() {
+                for (given, _) in [&cert, &key].into_iter().flatten() {
+                    let given = given.clone();
+                    self.mistake(&given, "has no effect without --tls: add it");
+                }
+            }
+            return None;
+        }
+        let are_default = cert.is_none() && key.is_none();
+        if let (Some((given, _)), None) | (None, Some((given, _))) = (&cert, &key) {
+            let given = given.clone();
+            self.mistake(&given, "certificate and key belong together: give both --tls-cert and --tls-key, or neither");
+            return None;
+        }
+        let place = |given: Option<&(Given, PathBuf)>, flag: &str| {
+            given.map_or(flag.to_owned(), |(given, _)| given.to_string())
+        };
+        let places = (place(cert.as_ref(), "--tls-cert"), place(key.as_ref(), "--tls-key"));
+        let files = TlsFiles {
+            cert: cert.map_or_else(|| "certs/cert.pem".into(), |(_, path)| path),
+            key: key.map_or_else(|| "certs/key.pem".into(), |(_, path)| path),
+            are_default,
+        };
+        for (which, problem) in tls::check(&files) {
+            let place = match which {
+                tls::PemFile::Certificate => &places.0,
+                tls::PemFile::Key => &places.1,
+            };
+            self.mistakes.push(format!("{place}: {problem}"));
+        }
+        Some(files)
+    }
+
+    fn secrets(&mut self) -> SecretSource {
+        let mut secrets: Vec<(Source, Secret)> = Vec::new();
+        if let Some(given) = self.settings.all("secret").cloned() {
+            for text in &given.values {
+                if text.is_empty() {
+                    self.mistake(&given, "the secret is empty: give at least one character, better 32 random ones");
+                }
+                secrets.push((given.source.clone(), Secret::new(text.as_bytes())));
+            }
+        }
+        if let Some(given) = self.settings.all("secret-file").cloned() {
+            for path in &given.values {
+                match secret_file(Path::new(path)) {
+                    Ok(secret) => secrets.push((given.source.clone(), secret)),
+                    Err(problem) => self.mistake(&given, problem),
+                }
+            }
+        }
+        // The first one mints, so a flag's must come before a file's.
+        secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
+        if secrets.is_empty() {
+            SecretSource::StateDir
+        } else {
+            SecretSource::Given(secrets.into_iter().map(|(_, secret)| secret).collect())
+        }
+    }
+
+    fn state_dir(&mut self, env: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
+        if let Some((given, path)) = self.settings.one("state-dir") {
+            if !path.is_empty() {
+                return path.into();
+            }
+            let given = given.clone();
+            self.mistake(&given, "the path is empty");
+        }
+        let dir = |name: &str| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        // systemd lists several directories with colons.
+        if let Some(dirs) = dir("STATE_DIRECTORY") {
+            return dirs.to_string_lossy().split(':').next().unwrap_or_default().into();
+        }
+        // The XDG base directory specification says that relative paths are to be ignored.
+        let state_home = dir("XDG_STATE_HOME").filter(|path| path.is_absolute());
+        match state_home.or_else(|| Some(dir("HOME")?.join(".local/state"))) {
+            Some(home) => home.join("bimcc-rtc"),
+            None => {
+                self.mistakes.push(format!(
+                    "--state-dir: neither $STATE_DIRECTORY nor $HOME says where to keep secrets: give --state-dir or {}",
+                    env_name("state-dir")
+                ));
+                PathBuf::new()
+            }
+        }
+    }
+
+    /// Ports that would be wanted twice.
+    fn check_ports(&mut self, config: &Config) {
+        let place = |key: &'static str| self.settings.all(key).map_or_else(|| format!("--{key}"), ToString::to_string);
+        let mut mistakes = Vec::new();
+        if let RelayPorts::Range { first, last } = config.relay_ports
+            && let Some(turn) = config.turn_listen.iter().find(|turn| (first..=last).contains(&turn.port()))
+        {
+            mistakes.push(format!(
+                "{}: the range {first}-{last} contains port {} of {}: choose ranges apart",
+                place("relay-ports"),
+                turn.port(),
+                place("turn-listen"),
+            ));
+        }
+        let admin = config.admin_listen;
+        let same = |other: &&SocketAddr| {
+            other.port() == admin.port()
+                && admin.port() != 0
+                && other.is_ipv4() == admin.is_ipv4()
+                && (other.ip() == admin.ip() || other.ip().is_unspecified())
+        };
+        let listeners =
+            [("listen", &config.listen), ("turn-listen", &config.turn_listen), ("turns-listen", &config.turns_listen)];
+        for (key, addresses) in listeners {
+            if let Some(other) = addresses.iter().find(same) {
+                mistakes.push(format!(
+                    "{}: {admin} is taken by {} ({other}): choose another port",
+                    place("admin-listen"),
+                    place(key)
+                ));
+            }
+        }
+        self.mistakes.append(&mut mistakes);
+    }
+}
+
+/// What makes an address useless as a relayed address.
+fn not_relayable(ip: IpAddr, allow_loopback: bool) -> Option<&'static str> {
+    if ip.is_loopback() {
+        return (!allow_loopback).then_some("a loopback address");
+    }
+    if ip.is_unspecified() {
+        return Some("the wildcard address");
+    }
+    if ip.is_multicast() {
+        return Some("a multicast address");
+    }
+    match ip {
+        IpAddr::V4(ip) if ip.is_broadcast() => Some("the broadcast address"),
+        IpAddr::V4(ip) if ip.octets()[0] == 0 => Some("of \"this network\" (0.0.0.0/8)"),
+        IpAddr::V4(ip) if ip.is_link_local() => Some("a link-local address"),
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => Some("a link-local address"),
+        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => Some("an IPv4 address in IPv6 form"),
+        _ => None,
+    }
+}
+
+/// Checks a realm: it is sent in quotes in challenges, and clients hash it.
+fn allocation_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = parse::duration(text)?;
+    if !ALLOCATION_LIFETIME_RANGE.contains(&lifetime) {
+        return Err(format!("{text} is out of range: allocations are granted for 10s to 1h"));
+    }
+    Ok(lifetime)
+}
+
+pub(super) fn realm(text: &str) -> Result<String, String> {
+    let printable = text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\');
+    if !printable || text.trim() != text {
+        return Err(format!(
+            "{text:?} has to be printable ASCII without quotes and backslashes, without blanks at its ends"
+        ));
+    }
+    if text.is_empty() || text.len() > MAX_REALM_BYTES {
+        return Err(format!("has to have 1 to {MAX_REALM_BYTES} bytes, not {}", text.len()));
+    }
+    Ok(text.to_owned())
+}
+
+fn secret_file(path: &Path) -> Result<Secret, String> {
+    // Enough for any secret, and no surprise when the path is /dev/zero.
+    const MAX_BYTES: u64 = 64 * 1024;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_BYTES + 1), &mut bytes))
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("{} is larger than 64 KiB: a secret is one short line", path.display()));
+    }
+    let end = bytes.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |last| last + 1);
+    if end == 0 {
+        return Err(format!("{} is empty: put at least one character into it, better 32 random ones", path.display()));
+    }
+    bytes.truncate(end);
+    Ok(Secret::new(bytes))
+}

@@ -1,0 +1,224 @@
+//! Flags, environment and file in; a configuration or all its mistakes out.
+
+use std::path::Path;
+
+use super::{reader::realm, *};
+
+/// Loads from flags, with nothing but a home directory in the environment.
+fn load(line: &str) -> Result<Config, Vec<String>> {
+    load_with(line, &[])
+}
+
+fn load_with(line: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let args = std::iter::once("bimcc-rtc").chain(line.split_whitespace()).map(OsString::from);
+    let typed = crate::cli::typed(args).unwrap();
+    let crate::cli::Command::Serve(serve) = typed.command else { panic!("not serve") };
+    let env = |name: &str| match variables.iter().find(|(variable, _)| *variable == name) {
+        Some((_, value)) => Some(OsString::from(value)),
+        None => (name == "HOME").then(|| OsString::from("/home/u")),
+    };
+    Config::load(&typed.settings, serve.config.as_deref(), &env).map_err(|error| error.mistakes)
+}
+
+fn mistakes(line: &str) -> Vec<String> {
+    load(line).unwrap_err()
+}
+
+/// The one mistake of `line`.
+fn mistake(line: &str) -> String {
+    let mut mistakes = mistakes(line);
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    mistakes.remove(0)
+}
+
+fn addresses(addresses: &[SocketAddr]) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn defaults() {
+    let config = load("").unwrap();
+    assert_eq!(addresses(&config.listen), ["0.0.0.0:3000", "[::]:3000"]);
+    assert_eq!(addresses(&config.turn_listen), ["0.0.0.0:3478", "[::]:3478"]);
+    assert!(config.listen_is_default && config.turn_listen_is_default);
+    assert_eq!(config.tls, None);
+    assert_eq!(config.public_ips, PublicIps::default());
+    assert_eq!(config.relay_ports, RelayPorts::Range { first: 49152, last: 65535 });
+    assert_eq!(config.realm, "bimcc-rtc");
+    assert!(matches!(config.secrets, SecretSource::StateDir));
+    assert_eq!(config.credential_ttl.as_secs(), 6 * 3600);
+    assert_eq!((config.peer_policy, config.api_peer_policy), (PeerPolicy::Members, ApiPeerPolicy::Public));
+    assert_eq!((config.max_peers_per_room, config.max_rooms), (32, 100_000));
+    assert_eq!((config.max_message_bytes, config.max_connections_per_ip), (65_536, 256));
+    assert_eq!((config.max_allocations, config.max_allocations_per_user), (None, 24 * 32));
+    assert_eq!(config.allocation_lifetime.as_secs(), 3600);
+    assert_eq!(config.admin_listen.to_string(), "127.0.0.1:9641");
+    assert_eq!(config.state_dir, Path::new("/home/u/.local/state/bimcc-rtc"));
+    assert!(!config.dangerously_allow_loopback_peers);
+}
+
+#[test]
+fn all_mistakes_come_at_once() {
+    let found = load_with(
+        "--listen nonsense --turn-listen 99999 --relay-ports 6000-5000 --allow-peer 10.0.0.0/99 --deny-peer x \
+         --credential-ttl 1s --allocation-lifetime 2h --peer-policy all --max-rooms 0 --public-ip 127.0.0.1 --realm \" \
+         --tls --tls-cert /nonexistent/c.pem --tls-key /nonexistent/k.pem --secret-file /nonexistent/s \
+         --config /nonexistent/c.toml --admin-listen 0.0.0.0:9641",
+        &[("BIMCC_RTC_ORIGIN", "*"), ("BIMCC_RTC_WORKERS", "many")],
+    )
+    .unwrap_err();
+    for place in [
+        "--listen: ",
+        "--turn-listen: ",
+        "--relay-ports: ",
+        "--allow-peer: ",
+        "--deny-peer: ",
+        "--credential-ttl: ",
+        "--allocation-lifetime: ",
+        "--peer-policy: ",
+        "--max-rooms: ",
+        "--public-ip: ",
+        "--realm: ",
+        "--tls-cert: ",
+        "--tls-key: ",
+        "--secret-file: ",
+        "--config: ",
+        "--admin-listen: ",
+        "BIMCC_RTC_ORIGIN: ",
+        "BIMCC_RTC_WORKERS: ",
+    ] {
+        assert_eq!(found.iter().filter(|m| m.starts_with(place)).count(), 1, "{place} in {found:#?}");
+    }
+    assert_eq!(found.len(), 18, "{found:#?}");
+}
+
+#[test]
+fn allocation_lifetimes_are_from_10_seconds_to_an_hour() {
+    for (text, seconds) in [("10s", 10), ("60s", 60), ("1h", 3600)] {
+        assert_eq!(load(&format!("--allocation-lifetime {text}")).unwrap().allocation_lifetime.as_secs(), seconds);
+    }
+    for text in ["9s", "3601s", "0", "x"] {
+        assert!(mistake(&format!("--allocation-lifetime {text}")).starts_with("--allocation-lifetime: "), "{text}");
+    }
+}
+
+#[test]
+fn several_wrong_values_of_one_flag_are_several_mistakes() {
+    assert_eq!(mistakes("--allow-peer a --allow-peer 10.0.0.1 --allow-peer b").len(), 2);
+}
+
+#[test]
+fn a_port_alone_means_all_addresses() {
+    let config = load("--listen 8080 --listen 127.0.0.1:80 --turn-listen 10.0.0.1").unwrap();
+    assert_eq!(addresses(&config.listen), ["0.0.0.0:8080", "[::]:8080", "127.0.0.1:80"]);
+    assert!(config.listen_is_default);
+    assert_eq!(addresses(&config.turn_listen), ["10.0.0.1:3478"]);
+    assert!(!config.turn_listen_is_default);
+}
+
+#[test]
+fn public_ips_are_one_per_family_and_reachable() {
+    let config = load("--public-ip 203.0.113.5 --public-ip 2001:db8::5").unwrap();
+    assert_eq!(config.public_ips.iter().map(|ip| ip.to_string()).collect::<Vec<_>>(), ["203.0.113.5", "2001:db8::5"]);
+    assert!(mistake("--public-ip 203.0.113.5 --public-ip 203.0.113.6").contains("one family"));
+    for ip in [
+        "0.0.0.0",
+        "::",
+        "224.0.0.1",
+        "ff02::1",
+        "255.255.255.255",
+        "::ffff:1.2.3.4",
+        "169.254.1.1",
+        "fe80::1",
+        "::1",
+        "host",
+    ] {
+        assert!(mistake(&format!("--public-ip {ip}")).starts_with("--public-ip: "), "{ip}");
+    }
+    let config = load("--public-ip 127.0.0.1 --dangerously-allow-loopback-peers").unwrap();
+    assert_eq!(config.public_ips.v4, Some(Ipv4Addr::LOCALHOST));
+}
+
+#[test]
+fn relay_ports_stay_clear_of_the_turn_port() {
+    assert!(mistake("--relay-ports 3000-4000").contains("3478"));
+    assert!(load("--relay-ports 3479-4000").is_ok());
+    assert!(load("--relay-ports none --turn-listen 50000").is_ok());
+    assert!(mistake("--turn-listen 50000").starts_with("--relay-ports: "));
+}
+
+#[test]
+fn metrics_stay_on_loopback_and_on_a_port_of_their_own() {
+    assert!(mistake("--admin-listen 10.0.0.1:9641").contains("127.0.0.1:9641"));
+    assert_eq!(load("--admin-listen 9000").unwrap().admin_listen.to_string(), "127.0.0.1:9000");
+    assert!(mistake("--admin-listen 127.0.0.1:3000").contains("--listen"));
+    assert!(load("--admin-listen 127.0.0.1:0 --listen 127.0.0.1:0").is_ok());
+}
+
+#[test]
+fn a_forgotten_tls_flag_is_a_mistake() {
+    assert!(mistakes("--tls-cert a --tls-key b").iter().all(|m| m.contains("without --tls")));
+    assert!(load("--tls=false --tls-cert a --tls-key b").unwrap().tls.is_none());
+    assert!(mistake("--tls --tls-key b").contains("belong together"));
+}
+
+#[test]
+fn the_quota_of_a_user_follows_the_size_of_rooms() {
+    assert_eq!(load("--max-peers-per-room 10").unwrap().max_allocations_per_user, 240);
+    assert_eq!(load("--max-peers-per-room 10 --max-allocations-per-user 5").unwrap().max_allocations_per_user, 5);
+}
+
+#[test]
+fn secrets_of_the_stronger_source_mint() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secret");
+    std::fs::write(&path, "from file\r\n").unwrap();
+    let path = path.to_str().unwrap();
+    let secrets = |config: Config| match config.secrets {
+        SecretSource::Given(secrets) => {
+            secrets.iter().map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap()).collect()
+        }
+        SecretSource::StateDir => Vec::new(),
+    };
+    let env = [("BIMCC_RTC_SECRET", "from env")];
+    let flag = format!("--secret-file {path}");
+    assert_eq!(secrets(load_with(&flag, &env).unwrap()), ["from file", "from env"]);
+    assert_eq!(secrets(load(&format!("{flag} --secret a --secret b")).unwrap()), ["a", "b", "from file"]);
+}
+
+#[test]
+fn empty_secrets_are_mistakes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secret");
+    std::fs::write(&path, "\n").unwrap();
+    assert!(mistake(&format!("--secret-file {}", path.display())).contains("is empty"));
+    assert!(mistake("--secret=").contains("is empty"));
+    assert!(mistake("--secret-file /dev/zero").contains("larger"));
+}
+
+#[test]
+fn the_state_directory_has_a_place_for_services_and_for_people() {
+    let state_dir = |variables: &[(&str, &str)]| load_with("", variables).unwrap().state_dir;
+    assert_eq!(
+        state_dir(&[("STATE_DIRECTORY", "/var/lib/a:/var/lib/b"), ("XDG_STATE_HOME", "/x")]),
+        Path::new("/var/lib/a")
+    );
+    assert_eq!(state_dir(&[("XDG_STATE_HOME", "/x")]), Path::new("/x/bimcc-rtc"));
+    assert_eq!(state_dir(&[("XDG_STATE_HOME", "relative")]), Path::new("/home/u/.local/state/bimcc-rtc"));
+    assert!(load_with("", &[("HOME", "")]).unwrap_err()[0].contains("--state-dir"));
+    assert_eq!(load("--state-dir s").unwrap().state_dir, Path::new("s"));
+}
+
+#[test]
+fn realms_stay_short_and_quotable() {
+    for text in ["", "a\"b", "a\\b", "ü", " a", "a\n"] {
+        assert!(realm(text).is_err(), "{text:?}");
+    }
+    assert!(realm(&"r".repeat(60)).is_ok() && realm(&"r".repeat(61)).is_err());
+}
+
+#[test]
+fn secrets_do_not_show() {
+    let shown = format!("{:?}", load("--secret hush").unwrap());
+    assert!(!shown.contains("hush"));
+}

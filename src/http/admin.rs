@@ -1,0 +1,184 @@
+//! What operators ask on `--admin-listen`.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /metrics` | Prometheus metrics (OpenMetrics text) |
+//! | `GET /api/rooms` | all rooms, `[{room, members, away}]` |
+//! | `GET /api/rooms/{room}` | who is in it, `{room, peers: [{socketId, name?, metadata?, away}]}` |
+//! | `DELETE /api/rooms/{room}` | all its members are removed for good: 204 |
+//! | `DELETE /api/rooms/{room}/peers/{id}` | this member is removed for good: 204 |
+//!
+//! It listens on loopback, where every local browser page can send requests too. So the Host must be an IP address or
+//! `localhost`, which a page that points its own name at 127.0.0.1 (DNS rebinding) cannot send, and a request that a
+//! page of another origin makes (it has an Origin, or Sec-Fetch-Site says so) is refused.
+
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Path, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{delete, get},
+};
+use http::{HeaderMap, Method, StatusCode, header};
+use serde_json::json;
+use tokio::{net::TcpListener, time::sleep};
+
+use crate::{metrics::Metrics, shutdown::Shutdown, signaling::Signaling};
+
+/// How long the end of the process waits for requests under way, which may never be complete.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Serves operators until `shutdown`.
+///
+/// # Errors
+/// If the listener breaks.
+pub async fn serve_admin(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    signaling: Arc<Signaling>,
+    shutdown: Shutdown,
+) -> io::Result<()> {
+    let begun = shutdown.clone();
+    let served =
+        axum::serve(listener, router(metrics, signaling)).with_graceful_shutdown(async move { begun.begun().await });
+    let patience = async {
+        shutdown.begun().await;
+        sleep(FAREWELL_TIMEOUT).await;
+    };
+    tokio::select! {
+        served = served => served,
+        () = patience => Ok(()),
+    }
+}
+
+fn router(metrics: Arc<Metrics>, signaling: Arc<Signaling>) -> Router {
+    let rooms = Router::new()
+        .route("/api/rooms", get(rooms))
+        .route("/api/rooms/{room}", get(room).delete(close_room))
+        .route("/api/rooms/{room}/peers/{id}", delete(kick))
+        .with_state(signaling);
+    Router::new()
+        .route("/metrics", get(metrics_text))
+        .with_state(metrics)
+        .merge(rooms)
+        .layer(middleware::from_fn(require_operator))
+}
+
+async fn metrics_text(State(metrics): State<Arc<Metrics>>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], metrics.encode()).into_response()
+}
+
+async fn rooms(State(signaling): State<Arc<Signaling>>) -> Response {
+    json_text(&json!(signaling.rooms()))
+}
+
+async fn room(State(signaling): State<Arc<Signaling>>, Path(room): Path<String>) -> Response {
+    match signaling.members(&room) {
+        Some(members) => json_text(&json!({ "room": room, "peers": members })),
+        None => no_such_room(),
+    }
+}
+
+/// Whoever enters while the others are removed stays.
+async fn close_room(State(signaling): State<Arc<Signaling>>, Path(room): Path<String>) -> Response {
+    let Some(members) = signaling.members(&room) else {
+        return no_such_room();
+    };
+    for member in members {
+        if let Ok(id) = member.socket_id.parse() {
+            signaling.kick(&room, id);
+        }
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn kick(State(signaling): State<Arc<Signaling>>, Path((room, id)): Path<(String, String)>) -> Response {
+    if id.parse().is_ok_and(|id| signaling.kick(&room, id)) {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        (StatusCode::NOT_FOUND, "There is no such member in this room.\n").into_response()
+    }
+}
+
+fn no_such_room() -> Response {
+    (StatusCode::NOT_FOUND, "There is no such room.\n").into_response()
+}
+
+fn json_text(value: &serde_json::Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
+}
+
+async fn require_operator(request: Request, next: Next) -> Response {
+    let refusal = match header_text(request.headers(), header::HOST.as_str()) {
+        Some(host) if is_plain(host) => {
+            if is_of_other_page(request.method(), request.headers(), host) {
+                "Pages of other origins may not ask here.\n"
+            } else {
+                return next.run(request).await;
+            }
+        }
+        _ => "Ask with an IP address or localhost as host.\n",
+    };
+    (StatusCode::FORBIDDEN, refusal).into_response()
+}
+
+/// Whether a browser made the request for a page that this listener did not serve. Following a link is fine.
+fn is_of_other_page(method: &Method, headers: &HeaderMap, host: &str) -> bool {
+    let is_ours = |origin: &str| origin.strip_prefix("http://").is_some_and(|origin| origin.eq_ignore_ascii_case(host));
+    let has_other_origin =
+        headers.contains_key(header::ORIGIN) && !header_text(headers, header::ORIGIN.as_str()).is_some_and(is_ours);
+    let site = header_text(headers, "sec-fetch-site");
+    has_other_origin || (!method.is_safe() && site.is_some_and(|site| !["same-origin", "none"].contains(&site)))
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn is_plain(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn names_of_other_sites_are_not_plain() {
+        for host in ["127.0.0.1:9641", "127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:9641", "[::1]"] {
+            assert!(is_plain(host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:9641", "127.0.0.1.evil.example", "", "localhost.evil.example"] {
+            assert!(!is_plain(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn pages_of_other_origins_are_told_from_programs_and_links() {
+        let is_other = |method: Method, fields: &[(&'static str, &str)]| {
+            let fields = fields.iter().map(|(name, value)| {
+                (http::HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+            });
+            is_of_other_page(&method, &fields.collect(), "127.0.0.1:9641")
+        };
+        assert!(!is_other(Method::DELETE, &[]));
+        assert!(!is_other(Method::DELETE, &[("origin", "http://127.0.0.1:9641"), ("sec-fetch-site", "same-origin")]));
+        assert!(!is_other(Method::GET, &[("sec-fetch-site", "cross-site")]), "a link");
+        for origin in ["https://evil.example", "null", "http://127.0.0.1:3000", "http://127.0.0.1", "", "\u{e4}"] {
+            assert!(is_other(Method::GET, &[("origin", origin)]), "{origin}");
+            assert!(is_other(Method::DELETE, &[("origin", origin)]), "{origin}");
+        }
+        assert!(is_other(Method::POST, &[("sec-fetch-site", "cross-site")]));
+        assert!(is_other(Method::DELETE, &[("sec-fetch-site", "same-site")]), "another port of this host");
+    }
+}

@@ -1,0 +1,524 @@
+//! Accepts connections and carries each through its stages: first byte, TLS, then TURN, or HTTP and WebSocket.
+//!
+//! One task per connection, owned by its listener's task; TURN clients are owned by the server, because they stay until
+//! signaling has said goodbye. What a stranger can hold open is bounded in time at each
+//! stage and in number per address. The HTTP stage is boxed and gone, buffers included, before the WebSocket starts.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tower_service::Service;
+
+use super::{
+    AppState, HttpSettings,
+    client_info::{ClientInfo, Trust},
+    router,
+    slots::{Slot, Slots},
+    stream::{Prefixed, Protocol, Stream},
+    ws::{self, Refused},
+};
+use crate::{
+    ice_servers::{DirectPort, Host, Reached},
+    metrics::{Metrics, Refusal, RefusalLabel, Transport},
+    signaling::{Arrival, Signaling, session::told_to_stop},
+    tls::TlsAcceptor,
+    turn::{
+        io::{StreamClient, Streams},
+        session::FiveTuple,
+    },
+};
+
+/// After a failed accept (out of files, most likely) the next try waits.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+/// It is said so often, because strangers can make it happen.
+const ACCEPT_WARNING_PERIOD: Duration = Duration::from_secs(60);
+/// What the kernel may hold for one WebSocket: beyond it our own, counted queue begins.
+const WS_SEND_BUFFER: usize = 128 * 1024;
+/// Most bytes of a request's line and headers.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// What to accept connections on.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// Everything: HTTP, WebSocket and TURN, with TLS and without.
+    pub all: Vec<TcpListener>,
+    /// TURN, over TLS too where there is a certificate.
+    pub turn: Vec<TcpListener>,
+    /// TURN over TLS.
+    pub turns: Vec<TcpListener>,
+}
+
+impl From<Vec<TcpListener>> for Listeners {
+    fn from(all: Vec<TcpListener>) -> Self {
+        Self { all, ..Self::default() }
+    }
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    All,
+    Turn,
+    Turns,
+}
+
+impl Speaks {
+    fn allows(self, protocol: Protocol, is_within_tls: bool) -> bool {
+        match protocol {
+            Protocol::Tls => !is_within_tls,
+            Protocol::Stun => is_within_tls || self != Self::Turns,
+            Protocol::Http => self == Self::All,
+        }
+    }
+}
+
+/// A connection whose protocol is known.
+enum Opened {
+    Http(Stream),
+    Turn(Stream),
+}
+
+/// Serves all listeners until `shutdown` turns true, then says goodbye to everybody and returns.
+///
+/// # Errors
+/// Never for what clients do; only if a listener's task dies.
+pub async fn serve(
+    listeners: impl Into<Listeners>,
+    tls: Option<TlsAcceptor>,
+    state: AppState,
+    shutdown: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let AppState { signaling, turn, settings } = state;
+    let trust = Trust { proxies: settings.trusted_proxies.clone(), public_host: settings.public_host.clone() };
+    let server = Arc::new(Server {
+        signaling,
+        trust,
+        slots: Slots::new(settings.max_connections_per_ip, settings.max_half_open),
+        turn,
+        turn_clients: Mutex::default(),
+        settings,
+        tls,
+        router: router(shutdown.clone()),
+        has_warned_of_proxy: AtomicBool::new(false),
+        shutdown,
+    });
+    let mut tasks = JoinSet::new();
+    {
+        let server = server.clone();
+        tasks.spawn(async move { server.signaling.keep_grace(server.shutdown.clone()).await });
+    }
+    let Listeners { all, turn, turns } = listeners.into();
+    for (listeners, speaks) in [(all, Speaks::All), (turn, Speaks::Turn), (turns, Speaks::Turns)] {
+        for listener in listeners {
+            tasks.spawn(server.clone().accept(listener, speaks));
+        }
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(io::Error::other)?;
+    }
+    let mut turn_clients = std::mem::take(&mut *server.lock_turn_clients());
+    turn_clients.shutdown().await;
+    Ok(())
+}
+
+struct Server {
+    signaling: Arc<Signaling>,
+    settings: HttpSettings,
+    trust: Trust,
+    slots: Arc<Slots>,
+    turn: Option<Arc<Streams>>,
+    turn_clients: Mutex<JoinSet<()>>,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    has_warned_of_proxy: AtomicBool,
+    shutdown: watch::Receiver<bool>,
+}
+
+/// What the requests of one connection need to know.
+struct Connection {
+    server: Arc<Server>,
+    peer: SocketAddr,
+    local: SocketAddr,
+    is_tls: bool,
+    /// Filled by the request that is answered with 101.
+    handoff: Mutex<Option<Handoff>>,
+}
+
+/// What signaling gets to know about an upgraded connection.
+struct Handoff {
+    arrival: Arrival,
+    /// The slot of the client behind a trusted proxy.
+    slot: Option<Slot>,
+}
+
+impl Server {
+    async fn accept(self: Arc<Self>, listener: TcpListener, speaks: Speaks) {
+        let mut connections = JoinSet::new();
+        let mut shutdown = self.shutdown.clone();
+        let mut warned_at: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((tcp, peer)) => {
+                        if let Some(slot) = self.admit(&tcp, peer, speaks) {
+                            connections.spawn(self.clone().connection(tcp, peer, slot, speaks));
+                        }
+                    }
+                    // A client that is gone before it was accepted is nobody's problem.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(error) => {
+                        if warned_at.is_none_or(|at| at.elapsed() > ACCEPT_WARNING_PERIOD) {
+                            warned_at = Some(Instant::now());
+                            tracing::warn!(%error, "cannot accept connections");
+                        }
+                        sleep(ACCEPT_BACKOFF).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+                () = told_to_stop(&mut shutdown) => break,
+            }
+        }
+        drop(listener);
+        let all_ended = async { while connections.join_next().await.is_some() {} };
+        if timeout(self.settings.timeouts.shutdown, all_ended).await.is_err() {
+            tracing::debug!(left = connections.len(), "connections cut off");
+        }
+    }
+
+    /// A slot for a connection of `peer`. Behind a trusted proxy the client is known, and counted, later.
+    fn admit(&self, tcp: &TcpStream, peer: SocketAddr, speaks: Speaks) -> Option<Slot> {
+        if self.trust.is_proxy(peer.ip()) {
+            return Some(self.slots.uncounted());
+        }
+        let slot = if self.is_where_a_member_is(peer) {
+            self.slots.take_of_member(peer.ip())
+        } else {
+            self.slots.take(peer.ip())
+        };
+        if slot.is_none() {
+            self.count_refused(Refusal::too_many_from_address);
+            if self.tls.is_none() && speaks == Speaks::All {
+                // Waiting for the request would be what the limit is there to prevent.
+                let _ =
+                    tcp.try_write(b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+            }
+        }
+        slot
+    }
+
+    fn is_where_a_member_is(&self, peer: SocketAddr) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.knows(peer.ip()))
+    }
+
+    async fn connection(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, mut slot: Slot, speaks: Speaks) {
+        let Ok(local) = tcp.local_addr() else {
+            return;
+        };
+        let _ = tcp.set_nodelay(true);
+        let mut shutdown = self.shutdown.clone();
+        let opened = tokio::select! {
+            opened = self.open(tcp, speaks) => opened,
+            () = slot.must_go() => return self.count_refused(Refusal::too_many_half_open),
+            () = told_to_stop(&mut shutdown) => return,
+        };
+        let stream = match opened {
+            Some(Opened::Http(stream)) => stream,
+            Some(Opened::Turn(stream)) => return self.serve_turn(stream, peer, local, slot),
+            None => return,
+        };
+        let is_tls = matches!(stream, Stream::Tls(_));
+        let connection = Arc::new(Connection { server: self.clone(), peer, local, is_tls, handoff: Mutex::new(None) });
+        let http = Box::pin(self.http(stream, connection.clone()));
+        let upgraded = tokio::select! {
+            upgraded = http => upgraded,
+            () = slot.must_go() => return self.count_refused(Refusal::too_many_half_open),
+        };
+        let Some((stream, read_ahead)) = upgraded else {
+            return;
+        };
+        let Some(handoff) = connection.take_handoff() else {
+            return;
+        };
+        drop(connection);
+        stream.bound_send_buffer(WS_SEND_BUFFER);
+        if let Some(of_client) = handoff.slot {
+            slot = of_client;
+        }
+        slot.set_open();
+        let on_membership = |is_joined: bool| slot.set_counted(!is_joined);
+        self.signaling.serve(stream, read_ahead, handoff.arrival, on_membership, shutdown).await;
+    }
+
+    /// Hands a client that speaks STUN to TURN.
+    fn serve_turn(&self, mut stream: Stream, peer: SocketAddr, local: SocketAddr, mut slot: Slot) {
+        let Some(turn) = &self.turn else {
+            return;
+        };
+        stream.prepare_for_media();
+        if self.is_where_a_member_is(peer) {
+            slot.forgive();
+        }
+        let metrics = self.signaling.metrics().clone();
+        let must_go = slot.must_go();
+        let client = StreamClient {
+            tuple: FiveTuple { client: peer, server: local },
+            transport: if matches!(stream, Stream::Tls(_)) { Transport::tls } else { Transport::tcp },
+            without_allocation: self.settings.timeouts.without_allocation,
+            on_allocation: Box::new(move |is_here| slot.set_counted(!is_here)),
+        };
+        let served = turn.clone().serve(stream, client);
+        let mut clients = self.lock_turn_clients();
+        while clients.try_join_next().is_some() {}
+        if clients.len() >= self.settings.max_turn_streams {
+            return self.count_refused(Refusal::too_many_turn_streams);
+        }
+        if *self.shutdown.borrow() {
+            return;
+        }
+        clients.spawn(async move {
+            tokio::select! {
+                () = served => {}
+                () = must_go => count_refused(&metrics, Refusal::too_many_half_open),
+            }
+        });
+    }
+
+    fn lock_turn_clients(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.turn_clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Decides by the first byte what the connection speaks, and does the TLS handshake if that is it.
+    async fn open(&self, tcp: TcpStream, speaks: Speaks) -> Option<Opened> {
+        let timeouts = &self.settings.timeouts;
+        let mut first = [0];
+        match timeout(timeouts.first_byte, tcp.peek(&mut first)).await {
+            Ok(Ok(1)) => {}
+            // Gone again: browsers open connections in advance.
+            Ok(_) => return None,
+            Err(_) => {
+                self.count_refused(Refusal::handshake_timeout);
+                return None;
+            }
+        }
+        match (Protocol::of(first[0]).filter(|protocol| speaks.allows(*protocol, false)), &self.tls) {
+            (Some(Protocol::Http), _) => Some(Opened::Http(Stream::Plain(tcp))),
+            (Some(Protocol::Stun), _) if self.turn.is_some() => Some(Opened::Turn(Stream::Plain(tcp))),
+            (Some(Protocol::Tls), Some(acceptor)) => {
+                let handshake = Box::pin(timeout(timeouts.handshake, acceptor.accept(tcp)));
+                let mut tls = match handshake.await {
+                    Ok(Ok(tls)) => Box::new(tls),
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                        self.count_refused(Refusal::handshake_timeout);
+                        return None;
+                    }
+                    Ok(Err(error)) => {
+                        tracing::debug!(%error, "TLS handshake failed");
+                        self.count_refused(Refusal::bad_handshake);
+                        return None;
+                    }
+                    Err(_) => {
+                        self.count_refused(Refusal::handshake_timeout);
+                        return None;
+                    }
+                };
+                let first = *timeout(timeouts.first_byte, tls.fill_buf()).await.ok()?.ok()?.first()?;
+                match Protocol::of(first).filter(|protocol| speaks.allows(*protocol, true)) {
+                    Some(Protocol::Http) => Some(Opened::Http(Stream::Tls(tls))),
+                    Some(Protocol::Stun) if self.turn.is_some() => Some(Opened::Turn(Stream::Tls(tls))),
+                    _ => {
+                        self.count_refused(Refusal::unknown_protocol);
+                        None
+                    }
+                }
+            }
+            _ => {
+                self.count_refused(Refusal::unknown_protocol);
+                None
+            }
+        }
+    }
+
+    /// Answers requests until the connection ends, or until it is upgraded: then the stream is given back.
+    async fn http(&self, mut stream: Stream, connection: Arc<Connection>) -> Option<(Stream, Bytes)> {
+        let prefix = stream.mend_request().await.ok()?;
+        let timeouts = &self.settings.timeouts;
+        let service = service_fn(|request| {
+            let connection = connection.clone();
+            Box::pin(async move { Ok::<_, Infallible>(connection.respond(request).await) })
+        });
+        let mut http = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeouts.handshake)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(Prefixed { prefix, stream }), service);
+        let mut shutdown = self.shutdown.clone();
+        let end = sleep(timeouts.http_connection);
+        tokio::pin!(end);
+        let mut is_down = false;
+        let outcome = loop {
+            tokio::select! {
+                outcome = std::future::poll_fn(|cx| http.poll_without_shutdown(cx)) => break outcome,
+                () = told_to_stop(&mut shutdown), if !is_down => {
+                    is_down = true;
+                    Pin::new(&mut http).graceful_shutdown();
+                }
+                () = &mut end => return None,
+            }
+        };
+        if let Err(error) = outcome {
+            if error.is_timeout() {
+                self.count_refused(Refusal::handshake_timeout);
+            }
+            return None;
+        }
+        let parts = http.into_parts();
+        let mut stream = parts.io.into_inner().stream;
+        if !connection.is_upgraded() {
+            let _ = timeout(timeouts.handshake, stream.shutdown()).await;
+            return None;
+        }
+        Some((stream, parts.read_buf))
+    }
+
+    fn count_refused(&self, reason: Refusal) {
+        count_refused(self.signaling.metrics(), reason);
+    }
+
+    fn warn_of_proxy(&self, peer: SocketAddr) {
+        if !self.has_warned_of_proxy.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "clients come through a proxy at {} that is not trusted, so their own addresses are unknown; \
+                 if it is yours, name it with --trusted-proxy {}",
+                peer.ip().to_canonical(),
+                peer.ip().to_canonical(),
+            );
+        }
+    }
+}
+
+fn count_refused(metrics: &Metrics, reason: Refusal) {
+    metrics.signaling.connections_refused.get_or_create(&RefusalLabel { reason }).inc();
+}
+
+impl Connection {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+        let server = &self.server;
+        if let Err(refused) = ws::check_host(request.headers()) {
+            if ws::is_attempt(request.headers()) {
+                server.count_refused(Refusal::bad_handshake);
+            }
+            return refused.response();
+        }
+        let client = ClientInfo::new(self.peer, self.local, request.headers(), &server.trust);
+        let is_secure = self.is_tls || client.is_secure_at_proxy;
+        let needs_tls = server.tls.is_some() && !is_secure;
+        if ws::is_attempt(request.headers()) {
+            return match self.upgrade(&request, client, needs_tls) {
+                Ok(response) => response,
+                Err((reason, refused)) => {
+                    server.count_refused(reason);
+                    refused.response()
+                }
+            };
+        }
+        if needs_tls {
+            return self.redirect(&request);
+        }
+        let Ok(response) = server.router.clone().call(request).await;
+        response
+    }
+
+    fn upgrade(
+        &self,
+        request: &Request<Incoming>,
+        client: ClientInfo,
+        needs_tls: bool,
+    ) -> Result<Response<Body>, (Refusal, Refused)> {
+        let server = &self.server;
+        if needs_tls {
+            let why = "This port speaks TLS only: use wss:// instead of ws://.";
+            return Err((Refusal::tls_required, Refused::new(StatusCode::UPGRADE_REQUIRED, why)));
+        }
+        let response = ws::accept(request).map_err(|refused| (Refusal::bad_handshake, refused))?;
+        if !ws::is_origin_allowed(request.headers(), &server.settings.origins) {
+            let why = "Pages of this Origin may not connect; the server's --origin lists those that may.";
+            return Err((Refusal::origin, Refused::new(StatusCode::FORBIDDEN, why)));
+        }
+        if client.has_unknown_proxy {
+            server.warn_of_proxy(self.peer);
+        }
+        let mut slot = None;
+        let too_many = || {
+            let why = "Too many connections from this address that have not joined a room.";
+            (Refusal::too_many_from_address, Refused::new(StatusCode::TOO_MANY_REQUESTS, why))
+        };
+        if server.slots.has_too_many(self.peer.ip()) {
+            return Err(too_many());
+        }
+        if server.trust.is_proxy(self.peer.ip()) && !server.trust.is_proxy(client.apparent) {
+            slot = server.slots.take(client.apparent);
+            if slot.is_none() {
+                return Err(too_many());
+            }
+        }
+        let url_room = ws::room_in_query(request.uri().query());
+        let address = client.verified_address();
+        let default_port = if self.is_tls { 443 } else { 80 };
+        let direct =
+            client.direct_port.map(|port| DirectPort { port: port.unwrap_or(default_port), is_tls: self.is_tls });
+        let arrival = Arrival { address, reached: Reached { host: client.host, direct }, url_room };
+        *self.lock_handoff() = Some(Handoff { arrival, slot });
+        Ok(response)
+    }
+
+    /// To the same host, port and path over TLS.
+    fn redirect(&self, request: &Request<Incoming>) -> Response<Body> {
+        let authority = request.headers().get(header::HOST).and_then(|host| Host::parse_authority(host.to_str().ok()?));
+        let (host, port) = match authority {
+            Some((host, port)) => (host, port.unwrap_or(80)),
+            None => (Host::from(self.local.ip()), self.local.port()),
+        };
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let location =
+            if port == 443 { format!("https://{host}{path}") } else { format!("https://{host}:{port}{path}") };
+        let Ok(location) = HeaderValue::try_from(location) else {
+            return Refused::new(StatusCode::BAD_REQUEST, "This port speaks TLS only: use https://.").response();
+        };
+        let mut response =
+            Refused::new(StatusCode::PERMANENT_REDIRECT, "This port speaks TLS only: use https://.").response();
+        response.headers_mut().insert(header::LOCATION, location);
+        response
+    }
+
+    fn is_upgraded(&self) -> bool {
+        self.lock_handoff().is_some()
+    }
+
+    fn take_handoff(&self) -> Option<Handoff> {
+        self.lock_handoff().take()
+    }
+
+    fn lock_handoff(&self) -> MutexGuard<'_, Option<Handoff>> {
+        self.handoff.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}

@@ -1,0 +1,260 @@
+//! How many connections of strangers there are, from each address and in all. Members are bounded by rooms, TURN clients
+//! by allocations.
+//!
+//! The bound in all is for what is half open: neither a WebSocket nor a TURN client with an allocation. When it is
+//! reached the oldest goes: honest clients are through with it in less than a second, so they are not the oldest.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::pending,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use tokio::sync::Notify;
+
+/// So many times more connections may come from where a member is.
+const MEMBERS_FACTOR: usize = 8;
+
+/// Counts connections by address. IPv6 counts by /64, because a single host has all of it.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    max: usize,
+    taken: Mutex<HashMap<IpAddr, usize>>,
+    max_half_open: usize,
+    half_open: Mutex<HalfOpen>,
+}
+
+#[derive(Debug, Default)]
+struct HalfOpen {
+    next: u64,
+    by_age: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// One connection's part in the count, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    slots: Arc<Slots>,
+    /// `None` for addresses that are not counted.
+    address: Option<IpAddr>,
+    is_counted: bool,
+    half_open: Option<u64>,
+    must_go: Arc<Notify>,
+}
+
+impl Slots {
+    /// `max` for each address, `max_half_open` in all.
+    pub(crate) fn new(max: usize, max_half_open: usize) -> Arc<Self> {
+        Arc::new(Self { max, taken: Mutex::default(), max_half_open, half_open: Mutex::default() })
+    }
+
+    /// A slot for `address`, unless it has all it may have. Loopback is not counted.
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
+        self.take_below(self.max, address)
+    }
+
+    /// The same for an address at which a member is connected: a class behind one address opens hundreds of TURN
+    /// connections at once. Who turns out not to speak STUN is judged by [`Self::has_too_many`].
+    pub(crate) fn take_of_member(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
+        self.take_below(self.max.saturating_mul(MEMBERS_FACTOR), address)
+    }
+
+    /// Whether `address` has more than an address may have.
+    pub(crate) fn has_too_many(&self, address: IpAddr) -> bool {
+        self.lock().get(&network(address.to_canonical())).is_some_and(|count| *count > self.max)
+    }
+
+    fn take_below(self: &Arc<Self>, max: usize, address: IpAddr) -> Option<Slot> {
+        let address = address.to_canonical();
+        if address.is_loopback() {
+            return Some(self.uncounted());
+        }
+        let address = network(address);
+        let mut taken = self.lock();
+        let count = taken.entry(address).or_default();
+        if *count >= max {
+            if *count == 0 {
+                taken.remove(&address);
+            }
+            return None;
+        }
+        *count += 1;
+        drop(taken);
+        Some(self.slot(Some(address)))
+    }
+
+    /// A slot that no address is charged for.
+    pub(crate) fn uncounted(self: &Arc<Self>) -> Slot {
+        self.slot(None)
+    }
+
+    fn slot(self: &Arc<Self>, address: Option<IpAddr>) -> Slot {
+        let must_go = Arc::new(Notify::new());
+        let mut half_open = self.lock_half_open();
+        let number = half_open.next;
+        half_open.next += 1;
+        half_open.by_age.insert(number, must_go.clone());
+        if half_open.by_age.len() > self.max_half_open
+            && let Some((_, oldest)) = half_open.by_age.pop_first()
+        {
+            oldest.notify_one();
+        }
+        drop(half_open);
+        Slot { slots: self.clone(), address, is_counted: address.is_some(), half_open: Some(number), must_go }
+    }
+
+    fn lock_half_open(&self) -> MutexGuard<'_, HalfOpen> {
+        self.half_open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.taken.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Slot {
+    /// The connection is no longer half open, and nobody's newness ends it.
+    pub(crate) fn set_open(&mut self) {
+        if let Some(number) = self.half_open.take() {
+            self.slots.lock_half_open().by_age.remove(&number);
+        }
+    }
+
+    /// No address is charged for the connection for now. It may still have to go.
+    pub(crate) fn forgive(&mut self) {
+        self.charge(false);
+    }
+
+    /// Comes true when the place is needed for somebody else.
+    pub(crate) fn must_go(&self) -> impl Future<Output = ()> + Send + use<> {
+        let must_go = self.half_open.map(|_| self.must_go.clone());
+        async move {
+            match must_go {
+                Some(must_go) => must_go.notified().await,
+                None => pending().await,
+            }
+        }
+    }
+
+    /// Counts the connection, or not: one that joined a room does not count until it leaves, when it does again
+    /// whatever the limit says.
+    pub(crate) fn set_counted(&mut self, counted: bool) {
+        if !counted {
+            self.set_open();
+        }
+        self.charge(counted);
+    }
+
+    fn charge(&mut self, counted: bool) {
+        let Some(address) = self.address else {
+            return;
+        };
+        if counted == self.is_counted {
+            return;
+        }
+        self.is_counted = counted;
+        let mut taken = self.slots.lock();
+        let count = taken.entry(address).or_default();
+        if counted {
+            *count += 1;
+            return;
+        }
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            taken.remove(&address);
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.set_counted(false);
+    }
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_so_many_slots_and_no_more() {
+        let slots = Slots::new(2, 10);
+        let first = slots.take(ip("192.0.2.1"));
+        let second = slots.take(ip("::ffff:192.0.2.1"));
+        assert!(first.is_some() && second.is_some());
+        assert!(slots.take(ip("192.0.2.1")).is_none());
+        assert!(slots.take(ip("192.0.2.2")).is_some());
+        drop(first);
+        assert!(slots.take(ip("192.0.2.1")).is_some());
+    }
+
+    #[test]
+    fn who_joined_does_not_count_until_it_leaves() {
+        let slots = Slots::new(1, 10);
+        let mut slot = slots.take(ip("192.0.2.1")).unwrap();
+        slot.set_counted(false);
+        let other = slots.take(ip("192.0.2.1")).unwrap();
+        slot.set_counted(true);
+        drop(other);
+        assert!(slots.take(ip("192.0.2.1")).is_none());
+        drop(slot);
+        assert!(slots.lock().is_empty());
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let slots = Slots::new(1, 10);
+        let _slot = slots.take(ip("2001:db8::1")).unwrap();
+        assert!(slots.take(ip("2001:db8::2")).is_none());
+        assert!(slots.take(ip("2001:db8:0:1::1")).is_some());
+    }
+
+    #[test]
+    fn loopback_is_not_counted() {
+        let slots = Slots::new(0, 10);
+        assert!(slots.take(ip("127.0.0.9")).is_some());
+        assert!(slots.take(ip("::1")).is_some());
+        assert!(slots.take(ip("192.0.2.1")).is_none());
+        assert!(slots.lock().is_empty());
+    }
+
+    #[test]
+    fn where_a_member_is_more_may_speak_stun() {
+        let slots = Slots::new(2, 100);
+        let mut taken: Vec<_> = (0..20).filter_map(|_| slots.take_of_member(ip("192.0.2.1"))).collect();
+        assert_eq!(taken.len(), 2 * MEMBERS_FACTOR);
+        assert!(slots.has_too_many(ip("192.0.2.1")));
+        assert!(slots.take(ip("192.0.2.1")).is_none());
+        taken.iter_mut().for_each(Slot::forgive);
+        assert!(slots.lock().is_empty());
+        assert_eq!(slots.lock_half_open().by_age.len(), taken.len(), "but they are half open");
+        taken[0].set_counted(true);
+        assert!(!slots.has_too_many(ip("192.0.2.1")));
+    }
+
+    #[tokio::test]
+    async fn the_oldest_that_is_half_open_makes_room() {
+        let slots = Slots::new(10, 2);
+        let mut first = slots.take(ip("192.0.2.1")).unwrap();
+        let (first_must_go, second) = (first.must_go(), slots.uncounted());
+        first.set_open();
+        let (third, _fourth) = (slots.uncounted(), slots.uncounted());
+        second.must_go().await;
+        let others = async { tokio::join!(first_must_go, third.must_go()) };
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(10), others).await;
+        assert!(waited.is_err(), "neither the one that is open nor the younger ones");
+        drop(third);
+        assert_eq!(slots.lock_half_open().by_age.len(), 1);
+    }
+}

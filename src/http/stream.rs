@@ -1,0 +1,250 @@
+//! A TCP connection, with TLS around it or not; what the first byte on it says.
+
+use std::{
+    io::{self, IoSlice, Write},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+
+use crate::turn::io::Paced;
+
+/// The transport of one client.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// As it comes.
+    Plain(TcpStream),
+    /// Boxed, because it is ten times the size.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Bytes of media that the kernel may hold unsent.
+const MEDIA_IN_KERNEL: u32 = 16 * 1024;
+
+/// Bytes that TLS may hold.
+const MEDIA_IN_TLS: usize = 32 * 1024;
+
+/// How some clients begin when the URL has a query but no path (`ws://host?room=r`). RFC 9112 section 3.2.1 wants a
+/// slash there, and so does hyper.
+const WITHOUT_PATH: &[u8] = b"GET ?";
+const WITH_PATH: &[u8] = b"GET /?";
+
+/// What a connection speaks, by its first byte, before TLS and once more within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// A request line begins with a method, which is a word.
+    Http,
+    /// A handshake record (RFC 8446 section 5.1).
+    Tls,
+    /// A STUN message begins with two zero bits, and of its types only requests and indications with small numbers come
+    /// first (RFC 8489 section 5). ChannelData cannot be first.
+    Stun,
+}
+
+impl Protocol {
+    /// What begins with this byte.
+    pub(crate) fn of(first_byte: u8) -> Option<Self> {
+        match first_byte {
+            0x00..=0x03 => Some(Self::Stun),
+            0x16 => Some(Self::Tls),
+            b'A'..=b'Z' | b'a'..=b'z' => Some(Self::Http),
+            _ => None,
+        }
+    }
+}
+
+impl Stream {
+    /// Keeps the kernel from storing megabytes for a client that does not read.
+    pub(crate) fn bound_send_buffer(&self, bytes: usize) {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        };
+        if let Err(error) = SockRef::from(tcp).set_send_buffer_size(bytes) {
+            tracing::debug!(%error, "cannot bound a send buffer");
+        }
+    }
+
+    /// Keeps what waits here and in the kernel small, so that the oldest media of a slow client is still ours to drop.
+    pub(crate) fn prepare_for_media(&mut self) {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => {
+                let (tcp, session) = tls.get_mut();
+                session.set_buffer_limit(Some(MEDIA_IN_TLS));
+                tcp
+            }
+        };
+        if let Err(error) = SockRef::from(&*tcp).set_tcp_notsent_lowat(MEDIA_IN_KERNEL) {
+            tracing::debug!(%error, "cannot set TCP_NOTSENT_LOWAT");
+        }
+    }
+
+    /// Takes in the beginning of a request and gives what is to be read in its place.
+    pub(crate) async fn mend_request(&mut self) -> io::Result<&'static [u8]> {
+        let mut beginning = [0; WITHOUT_PATH.len()];
+        match self {
+            Self::Plain(stream) => {
+                if stream.peek(&mut beginning).await? < beginning.len() || beginning != WITHOUT_PATH {
+                    return Ok(b"");
+                }
+                stream.read_exact(&mut beginning).await?;
+            }
+            Self::Tls(stream) => {
+                if !stream.fill_buf().await?.starts_with(WITHOUT_PATH) {
+                    return Ok(b"");
+                }
+                stream.consume(WITHOUT_PATH.len());
+            }
+        }
+        Ok(WITH_PATH)
+    }
+}
+
+/// A stream with something to be read before what comes from the network.
+#[derive(Debug)]
+pub(crate) struct Prefixed {
+    pub(crate) prefix: &'static [u8],
+    pub(crate) stream: Stream,
+}
+
+impl AsyncRead for Prefixed {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.prefix.is_empty() {
+            return Pin::new(&mut this.stream).poll_read(cx, buf);
+        }
+        let (now, later) = this.prefix.split_at(this.prefix.len().min(buf.remaining()));
+        buf.put_slice(now);
+        this.prefix = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Prefixed {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+impl Paced for Stream {
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_mut().0,
+        };
+        loop {
+            std::task::ready!(tcp.poll_write_ready(cx))?;
+            // The runtime's knowledge may be old. Asked like this, TCP_NOTSENT_LOWAT counts to the byte.
+            let asked = tcp.try_io(Interest::WRITABLE, || {
+                let mut fds = [PollFd::new(&*tcp, PollFlags::OUT)];
+                poll(&mut fds, Some(&Timespec::default()))?;
+                if fds[0].revents().is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match asked {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                asked => return Poll::Ready(asked),
+            }
+        }
+    }
+}
+
+/// Makes each of `bufs` a record (or several, if it is long), and writes them together.
+fn poll_write_records(
+    stream: &mut TlsStream<TcpStream>,
+    cx: &mut Context<'_>,
+    bufs: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    // What is left of earlier ones goes first, so that there is room.
+    std::task::ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+    let mut taken = 0;
+    for buf in bufs {
+        let len = stream.get_mut().1.writer().write(buf)?;
+        taken += len;
+        if len < buf.len() {
+            break;
+        }
+    }
+    // It is taken now, also if it has to wait in TLS: who wants to know flushes.
+    match Pin::new(stream).poll_flush(cx) {
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        _ => Poll::Ready(Ok(taken)),
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => poll_write_records(stream, cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

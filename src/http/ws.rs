@@ -1,0 +1,220 @@
+//! The opening handshake of RFC 6455 section 4.2, on any path.
+//!
+//! A request that wants a WebSocket is let in or told in words what is wrong with it. Who is let in is handed over to
+//! signaling by whoever owns the connection, once the 101 is out.
+
+use axum::body::Body;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::signaling::message::MAX_ROOM_BYTES;
+
+/// Why a handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
+    pub(crate) why: &'static str,
+}
+
+impl Refused {
+    pub(crate) const fn new(status: StatusCode, why: &'static str) -> Self {
+        Self { status, why }
+    }
+
+    pub(crate) fn response(self) -> Response<Body> {
+        let mut response = Response::new(Body::from(format!("{}\n", self.why)));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    }
+}
+
+/// RFC 9112 section 3.2: with two hosts, a proxy in between may have judged by the other one.
+pub(crate) fn check_host(headers: &HeaderMap) -> Result<(), Refused> {
+    if headers.get_all(header::HOST).iter().nth(1).is_some() {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "A request has one `Host`, not several."));
+    }
+    Ok(())
+}
+
+/// Whether the request is meant as a WebSocket handshake, right or wrong.
+pub(crate) fn is_attempt(headers: &HeaderMap) -> bool {
+    has_token(headers, &header::UPGRADE, "websocket") || headers.contains_key(header::SEC_WEBSOCKET_KEY)
+}
+
+/// Checks the handshake and makes the 101.
+pub(crate) fn accept<B>(request: &Request<B>) -> Result<Response<Body>, Refused> {
+    const BAD: StatusCode = StatusCode::BAD_REQUEST;
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "A WebSocket is opened by GET."));
+    }
+    if request.version() < Version::HTTP_11 {
+        return Err(Refused::new(BAD, "A WebSocket needs HTTP/1.1."));
+    }
+    if !has_token(headers, &header::CONNECTION, "upgrade") {
+        return Err(Refused::new(
+            BAD,
+            "`Connection: Upgrade` is missing. A proxy in between may have removed it: see its settings for WebSocket.",
+        ));
+    }
+    if !has_token(headers, &header::UPGRADE, "websocket") {
+        return Err(Refused::new(BAD, "`Upgrade: websocket` is missing."));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Refused::new(StatusCode::UPGRADE_REQUIRED, "`Sec-WebSocket-Version` must be 13."));
+    }
+    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY) else {
+        return Err(Refused::new(BAD, "`Sec-WebSocket-Key` is missing."));
+    };
+    // RFC 6455 section 4.2.1 item 5: 16 bytes in base64.
+    if BASE64_STANDARD.decode(key.as_bytes()).map_or(0, |nonce| nonce.len()) != 16 {
+        return Err(Refused::new(BAD, "`Sec-WebSocket-Key` is not 16 bytes in base64."));
+    }
+    // It would be read as frames by us, and as a body by a proxy in between.
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get_all(header::CONTENT_LENGTH).iter().any(|length| length != "0");
+    if has_body {
+        return Err(Refused::new(BAD, "A WebSocket handshake has no body."));
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let accept_key = derive_accept_key(key.as_bytes());
+    let answer = response.headers_mut();
+    answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(value) = accept_key.parse() {
+        answer.insert(header::SEC_WEBSOCKET_ACCEPT, value);
+    }
+    Ok(response)
+}
+
+/// Whether a page of this Origin may open a WebSocket.
+pub(crate) fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    allowed.is_empty() || allowed.iter().any(|known| origin.as_bytes().eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// `?room=` of the URL, decoded. Cut where it is too long to be a room's name, so that it is still refused as one.
+pub(crate) fn room_in_query(query: Option<&str>) -> Option<Box<str>> {
+    let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.into_iter().find(|(name, _)| *name == "room")?;
+    let mut room = percent_decoded(value);
+    if room.len() > MAX_ROOM_BYTES {
+        room.truncate(room.ceil_char_boundary(MAX_ROOM_BYTES + 1));
+    }
+    (!room.is_empty()).then(|| room.into())
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        let escaped = match tail {
+            [high, low, ..] if *first == b'%' => hex_digit(*high).zip(hex_digit(*low)),
+            _ => None,
+        };
+        bytes.push(match (escaped, *first) {
+            (Some((high, low)), _) => {
+                rest = &tail[2..];
+                high << 4 | low
+            }
+            (None, b'+') => b' ',
+            (None, byte) => byte,
+        });
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|entry| entry.trim().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(change: impl FnOnce(&mut Request<()>)) -> Request<()> {
+        let mut request = Request::new(());
+        for (name, value) in [
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "WebSocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ] {
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        change(&mut request);
+        request
+    }
+
+    #[test]
+    fn rfc6455_1_3_sample_handshake() {
+        let response = accept(&request(|_| ())).unwrap();
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn rfc6455_4_2_1_what_is_missing_is_named() {
+        type Change = fn(&mut Request<()>);
+        let cases: [(Change, u16, &str); 10] = [
+            (|r| *r.method_mut() = Method::POST, 405, "GET"),
+            (|r| *r.version_mut() = Version::HTTP_10, 400, "HTTP/1.1"),
+            (|r| drop(r.headers_mut().remove("connection")), 400, "Connection"),
+            (|r| drop(r.headers_mut().remove("upgrade")), 400, "`Upgrade"),
+            (|r| drop(r.headers_mut().remove("sec-websocket-version")), 426, "Version"),
+            (|r| drop(r.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("8"))), 426, "Version"),
+            (|r| drop(r.headers_mut().remove("sec-websocket-key")), 400, "Key"),
+            (|r| drop(r.headers_mut().insert("sec-websocket-key", HeaderValue::from_static("c2hvcnQ="))), 400, "Key"),
+            (|r| drop(r.headers_mut().insert("content-length", HeaderValue::from_static("5"))), 400, "body"),
+            (|r| drop(r.headers_mut().insert("transfer-encoding", HeaderValue::from_static("chunked"))), 400, "body"),
+        ];
+        for (change, status, word) in cases {
+            let refused = accept(&request(change)).unwrap_err();
+            assert_eq!(refused.status.as_u16(), status, "{}", refused.why);
+            assert!(refused.why.contains(word), "{}", refused.why);
+        }
+    }
+
+    #[test]
+    fn origins_are_checked_where_listed() {
+        let with = |origin: &'static str| {
+            request(|r| drop(r.headers_mut().insert("origin", HeaderValue::from_static(origin))))
+        };
+        let allowed = ["https://a.example".to_owned()];
+        assert!(is_origin_allowed(with("https://a.example").headers(), &allowed));
+        assert!(!is_origin_allowed(with("https://a.example.evil").headers(), &allowed));
+        assert!(!is_origin_allowed(with("http://a.example").headers(), &allowed));
+        assert!(!is_origin_allowed(with("null").headers(), &allowed));
+        assert!(is_origin_allowed(with("null").headers(), &[]));
+        assert!(is_origin_allowed(request(|_| ()).headers(), &allowed));
+    }
+
+    #[test]
+    fn rooms_are_decoded() {
+        let room = |query| room_in_query(Some(query)).map(String::from);
+        assert_eq!(room("room=room1").as_deref(), Some("room1"));
+        assert_eq!(room("a=b&room=%E6%88%BF%20x+y%2B").as_deref(), Some("房 x y+"));
+        assert_eq!(room("room=%zz%4").as_deref(), Some("%zz%4"));
+        assert_eq!(room("room=%ff").as_deref(), Some("\u{fffd}"));
+        assert_eq!(room("room="), None);
+        assert_eq!(room("rooms=x"), None);
+        let long = format!("room={}", "é".repeat(5000));
+        assert_eq!(room(&long).unwrap().len(), 130, "still too long for a room");
+    }
+}

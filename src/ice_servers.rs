@@ -1,0 +1,395 @@
+//! The iceServers list that a member gets: STUN and TURN URLs with short-lived credentials.
+//!
+//! Pure: secret, user, time, host and transports in, list out. Which host stands in the URLs is decided by whoever
+//! knows the client's connection; [`Host`] only makes sure that it is one.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::credentials::{self, Secret, User};
+
+/// With the STUN URL that makes four: Firefox complains from five, and each costs an allocation per peer connection.
+const MAX_TURN_URLS: usize = 3;
+
+/// One entry of `RTCConfiguration.iceServers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IceServer {
+    /// RFC 7064 and RFC 7065 URIs of one server.
+    pub urls: Vec<String>,
+    /// TURN username.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// TURN password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+/// The list and how long its credentials may be used to allocate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IceServers {
+    /// STUN first, then TURN.
+    pub servers: Vec<IceServer>,
+    /// Unix seconds.
+    pub expires_at: u64,
+}
+
+/// On which ports this process serves STUN and TURN. A transport that is not served has no port and gets no URL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transports {
+    /// STUN and TURN over UDP.
+    pub udp: Option<u16>,
+    /// TURN over TCP.
+    pub tcp: Option<u16>,
+    /// TURN over TLS, on a port of its own.
+    pub tls: Option<u16>,
+    /// TURN is served where WebSockets come in, too.
+    pub beside_web_sockets: bool,
+    /// An address of this host, other than loopback, at which the same is served. Firefox uses no TURN server on
+    /// loopback, so who reached us there is told this one as well.
+    pub beside_loopback: Option<IpAddr>,
+}
+
+/// How a client reached this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// By this name or address.
+    pub host: Host,
+    /// By this port, if nothing stands between that would let only HTTP through.
+    pub direct: Option<DirectPort>,
+}
+
+/// The port of a client's WebSocket: proven to let it through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirectPort {
+    /// As the client knows it.
+    pub port: u16,
+    /// Whether TLS is spoken there.
+    pub is_tls: bool,
+}
+
+impl From<Host> for Reached {
+    fn from(host: Host) -> Self {
+        Self { host, direct: None }
+    }
+}
+
+impl DirectPort {
+    /// Chromium ignores TURN servers on other ports below 1024.
+    fn is_usable(self) -> bool {
+        self.port >= 1024 || [53, 80, 443].contains(&self.port)
+    }
+}
+
+/// What is needed to hand out iceServers for as long as the process runs.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// The secret that mints.
+    pub secret: Secret,
+    /// How long credentials may be used to allocate.
+    pub ttl: Duration,
+    /// What is served, and where.
+    pub transports: Transports,
+}
+
+impl Issuer {
+    /// The list for `user`, who came as `reached` says, at `now` (Unix seconds).
+    pub fn issue(&self, user: &User, now: u64, reached: &Reached) -> IceServers {
+        ice_servers(&self.secret, user, now, self.ttl, reached, self.transports)
+    }
+}
+
+/// Mints credentials for `user` and lists every transport that is served, each under the host that the client came by.
+pub fn ice_servers(
+    secret: &Secret,
+    user: &User,
+    now: u64,
+    ttl: Duration,
+    reached: &Reached,
+    transports: Transports,
+) -> IceServers {
+    let credential = credentials::mint(secret, user, now.saturating_add(ttl.as_secs()));
+    let stun = Vec::from_iter(transports.udp.map(|port| format!("stun:{}:{port}", reached.host)));
+    let turn = turn_urls(reached, transports);
+    let mut servers = Vec::new();
+    if !stun.is_empty() {
+        servers.push(IceServer { urls: stun, username: None, credential: None });
+    }
+    if !turn.is_empty() {
+        let (username, password) = (credential.username, credential.password);
+        servers.push(IceServer { urls: turn, username: Some(username), credential: Some(password) });
+    }
+    IceServers { servers, expires_at: credential.expires_at }
+}
+
+/// At most [`MAX_TURN_URLS`], the fastest transport first. Over streams the port that the client's WebSocket came by is
+/// the one that surely lets it through; others stand beside it or, where it does not serve, in for it.
+fn turn_urls(Reached { host, direct }: &Reached, transports: Transports) -> Vec<String> {
+    let udp = |host: &Host| transports.udp.map(|port| format!("turn:{host}:{port}?transport=udp"));
+    let beside_loopback = transports.beside_loopback.filter(|_| host.is_loopback()).map(Host::from);
+    let direct = direct.filter(|direct| transports.beside_web_sockets && direct.is_usable());
+    let over_tls = match direct {
+        Some(DirectPort { port, is_tls: true }) => Some(port),
+        _ => transports.tls,
+    };
+    let over_tcp = match direct {
+        Some(DirectPort { port, is_tls: false }) => Some(port),
+        _ => transports.tcp,
+    };
+    let over_tls = over_tls.map(|port| format!("turns:{host}:{port}?transport=tcp"));
+    let over_tcp = over_tcp.map(|port| format!("turn:{host}:{port}?transport=tcp"));
+    let mut urls = Vec::from_iter(udp(host));
+    urls.extend(beside_loopback.as_ref().and_then(udp));
+    // What gets through the most firewalls comes before what gets through fewer, where not all have a place.
+    let room = MAX_TURN_URLS - urls.len();
+    let (both, either) = ([&over_tcp, &over_tls], [over_tls.as_ref().or(over_tcp.as_ref())]);
+    let streams = if room >= both.len() { &both.map(Option::as_ref)[..] } else { &either[..] };
+    urls.extend(streams.iter().copied().flatten().cloned());
+    urls
+}
+
+/// A host name or address that may stand in a URL. IPv6 addresses are written in brackets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Host(Box<str>);
+
+impl Host {
+    /// Reads `name`, `192.0.2.1`, `2001:db8::1` or `[2001:db8::1]`. `None` for anything that is not a host, and for
+    /// the unspecified address, at which nobody can be reached.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(inner) = text.strip_prefix('[') {
+            let ip: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
+            return Self::reachable(IpAddr::V6(ip));
+        }
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return Self::reachable(ip);
+        }
+        is_host_name(text).then(|| Self(text.to_ascii_lowercase().into()))
+    }
+
+    /// Reads the `host[:port]` of a Host header; the port is given too, if there is one.
+    pub fn parse_authority(authority: &str) -> Option<(Self, Option<u16>)> {
+        let colon = match authority.strip_prefix('[') {
+            Some(_) => authority.find("]:").map(|bracket| bracket + 1),
+            None => authority.rfind(':'),
+        };
+        let Some(colon) = colon else {
+            return Some((Self::parse(authority)?, None));
+        };
+        let (host, port) = (&authority[..colon], &authority[colon + 1..]);
+        // An IPv6 address without brackets cannot be told from its port.
+        if !host.starts_with('[') && host.contains(':') {
+            return None;
+        }
+        if port.is_empty() {
+            return Some((Self::parse(host)?, None));
+        }
+        if !port.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        Some((Self::parse(host)?, Some(port.parse().ok()?)))
+    }
+
+    /// Whether this names the client's own host, so that a client who came by it is on this one.
+    fn is_loopback(&self) -> bool {
+        let name = self.0.trim_matches(['[', ']']);
+        name == "localhost" || name.ends_with(".localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    }
+
+    fn reachable(ip: IpAddr) -> Option<Self> {
+        (!ip.is_unspecified()).then(|| Self::from(ip))
+    }
+}
+
+impl From<IpAddr> for Host {
+    fn from(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Self(ip.to_string().into()),
+            IpAddr::V6(ip) => Self(format!("[{ip}]").into()),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// RFC 1123 section 2.1, and underscores, which exist in practice. A name whose last label is a number would be read
+/// as an IPv4 address by browsers, so it must be one.
+fn is_host_name(text: &str) -> bool {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let label_is_good = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    name.len() <= 253
+        && name.split('.').all(label_is_good)
+        && (!last.bytes().all(|b| b.is_ascii_digit()) || name.parse::<Ipv4Addr>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::membership::MemberId;
+
+    fn issuer(udp: Option<u16>) -> Issuer {
+        Issuer {
+            secret: Secret::new(*b"s3cret"),
+            ttl: Duration::from_secs(600),
+            transports: Transports { udp, ..Transports::default() },
+        }
+    }
+
+    fn reached(host: &str, direct: Option<DirectPort>) -> Reached {
+        Reached { host: Host::parse(host).unwrap(), direct }
+    }
+
+    /// The TURN URLs for a client at `host`, without the host's name.
+    fn urls(transports: Transports, host: &str, direct: Option<(u16, bool)>) -> String {
+        let direct = direct.map(|(port, is_tls)| DirectPort { port, is_tls });
+        let urls = turn_urls(&reached(host, direct), transports);
+        assert!(urls.len() <= MAX_TURN_URLS);
+        urls.join(" ").replace(&format!(":{host}:"), ":").replace("?transport=", "/")
+    }
+
+    const EVERYTHING: Transports = Transports {
+        udp: Some(3478),
+        tcp: Some(3478),
+        tls: Some(5349),
+        beside_web_sockets: true,
+        beside_loopback: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2))),
+    };
+
+    #[test]
+    fn streams_go_by_the_port_that_let_the_client_through() {
+        let with_tls = |direct| urls(EVERYTHING, "a.example", direct);
+        assert_eq!(with_tls(Some((443, true))), "turn:3478/udp turn:3478/tcp turns:443/tcp");
+        assert_eq!(with_tls(Some((3000, true))), "turn:3478/udp turn:3478/tcp turns:3000/tcp");
+        assert_eq!(with_tls(None), "turn:3478/udp turn:3478/tcp turns:5349/tcp", "behind a proxy");
+        assert_eq!(with_tls(Some((444, true))), "turn:3478/udp turn:3478/tcp turns:5349/tcp", "not for Chromium");
+        let without = |direct| urls(Transports { tls: None, ..EVERYTHING }, "a.example", direct);
+        assert_eq!(without(Some((3000, false))), "turn:3478/udp turn:3000/tcp");
+        assert_eq!(without(Some((80, false))), "turn:3478/udp turn:80/tcp");
+        assert_eq!(without(Some((81, false))), "turn:3478/udp turn:3478/tcp");
+        assert_eq!(without(None), "turn:3478/udp turn:3478/tcp");
+        let elsewhere = Transports { beside_web_sockets: false, tls: None, ..EVERYTHING };
+        assert_eq!(urls(elsewhere, "a.example", Some((3000, true))), "turn:3478/udp turn:3478/tcp");
+    }
+
+    #[test]
+    fn what_gets_through_most_has_the_last_place() {
+        let on_loopback = |direct| urls(EVERYTHING, "localhost", direct).replace("192.0.2.2:", "");
+        assert_eq!(on_loopback(Some((3000, true))), "turn:3478/udp turn:3478/udp turns:3000/tcp");
+        let without = Transports { tls: None, ..EVERYTHING };
+        let urls = urls(without, "localhost", Some((3000, false)));
+        assert_eq!(urls, "turn:3478/udp turn:192.0.2.2:3478/udp turn:3000/tcp");
+    }
+
+    #[test]
+    fn one_stun_and_one_turn_entry() {
+        let member = User::Member(MemberId::from_bits(5));
+        let list = issuer(Some(3478)).issue(&member, 1000, &reached("2001:DB8::1", None));
+        assert_eq!(list.expires_at, 1600);
+        let username = "1600:m-00000000000000000000000000000005";
+        let password = credentials::password(&Secret::new(*b"s3cret"), username);
+        let expected = serde_json::json!([
+            {"urls": ["stun:[2001:db8::1]:3478"]},
+            {"urls": ["turn:[2001:db8::1]:3478?transport=udp"], "username": username, "credential": password},
+        ]);
+        assert_eq!(serde_json::to_value(&list.servers).unwrap(), expected);
+    }
+
+    #[test]
+    fn who_came_by_loopback_is_told_a_real_address_too() {
+        let mut issuer = issuer(Some(3478));
+        issuer.transports.beside_loopback = Some(IpAddr::from([192, 0, 2, 2]));
+        let turn_urls = |host: &str| {
+            let list = issuer.issue(&User::api("").unwrap(), 1, &reached(host, None));
+            list.servers[1].urls.clone()
+        };
+        for host in ["localhost", "a.localhost", "127.0.0.1", "127.1.2.3", "[::1]"] {
+            let expected = [&format!("turn:{host}:3478?transport=udp"), "turn:192.0.2.2:3478?transport=udp"];
+            assert_eq!(turn_urls(host), expected);
+        }
+        for host in ["localhost.example", "notlocalhost", "192.0.2.2", "[2001:db8::1]"] {
+            assert_eq!(turn_urls(host), [format!("turn:{host}:3478?transport=udp")]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_served_is_not_listed() {
+        let list = issuer(None).issue(&User::api("").unwrap(), 1, &reached("a.example", None));
+        assert_eq!(list.servers, []);
+    }
+
+    #[test]
+    fn an_endless_ttl_does_not_overflow() {
+        let issuer = Issuer { ttl: Duration::MAX, ..issuer(Some(1)) };
+        assert_eq!(issuer.issue(&User::api("").unwrap(), 7, &reached("a", None)).expires_at, u64::MAX);
+    }
+
+    #[test]
+    fn hosts_are_syntactically_valid() {
+        for (text, written) in [
+            ("example.org", "example.org"),
+            ("EXAMPLE.org.", "example.org."),
+            ("a_b-c", "a_b-c"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("::1", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(Host::parse(text).map(|h| h.to_string()).as_deref(), Some(written), "{text}");
+        }
+        let long_label = "a".repeat(64);
+        let long_name = vec!["a".repeat(60); 5].join(".");
+        for text in [
+            "",
+            ".",
+            "a..b",
+            "-a",
+            "a-",
+            "a b",
+            "a/b",
+            "a?b",
+            "a@b",
+            "a\"b",
+            "ä.org",
+            "1.2.3",
+            "256.1.1.1",
+            "[::1",
+            "::1]",
+            "[1.2.3.4]",
+            "fe80::1%eth0",
+            "[fe80::1%25eth0]",
+            "0.0.0.0",
+            "::",
+            "a\r\nb",
+            &long_label,
+            &long_name,
+        ] {
+            assert_eq!(Host::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn authorities_split_into_host_and_port() {
+        let read = |text| Host::parse_authority(text).map(|(host, port)| (host.to_string(), port));
+        assert_eq!(read("a.example:3000"), Some(("a.example".into(), Some(3000))));
+        assert_eq!(read("a.example:"), Some(("a.example".into(), None)));
+        assert_eq!(read("a.example"), Some(("a.example".into(), None)));
+        assert_eq!(read("[::1]:3000"), Some(("[::1]".into(), Some(3000))));
+        assert_eq!(read("[::1]"), Some(("[::1]".into(), None)));
+        for text in ["::1:3000", "a:b", "a:-1", "a:+1", "a:65536", ":3000", "[::1]x:1", "a:1:2", "user@a:1"] {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+    }
+}

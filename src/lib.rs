@@ -1,0 +1,20 @@
+//! bimcc-rtc: room signaling, an embedded STUN/TURN server and the credentials that join them, in one process.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod credentials;
+pub mod http;
+pub mod ice_servers;
+pub mod logging;
+pub mod membership;
+pub mod metrics;
+pub mod mint;
+pub mod net;
+pub mod shutdown;
+pub mod signaling;
+pub mod startup;
+pub mod state_dir;
+pub mod tls;
+pub mod turn;

@@ -1,0 +1,95 @@
+//! The `bimcc-rtc` program: parse, load the configuration, run. Exit codes: 0 fine, 2 bad usage or configuration,
+//! 1 failed at run time.
+
+use std::{
+    io::Write,
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bimcc_rtc::{
+    app,
+    cli::{self, Command, MintArgs, Typed},
+    config::{self, Config, ConfigError},
+    logging,
+    mint::{self, Request},
+};
+
+fn main() -> ExitCode {
+    let Typed { command, settings } = match cli::typed(std::env::args_os()) {
+        Ok(typed) => typed,
+        // Also --help and --version; the code is 2 for bad usage.
+        Err(error) => error.exit(),
+    };
+    let file = match &command {
+        Command::Serve(args) => args.config.as_deref(),
+        Command::Mint(args) => args.config.as_deref(),
+    };
+    let loaded = Config::load(&settings, file, &|name| std::env::var_os(name));
+    match command {
+        Command::Serve(_) => match loaded {
+            Ok(config) => serve(config),
+            Err(error) => refuse(&error),
+        },
+        Command::Mint(args) => mint(loaded, &args),
+    }
+}
+
+fn serve(config: Config) -> ExitCode {
+    logging::init(&config.log, config.log_format);
+    for problem in config::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+        tracing::warn!("{problem}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    match runtime.block_on(app::run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn mint(loaded: Result<Config, ConfigError>, args: &MintArgs) -> ExitCode {
+    let mut mistakes = Vec::new();
+    let mut noted = |flag: &str, error: String| mistakes.push(format!("{flag}: {error}"));
+    let ttl = args.ttl.as_deref().and_then(|ttl| config::credential_ttl(ttl).map_err(|e| noted("--ttl", e)).ok());
+    let host = args.host.as_deref().and_then(|host| config::public_host(host).map_err(|e| noted("--host", e)).ok());
+    let config = match loaded {
+        Ok(config) if mistakes.is_empty() => config,
+        Ok(_) => return refuse(&ConfigError { mistakes }),
+        Err(mut error) => {
+            error.mistakes.append(&mut mistakes);
+            return refuse(&error);
+        }
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
+    let request = Request { user: &args.user, ttl: ttl.unwrap_or(config.credential_ttl), host: host.as_ref() };
+    match mint::mint(&config, &request, now) {
+        Ok(answer) => match writeln!(std::io::stdout(), "{answer:#}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.into()),
+        },
+        Err(mistakes) => refuse(&ConfigError { mistakes }),
+    }
+}
+
+/// Bad configuration: all of it, nothing started.
+fn refuse(error: &ConfigError) -> ExitCode {
+    let head = match error.mistakes.len() {
+        1 => "one mistake in the configuration".to_owned(),
+        n => format!("{n} mistakes in the configuration"),
+    };
+    eprintln!("bimcc-rtc: {head}, nothing was started");
+    for mistake in &error.mistakes {
+        eprintln!("  {mistake}");
+    }
+    ExitCode::from(2)
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    for line in format!("{error:#}").lines() {
+        eprintln!("bimcc-rtc: {line}");
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,414 @@
+//! Who is a member of which room, and from which addresses: what signaling tells TURN.
+//!
+//! Signaling writes ([`Directory::enter`], [`Directory::reconnect`], [`Directory::leave`]), TURN reads and adds what it proves itself
+//! ([`Directory::verify_address`], [`Directory::allocation_opened`]). TURN asks when a client allocates, asks for a
+//! permission or binds a channel, never per packet: for that it holds the room's [`RoomWatch`] and looks again only
+//! when its revision moved.
+//!
+//! Order matters in two places. A newcomer must be entered before its `_peers` is queued, and an allocation opened
+//! before its success response leaves, because the client's next packet may already depend on either.
+//!
+//! No I/O and no clock. One lock for all: it is taken when somebody joins, leaves or allocates, not for messages or media.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::IpAddr,
+    str::FromStr,
+    sync::{
+        Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// How many verified addresses a member keeps: the latest ones.
+pub const MAX_ADDRESSES_PER_MEMBER: usize = 16;
+
+/// Server-made id of a member, written `m-` and 32 hex digits so that it cannot be taken for an API user's name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MemberId(u128);
+
+impl MemberId {
+    /// The id with these bits, which should be random: an id is not a secret, but must not repeat.
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// The counterpart of [`Self::from_bits`].
+    pub const fn to_bits(self) -> u128 {
+        self.0
+    }
+}
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "m-{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not a [`MemberId`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("not a member id")]
+pub struct NotAMemberId;
+
+impl FromStr for MemberId {
+    type Err = NotAMemberId;
+
+    fn from_str(text: &str) -> Result<Self, NotAMemberId> {
+        let digits = text.strip_prefix("m-").ok_or(NotAMemberId)?;
+        let canonical = digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !canonical {
+            return Err(NotAMemberId);
+        }
+        u128::from_str_radix(digits, 16).map(Self).map_err(|_| NotAMemberId)
+    }
+}
+
+/// One life of a room, from its first member to its last. Never 0; a room entered anew gets another tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomTag(pub std::num::NonZeroU32);
+
+/// Moves whenever somebody leaves the room, so that permissions granted because of them are judged anew.
+#[derive(Debug, Default)]
+pub struct RoomWatch {
+    revision: AtomicU64,
+}
+
+impl RoomWatch {
+    /// The present revision: cheap enough to look at for each packet.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    fn advance(&self) {
+        self.revision.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Where an allocation lives: enough for its owner to find and end it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AllocationRef {
+    /// Index of the worker (or stream registry) that owns the client session.
+    pub worker: u16,
+    /// The owner's key of the session.
+    pub key: u64,
+}
+
+/// A member as TURN sees it.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// The room the member is in.
+    pub room: RoomTag,
+    /// That room's watch.
+    pub watch: Arc<RoomWatch>,
+}
+
+/// Told to end an allocation whose owner is no longer a member.
+pub type EndAllocation = Box<dyn Fn(AllocationRef) + Send + Sync>;
+
+/// The shared, read-mostly directory of members. See the module's header.
+#[derive(Default)]
+pub struct Directory {
+    state: RwLock<State>,
+    end_allocation: OnceLock<EndAllocation>,
+}
+
+#[derive(Default)]
+struct State {
+    members: HashMap<MemberId, Member>,
+    rooms: HashMap<RoomTag, Room>,
+    /// At how many members' signaling connections an address is the other end.
+    connected: HashMap<IpAddr, u32>,
+}
+
+struct Member {
+    room: RoomTag,
+    /// Oldest first; the signaling address, if verified, and proven TURN client addresses.
+    addresses: Vec<IpAddr>,
+    /// The one that counts in `State::connected`.
+    connected_from: Option<IpAddr>,
+    allocations: Vec<AllocationRef>,
+}
+
+impl Member {
+    fn add_address(&mut self, address: IpAddr) {
+        self.addresses.retain(|known| *known != address);
+        self.addresses.push(address);
+        if self.addresses.len() > MAX_ADDRESSES_PER_MEMBER {
+            self.addresses.remove(0);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Room {
+    members: Vec<MemberId>,
+    watch: Arc<RoomWatch>,
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("members", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Directory {
+    /// An empty directory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets who ends the allocations of members that left. Only the first call counts.
+    pub fn on_end_allocation(&self, end: EndAllocation) {
+        let _ = self.end_allocation.set(end);
+    }
+
+    /// `member` is now in `room`. `address` is its signaling address if that is verified, which it is not when an
+    /// untrusted proxy stands between. A member that is elsewhere leaves there first.
+    pub fn enter(&self, member: MemberId, room: RoomTag, address: Option<IpAddr>) {
+        let address = address.map(|ip| ip.to_canonical());
+        self.leave(member);
+        let mut state = self.write();
+        state.rooms.entry(room).or_default().members.push(member);
+        if let Some(ip) = address {
+            *state.connected.entry(ip).or_default() += 1;
+        }
+        let entry =
+            Member { room, addresses: Vec::from_iter(address), connected_from: address, allocations: Vec::new() };
+        state.members.insert(member, entry);
+    }
+
+    /// `member` is back by another connection, from `address` if that is verified. It has been a member all the time:
+    /// its allocations and the addresses at which it was verified stay.
+    pub fn reconnect(&self, member: MemberId, address: Option<IpAddr>) {
+        let address = address.map(|ip| ip.to_canonical());
+        let mut state = self.write();
+        let Some(entry) = state.members.get_mut(&member) else {
+            return;
+        };
+        let before = std::mem::replace(&mut entry.connected_from, address);
+        if let Some(ip) = address {
+            entry.add_address(ip);
+            *state.connected.entry(ip).or_default() += 1;
+        }
+        if let Some(ip) = before {
+            state.disconnected(ip);
+        }
+    }
+
+    /// `member` is gone: its allocations end, and so do the permissions that others had because of it.
+    pub fn leave(&self, member: MemberId) {
+        let mut state = self.write();
+        let Some(entry) = state.members.remove(&member) else {
+            return;
+        };
+        if let Some(room) = state.rooms.get_mut(&entry.room) {
+            room.members.retain(|other| *other != member);
+            room.watch.advance();
+            if room.members.is_empty() {
+                state.rooms.remove(&entry.room);
+            }
+        }
+        if let Some(ip) = entry.connected_from {
+            state.disconnected(ip);
+        }
+        drop(state);
+        if let Some(end) = self.end_allocation.get() {
+            entry.allocations.into_iter().for_each(end);
+        }
+    }
+
+    /// The room of `member`, if it is one.
+    pub fn membership(&self, member: MemberId) -> Option<Membership> {
+        let state = self.read();
+        let room = state.members.get(&member)?.room;
+        let watch = state.rooms.get(&room)?.watch.clone();
+        Some(Membership { room, watch })
+    }
+
+    /// Whether `member` is in `room`.
+    pub fn is_in_room(&self, member: MemberId, room: RoomTag) -> bool {
+        self.read().members.get(&member).is_some_and(|entry| entry.room == room)
+    }
+
+    /// A member of `room` that has been verified at `address`. The asker itself counts: its own devices may meet.
+    pub fn member_at(&self, room: RoomTag, address: IpAddr) -> Option<MemberId> {
+        let address = address.to_canonical();
+        let state = self.read();
+        let members = &state.rooms.get(&room)?.members;
+        members.iter().copied().find(|id| state.members.get(id).is_some_and(|entry| entry.addresses.contains(&address)))
+    }
+
+    /// Whether a member's signaling connection comes from `address`.
+    pub fn is_connected_from(&self, address: IpAddr) -> bool {
+        self.read().connected.contains_key(&address.to_canonical())
+    }
+
+    /// `member` has proven, with its TURN credential, that it is at `address`.
+    pub fn verify_address(&self, member: MemberId, address: IpAddr) {
+        let address = address.to_canonical();
+        if let Some(entry) = self.write().members.get_mut(&member) {
+            entry.add_address(address);
+        }
+    }
+
+    /// Notes an allocation of `member` so that it ends with the membership. `false` if the member is gone already:
+    /// then the allocation must not be granted.
+    #[must_use]
+    pub fn allocation_opened(&self, member: MemberId, allocation: AllocationRef) -> bool {
+        match self.write().members.get_mut(&member) {
+            Some(entry) => {
+                entry.allocations.push(allocation);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The counterpart of [`Self::allocation_opened`], for allocations that end before the membership does.
+    pub fn allocation_closed(&self, member: MemberId, allocation: AllocationRef) {
+        if let Some(entry) = self.write().members.get_mut(&member) {
+            entry.allocations.retain(|other| *other != allocation);
+        }
+    }
+
+    /// How many members the directory holds.
+    pub fn len(&self) -> usize {
+        self.read().members.len()
+    }
+
+    /// Whether nobody is here.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl State {
+    fn disconnected(&mut self, ip: IpAddr) {
+        if let Some(count) = self.connected.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                self.connected.remove(&ip);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    const ALICE: MemberId = MemberId::from_bits(1);
+    const BOB: MemberId = MemberId::from_bits(2);
+
+    fn room(n: u32) -> RoomTag {
+        RoomTag(n.try_into().unwrap())
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn ids_have_one_form() {
+        assert_eq!(ALICE.to_string().parse(), Ok(ALICE));
+        for text in ["", "m-", "m-1", "M-00000000000000000000000000000001", "m-0000000000000000000000000000000A"] {
+            assert_eq!(text.parse::<MemberId>(), Err(NotAMemberId), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_count_within_the_room_only() {
+        let directory = Directory::new();
+        directory.enter(ALICE, room(1), Some(ip("192.168.0.2")));
+        directory.enter(BOB, room(2), Some(ip("::ffff:192.168.0.3")));
+        assert_eq!(directory.member_at(room(1), ip("192.168.0.2")), Some(ALICE));
+        assert_eq!(directory.member_at(room(2), ip("192.168.0.3")), Some(BOB));
+        assert_eq!(directory.member_at(room(1), ip("192.168.0.3")), None);
+        assert!(directory.is_connected_from(ip("192.168.0.3")));
+    }
+
+    #[test]
+    fn leaving_ends_allocations_and_moves_the_watch() {
+        let directory = Directory::new();
+        let ended = Arc::new(Mutex::new(Vec::new()));
+        let sink = ended.clone();
+        directory.on_end_allocation(Box::new(move |allocation| sink.lock().unwrap().push(allocation)));
+        directory.enter(ALICE, room(1), Some(ip("10.0.0.1")));
+        directory.enter(BOB, room(1), None);
+        let watch = directory.membership(BOB).unwrap().watch;
+        let before = watch.revision();
+        let kept = AllocationRef { worker: 0, key: 1 };
+        let closed = AllocationRef { worker: 1, key: 2 };
+        assert!(directory.allocation_opened(ALICE, kept));
+        assert!(directory.allocation_opened(ALICE, closed));
+        directory.allocation_closed(ALICE, closed);
+
+        directory.leave(ALICE);
+
+        assert_eq!(*ended.lock().unwrap(), [kept]);
+        assert_ne!(watch.revision(), before);
+        assert!(!directory.is_connected_from(ip("10.0.0.1")));
+        assert!(!directory.allocation_opened(ALICE, kept));
+        assert!(directory.membership(ALICE).is_none());
+        assert_eq!(directory.len(), 1);
+    }
+
+    #[test]
+    fn who_reconnects_keeps_what_it_has() {
+        let directory = Directory::new();
+        let ended = Arc::new(Mutex::new(Vec::new()));
+        let sink = ended.clone();
+        directory.on_end_allocation(Box::new(move |allocation| sink.lock().unwrap().push(allocation)));
+        directory.enter(ALICE, room(1), Some(ip("10.0.0.1")));
+        let allocation = AllocationRef { worker: 0, key: 1 };
+        assert!(directory.allocation_opened(ALICE, allocation));
+        let watch = directory.membership(ALICE).unwrap().watch;
+        let before = watch.revision();
+
+        directory.reconnect(ALICE, Some(ip("10.0.0.2")));
+
+        assert_eq!((directory.len(), watch.revision()), (1, before));
+        assert!(ended.lock().unwrap().is_empty());
+        for address in ["10.0.0.1", "10.0.0.2"] {
+            assert_eq!(directory.member_at(room(1), ip(address)), Some(ALICE));
+        }
+        assert!(!directory.is_connected_from(ip("10.0.0.1")));
+        assert!(directory.is_connected_from(ip("10.0.0.2")));
+        directory.reconnect(ALICE, None);
+        assert!(!directory.is_connected_from(ip("10.0.0.2")));
+        directory.reconnect(BOB, Some(ip("10.0.0.3")));
+        assert!(!directory.is_connected_from(ip("10.0.0.3")), "not a member");
+        directory.leave(ALICE);
+        assert_eq!(*ended.lock().unwrap(), [allocation]);
+        assert!(directory.write().connected.is_empty());
+    }
+
+    #[test]
+    fn only_the_latest_addresses_are_kept() {
+        let directory = Directory::new();
+        directory.enter(ALICE, room(1), None);
+        for n in 0..=MAX_ADDRESSES_PER_MEMBER as u8 {
+            directory.verify_address(ALICE, IpAddr::from([10, 0, 0, n]));
+        }
+        assert_eq!(directory.member_at(room(1), ip("10.0.0.0")), None);
+        assert_eq!(directory.member_at(room(1), ip("10.0.0.1")), Some(ALICE));
+        assert_eq!(directory.member_at(room(1), ip("10.0.0.16")), Some(ALICE));
+    }
+}

@@ -1,0 +1,61 @@
+//! `bimcc-rtc mint`: credentials and iceServers as JSON, for apps with a back end of their own.
+//!
+//! Works beside a running server or on another machine: whoever has the shared secret can mint.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    config::Config,
+    credentials::User,
+    ice_servers::{Host, Issuer, Transports},
+    state_dir,
+};
+
+/// What to mint.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The user part of the username; may be empty.
+    pub user: &'a str,
+    /// Life of the credential.
+    pub ttl: Duration,
+    /// Host in the URLs; else `--public-host`.
+    pub host: Option<&'a Host>,
+}
+
+/// Mints at `now` (Unix seconds).
+///
+/// # Errors
+/// Sentences that name the flags in question.
+pub fn mint(config: &Config, request: &Request<'_>, now: u64) -> Result<Value, Vec<String>> {
+    let mut mistakes = Vec::new();
+    let secrets = state_dir::existing_secrets(&config.state_dir, &config.secrets).map_err(|error| {
+        mistakes.push(format!(
+            "--secret: there is none ({:#}): give the server's --secret, --secret-file or --state-dir, or start the \
+             server once",
+            anyhow::Error::new(error)
+        ));
+    });
+    let user = User::api(request.user).map_err(|error| mistakes.push(format!("--user: {error}")));
+    let host = request.host.or(config.public_host.as_ref());
+    if host.is_none() {
+        mistakes.push(
+            "--host: the iceServers URLs need a host: give --host, or --public-host as for the server".to_owned(),
+        );
+    }
+    let (Ok(secrets), Ok(user), Some(host)) = (secrets, user, host) else { return Err(mistakes) };
+    let turn = config.turn_listen.first().map(SocketAddr::port);
+    let tls = config.turns_listen.first().map(SocketAddr::port);
+    let transports = Transports { udp: turn, tcp: turn, tls, ..Transports::default() };
+    let issuer = Issuer { secret: secrets[0].clone(), ttl: request.ttl, transports };
+    let issued = issuer.issue(&user, now, &host.clone().into());
+    let turn = issued.servers.last();
+    Ok(json!({
+        "username": turn.and_then(|server| server.username.as_ref()),
+        "password": turn.and_then(|server| server.credential.as_ref()),
+        "ttl": request.ttl.as_secs(),
+        "expiresAt": issued.expires_at,
+        "iceServers": issued.servers,
+    }))
+}

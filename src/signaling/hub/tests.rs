@@ -1,0 +1,728 @@
+//! The hub's rules, each with the exact list of what goes out and to whom. Numbers are those of docs/PROTOCOL.md.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    credentials::Secret,
+    ice_servers::{Host, Transports},
+    metrics::{ErrorCodeLabel, EventLabel, Metrics},
+};
+
+const NOW: u64 = 1_000_000;
+const TTL: u64 = 600;
+const GRACE: Duration = Duration::from_secs(15);
+
+mod resume;
+
+#[test]
+fn r2_3_members_are_told_before_the_newcomer_knows() {
+    let world = World::new();
+    let mut alice = world.client("alice");
+    let mut bob = world.client("bob");
+    let mut carol = world.client("carol");
+    for client in [&mut alice, &mut bob] {
+        world.say(client, "__join", json!({"room": "r"}));
+    }
+    world.drain();
+
+    world.say(&mut carol, "__join", json!({"room": "r", "name": "Carol", "metadata": {"z": 1, "a": 2}}));
+
+    let new_peer = json!({"socketId": carol.id().to_string(), "name": "Carol", "metadata": {"z": 1, "a": 2}});
+    let order: Vec<_> = world.drain();
+    assert_eq!(order[0], ("alice", "_new_peer".into(), new_peer.clone()));
+    assert_eq!(order[1], ("bob", "_new_peer".into(), new_peer));
+    assert_eq!((order[2].0, order[2].1.as_str(), order.len()), ("carol", "_peers", 3));
+}
+
+#[test]
+fn r2_4_peers_has_all_that_was_promised() {
+    let world = World::new();
+    let mut alice = world.client("alice");
+    let mut bob = world.client("bob");
+    world.say(&mut alice, "__join", json!({"room": "r", "name": "Alice"}));
+    world.drain();
+    world.say(&mut bob, "__join", json!({"room": "r"}));
+
+    let (alice_id, bob_id) = (alice.id().to_string(), bob.id().to_string());
+    let username = format!("{}:{bob_id}", NOW + TTL);
+    let password = crate::credentials::password(&Secret::new(*b"s"), &username);
+    let expected = json!({
+        "connections": [alice_id],
+        "you": bob_id,
+        "iceServers": [
+            {"urls": ["stun:192.0.2.1:3478"]},
+            {"urls": ["turn:192.0.2.1:3478?transport=udp"], "username": username, "credential": password},
+        ],
+        "expiresAt": NOW + TTL,
+        "peers": [{"socketId": alice_id, "name": "Alice"}],
+        "resume": world.token(&bob, "r"),
+        "resumed": false,
+        "room": "r",
+        "server": "this-run",
+    });
+    assert_eq!(world.drain().pop().unwrap(), ("bob", "_peers".into(), expected));
+}
+
+#[test]
+fn r2_4_the_first_member_gets_empty_arrays() {
+    let world = World::new();
+    let mut alice = world.client("alice");
+    world.say(&mut alice, "__join", json!({}));
+    let (_, _, peers) = world.drain().pop().unwrap();
+    assert_eq!((&peers["connections"], &peers["peers"]), (&json!([]), &json!([])));
+    assert_eq!(peers["room"], "__default");
+}
+
+#[test]
+fn the_directory_knows_a_newcomer_before_anybody_is_told() {
+    let world = World::new();
+    let mut alice = world.client("alice");
+    world.say(&mut alice, "__join", json!({"room": "r"}));
+    let directory = world.directory.clone();
+    let seen = Rc::new(Cell::new(0));
+    let witness = seen.clone();
+    let expected_id = MemberId::from_bits(99);
+    *world.on_send.borrow_mut() = Some(Box::new(move || {
+        assert!(directory.membership(expected_id).is_some());
+        witness.set(witness.get() + 1);
+    }));
+    let mut bob = world.client_with_id("bob", expected_id);
+    world.say(&mut bob, "__join", json!({"room": "r"}));
+    assert_eq!(seen.get(), 2, "_new_peer and _peers");
+}
+
+#[test]
+fn r2_1_the_room_is_that_of_the_message_else_of_the_url_else_the_default() {
+    for (url, data, room) in [
+        (Some("u"), json!({"room": "d"}), "d"),
+        (Some("u"), json!({}), "u"),
+        (Some("u"), json!({"room": null}), "u"),
+        (Some("u"), json!({"room": ""}), "u"),
+        (None, json!({"room": "d"}), "d"),
+        (None, json!({}), "__default"),
+        (None, json!({"room": null}), "__default"),
+    ] {
+        let world = World::new();
+        let mut client = world.client_from_url("c", url);
+        world.say(&mut client, "__join", data.clone());
+        assert_eq!(world.drain()[0].2["room"], room, "{url:?} {data}");
+    }
+}
+
+#[test]
+fn r2_2_room_names_are_bounded() {
+    let world = World::new();
+    let long = "é".repeat(65);
+    for name in ["", "a\nb", "\u{0}", "\u{7f}", "\u{85}", &long] {
+        let mut client = world.client("c");
+        assert_eq!(world.say(&mut client, "__join", json!({"room": name})), Verdict::Bad);
+        assert_eq!(world.error(), ("c", "bad_room".into()), "{name:?}");
+        assert!(!client.is_joined());
+    }
+    let mut client = world.client("c");
+    assert_eq!(world.say(&mut client, "__join", json!({"room": "é".repeat(64)})), Verdict::CredentialsIssued);
+}
+
+#[test]
+fn r2_5_names_and_metadata_are_bounded() {
+    let world = World::new();
+    let mut client = world.client("c");
+    for data in [json!({"name": "n".repeat(1025)}), json!({"metadata": "m".repeat(16 * 1024)})] {
+        world.say(&mut client, "__join", data);
+        assert_eq!(world.error(), ("c", "too_large".into()));
+    }
+    world.say(&mut client, "__join", json!({"name": "n".repeat(1024), "metadata": "m".repeat(16 * 1024 - 2)}));
+    assert!(client.is_joined());
+}
+
+#[test]
+fn r2_6_rooms_and_members_are_bounded_and_who_is_refused_stays() {
+    let world = World::with(Limits { max_peers_per_room: 2, max_rooms: 2, ..Limits::default() });
+    let mut clients = ["a", "b", "c"].map(|name| world.client(name));
+    let [a, b, c] = &mut clients;
+    world.say(a, "__join", json!({"room": "one"}));
+    world.say(b, "__join", json!({"room": "one"}));
+    world.say(c, "__join", json!({"room": "two"}));
+    world.drain();
+
+    assert_eq!(world.say(c, "__join", json!({"room": "one"})), Verdict::Refused);
+    assert_eq!(world.error(), ("c", "room_full".into()));
+    assert_eq!(world.say(b, "__join", json!({"room": "three"})), Verdict::Refused);
+    assert_eq!(world.error(), ("b", "too_many_rooms".into()));
+
+    world.say(b, "__message", json!({"data": 1}));
+    assert_eq!(world.drain().len(), 1, "still with a");
+    // A full room may be joined by those who are in it.
+    assert_eq!(world.say(b, "__join", json!({"room": "one"})), Verdict::CredentialsIssued);
+    world.say(a, "__leave", json!({}));
+    world.say(b, "__leave", json!({}));
+    assert_eq!(world.say(a, "__join", json!({"room": "three"})), Verdict::CredentialsIssued);
+}
+
+#[test]
+fn r2_7_a_second_join_moves() {
+    let world = World::new();
+    let mut alice = world.client("alice");
+    let mut bob = world.client("bob");
+    let mut mover = world.client("mover");
+    world.say(&mut alice, "__join", json!({"room": "old"}));
+    world.say(&mut bob, "__join", json!({"room": "new"}));
+    world.say(&mut mover, "__join", json!({"room": "old"}));
+    world.drain();
+
+    world.say(&mut mover, "__join", json!({"room": "new"}));
+
+    let id = mover.id().to_string();
+    let sent = world.drain();
+    assert_eq!(sent[0], ("alice", "_remove_peer".into(), json!({"socketId": id, "reason": "moved"})));
+    assert_eq!(sent[1], ("bob", "_new_peer".into(), json!({"socketId": id})));
+    assert_eq!((sent[2].0, sent[2].2["you"].as_str(), sent.len()), ("mover", Some(id.as_str()), 3));
+    assert_eq!(sent[2].2["connections"], json!([bob.id().to_string()]));
+    let room_of = |client: &Client<Log>| world.directory.membership(client.id()).unwrap().room;
+    assert_eq!(room_of(&mover), room_of(&bob));
+
+    // Joining the same room again: all start afresh.
+    world.say(&mut mover, "__join", json!({"room": "new"}));
+    let events: Vec<_> = world.drain().into_iter().map(|(to, event, _)| (to, event)).collect();
+    let expected = [("bob", "_remove_peer"), ("bob", "_new_peer"), ("mover", "_peers")];
+    assert_eq!(events, expected.map(|(to, event)| (to, event.to_owned())));
+}
+
+#[test]
+fn r3_1_leaving_keeps_the_connection() {
+    let world = World::new();
+    let mut alice = world.client("alice");
+    let mut bob = world.client("bob");
+    world.say(&mut alice, "__join", json!({"room": "r"}));
+    world.say(&mut bob, "__join", json!({"room": "r"}));
+    world.drain();
+    world.say(&mut bob, "__leave", Value::Null);
+    let farewell = json!({"socketId": bob.id().to_string(), "reason": "left"});
+    assert_eq!(world.drain(), [("alice", "_remove_peer".into(), farewell)]);
+    assert_eq!(world.directory.membership(bob.id()).map(|m| m.room), None);
+    world.say(&mut bob, "__leave", json!({}));
+    assert_eq!(world.error(), ("bob", "not_joined".into()));
+    world.say(&mut bob, "__join", json!({"room": "r"}));
+    assert!(bob.is_joined());
+}
+
+#[test]
+fn r3_2_who_disconnects_is_reported_once() {
+    let world = World::new();
+    let mut alice = world.client("alice");
+    let mut bob = world.client("bob");
+    world.say(&mut alice, "__join", json!({"room": "r"}));
+    world.say(&mut bob, "__join", json!({"room": "r"}));
+    world.drain();
+    world.disconnect(&mut bob);
+    world.disconnect(&mut bob);
+    let farewell = json!({"socketId": bob.id().to_string(), "reason": "disconnected"});
+    assert_eq!(world.drain(), [("alice", "_remove_peer".into(), farewell)]);
+}
+
+#[test]
+fn r3_3_while_draining_nobody_is_reported() {
+    let world = World::new();
+    let mut alice = world.client("alice");
+    let mut bob = world.client("bob");
+    world.say(&mut alice, "__join", json!({"room": "r"}));
+    world.say(&mut bob, "__join", json!({"room": "r"}));
+    world.drain();
+    world.hub.start_draining();
+    world.disconnect(&mut bob);
+    assert_eq!(world.drain(), []);
+    assert_eq!(world.directory.len(), 1, "the relay knows all the same");
+}
+
+#[test]
+fn r4_1_and_1_2_directed_events_go_through_untouched() {
+    let world = World::new();
+    let (mut alice, bob) = world.pair();
+    let (alice_id, bob_id) = (alice.id(), bob.id());
+    for (event, forwarded) in [("__offer", "_offer"), ("__answer", "_answer")] {
+        let data = format!(
+            r#"{{"z":1.50,"big":123456789012345678901234567890,"sdp":{{"type":"x", "sdp":"v=0\r\n"}},"socketId":"{bob_id}","\u0061":[ ]}}"#
+        );
+        world.say_text(&mut alice, &format!(r#"{{"eventName":"{event}","data":{data}}}"#));
+        let expected = format!(
+            r#"{{"eventName":"{forwarded}","data":{{"socketId":"{alice_id}","z":1.50,"big":123456789012345678901234567890,"sdp":{{"type":"x", "sdp":"v=0\r\n"}},"a":[ ]}}}}"#
+        );
+        assert_eq!(world.drain_text(), [("bob", expected)]);
+    }
+}
+
+#[test]
+fn r1_2_of_two_keys_the_last_one_counts() {
+    let world = World::new();
+    let (mut alice, bob) = world.pair();
+    let (alice_id, bob_id) = (alice.id(), bob.id());
+    let text = format!(
+        r#"{{"eventName":"__offer","data":{{"socketId":"nobody","socketId":"{bob_id}","sdp":"s"}},"data":{{"socketId":"{bob_id}","sdp":"t"}}}}"#
+    );
+    world.say_text(&mut alice, &text);
+    let expected = format!(r#"{{"eventName":"_offer","data":{{"socketId":"{alice_id}","sdp":"t"}}}}"#);
+    assert_eq!(world.drain_text(), [("bob", expected)]);
+}
+
+#[test]
+fn r4_2_ids_do_not_reach_across_rooms() {
+    let world = World::new();
+    let (mut alice, bob) = world.pair();
+    let mut stranger = world.client("stranger");
+    world.say(&mut stranger, "__join", json!({"room": "elsewhere"}));
+    let mut gone = world.client("gone");
+    world.say(&mut gone, "__join", json!({"room": "r"}));
+    world.disconnect(&mut gone);
+    world.drain();
+    let targets = [stranger.id().to_string(), gone.id().to_string(), "7".into(), "".into(), "m-0".into()];
+    for target in targets {
+        for event in ["__offer", "__answer", "__ice_candidate", "__message"] {
+            let data = json!({"socketId": target, "sdp": "s", "candidate": "c", "data": 1});
+            assert_eq!(world.say(&mut alice, event, data), Verdict::Refused);
+            let sent = world.drain();
+            let [(to, name, error)] = &sent[..] else { panic!("{sent:?}") };
+            assert_eq!((*to, name.as_str()), ("alice", "_error"));
+            assert_eq!(error["code"], "no_such_peer");
+            assert_eq!((error["eventName"].as_str(), &error["socketId"]), (Some(event), &json!(target)));
+        }
+    }
+    drop(bob);
+}
+
+#[test]
+fn r4_3_label_and_line_index_complete_each_other() {
+    for (sent, received) in [
+        (json!({"label": 1}), json!({"label": 1, "sdpMLineIndex": 1})),
+        (json!({"label": 0, "sdpMLineIndex": null}), json!({"label": 0, "sdpMLineIndex": 0})),
+        (json!({"sdpMLineIndex": 2, "sdpMid": "a"}), json!({"label": 2, "sdpMLineIndex": 2, "sdpMid": "a"})),
+        (json!({"label": 1, "sdpMLineIndex": 2}), json!({"label": 1, "sdpMLineIndex": 2})),
+        (json!({"sdpMid": "a"}), json!({"sdpMid": "a"})),
+        (json!({"label": null}), json!({"label": null})),
+    ] {
+        let world = World::new();
+        let (mut alice, bob) = world.pair();
+        let mut data = sent.clone();
+        data["candidate"] = json!("candidate:1");
+        data["socketId"] = json!(bob.id().to_string());
+        world.say(&mut alice, "__ice_candidate", data);
+        let mut expected = received;
+        expected["candidate"] = json!("candidate:1");
+        expected["socketId"] = json!(alice.id().to_string());
+        assert_eq!(world.drain(), [("bob", "_ice_candidate".into(), expected)], "{sent}");
+    }
+}
+
+#[test]
+fn r4_4_messages_reach_one_or_all_others() {
+    let world = World::new();
+    let (mut alice, bob) = world.pair();
+    let mut carol = world.client("carol");
+    world.say(&mut carol, "__join", json!({"room": "r"}));
+    world.drain();
+    let received = json!({"socketId": alice.id().to_string(), "data": null, "extra": [1]});
+    world.say(&mut alice, "__message", json!({"data": null, "extra": [1]}));
+    let all = [("bob", "_message".to_owned(), received.clone()), ("carol", "_message".to_owned(), received.clone())];
+    assert_eq!(world.drain(), all);
+    world.say(&mut alice, "__message", json!({"data": null, "extra": [1], "socketId": bob.id().to_string()}));
+    assert_eq!(world.drain(), all[..1]);
+    drop(carol);
+}
+
+#[test]
+fn r4_4_a_broadcast_is_serialized_once() {
+    let world = World::new();
+    let (mut alice, _bob) = world.pair();
+    let mut carol = world.client("carol");
+    world.say(&mut carol, "__join", json!({"room": "r"}));
+    world.drain();
+    world.say(&mut alice, "__message", json!({"data": "x"}));
+    let log = world.log.borrow();
+    assert_eq!(log[0].1.as_str().as_ptr(), log[1].1.as_str().as_ptr());
+}
+
+#[test]
+fn r4_5_updates_reach_members_and_newcomers() {
+    let world = World::new();
+    let (mut alice, _bob) = world.pair();
+    world.say(&mut alice, "__update", json!({"name": "A", "metadata": [1], "more": true}));
+    let updated = json!({"socketId": alice.id().to_string(), "name": "A", "metadata": [1], "more": true});
+    assert_eq!(world.drain(), [("bob", "_peer_updated".into(), updated)]);
+    world.say(&mut alice, "__update", json!({"metadata": null}));
+    world.drain();
+    let mut carol = world.client("carol");
+    world.say(&mut carol, "__join", json!({"room": "r"}));
+    let (_, _, peers) = world.drain().pop().unwrap();
+    assert_eq!(peers["peers"][0], json!({"socketId": alice.id().to_string(), "name": "A"}));
+}
+
+#[test]
+fn r4_6_outside_of_a_room_there_is_nobody_to_talk_to() {
+    let world = World::new();
+    let mut alice = world.client("alice");
+    let data = json!({"socketId": "x", "sdp": "s", "candidate": "c", "data": 1});
+    for event in ["__offer", "__answer", "__ice_candidate", "__message", "__update", "__ice_servers", "__leave"] {
+        assert_eq!(world.say(&mut alice, event, data.clone()), Verdict::Refused);
+        assert_eq!(world.error(), ("alice", "not_joined".into()), "{event}");
+    }
+}
+
+#[test]
+fn r4_7_pings_are_answered_with_their_data() {
+    let world = World::new();
+    let mut alice = world.client("alice");
+    for data in ["{}", "null", "7", r#"[1.0,"x"]"#, r#"{"a":1e400}"#] {
+        world.say_text(&mut alice, &format!(r#"{{"eventName":"__ping","data":{data}}}"#));
+        assert_eq!(world.drain_text(), [("alice", format!(r#"{{"eventName":"_pong","data":{data}}}"#))]);
+    }
+    world.say_text(&mut alice, r#"{"eventName":"__ping"}"#);
+    assert_eq!(world.drain_text(), [("alice", r#"{"eventName":"_pong","data":{}}"#.to_owned())]);
+}
+
+#[test]
+fn r5_2_fresh_credentials_on_request_and_on_time() {
+    let world = World::new();
+    let mut alice = world.client("alice");
+    world.hub.push_ice_servers(&alice, NOW);
+    assert_eq!(world.drain(), [], "of no use outside of a room");
+    world.say(&mut alice, "__join", json!({}));
+    world.drain();
+    assert_eq!(world.say(&mut alice, "__ice_servers", Value::Null), Verdict::CredentialsIssued);
+    world.hub.push_ice_servers(&alice, NOW + 300);
+    let sent = world.drain();
+    assert_eq!(sent.iter().map(|(_, event, _)| event.as_str()).collect::<Vec<_>>(), ["_ice_servers", "_ice_servers"]);
+    assert_eq!([&sent[0].2["expiresAt"], &sent[1].2["expiresAt"]], [&json!(NOW + TTL), &json!(NOW + 300 + TTL)]);
+    assert_eq!(sent[0].2["iceServers"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn r1_3_bad_messages_are_answered_and_change_nothing() {
+    let world = World::new();
+    let (mut alice, bob) = world.pair();
+    let to = bob.id();
+    for text in [
+        "",
+        "x",
+        "{",
+        "null",
+        "7",
+        "\"__join\"",
+        "[]",
+        r#"["__join",{}]"#,
+        "{}",
+        r#"{"eventName":null}"#,
+        r#"{"eventName":5,"data":{}}"#,
+        r#"{"eventName":["__join"],"data":{}}"#,
+        r#"{"eventName":"__join","data":{}} x"#,
+        r#"{"eventName":"__join","data":[]}"#,
+        r#"{"eventName":"__join","data":"r"}"#,
+        r#"{"eventName":"__join","data":{"room":5}}"#,
+        r#"{"eventName":"__join","data":{"name":{}}}"#,
+        r#"{"eventName":"__update","data":{"name":5}}"#,
+        r#"{"eventName":"__offer"}"#,
+        r#"{"eventName":"__offer","data":{"sdp":"s"}}"#,
+        &format!(r#"{{"eventName":"__offer","data":{{"socketId":"{to}"}}}}"#),
+        &format!(r#"{{"eventName":"__offer","data":{{"socketId":"{to}","sdp":null}}}}"#),
+        &format!(r#"{{"eventName":"__answer","data":{{"socketId":"{to}","sdp":5}}}}"#),
+        r#"{"eventName":"__offer","data":{"socketId":5,"sdp":"s"}}"#,
+        &format!(r#"{{"eventName":"__ice_candidate","data":{{"socketId":"{to}"}}}}"#),
+        &format!(r#"{{"eventName":"__ice_candidate","data":{{"socketId":"{to}","candidate":5}}}}"#),
+        &format!(r#"{{"eventName":"__ice_candidate","data":{{"socketId":"{to}","candidate":"c","label":"x"}}}}"#),
+        &format!(r#"{{"eventName":"__ice_candidate","data":{{"socketId":"{to}","candidate":"c","label":-1}}}}"#),
+        &format!(
+            r#"{{"eventName":"__ice_candidate","data":{{"socketId":"{to}","candidate":"c","sdpMLineIndex":65536}}}}"#
+        ),
+        r#"{"eventName":"__message","data":{}}"#,
+        r#"{"eventName":"__message","data":{"data":1,"socketId":[]}}"#,
+        r#"{"eventName":"__message","data":{"data":"\ud800"x}}"#,
+    ] {
+        assert_eq!(world.say_text(&mut alice, text), Verdict::Bad, "{text}");
+        assert_eq!(world.error(), ("alice", "bad_message".into()), "{text}");
+    }
+    for event in ["join", "_join", "__JOIN", "__nothing", "", "ready"] {
+        assert_eq!(world.say(&mut alice, event, json!({})), Verdict::Bad);
+        assert_eq!(world.error(), ("alice", "unknown_event".into()), "{event}");
+    }
+    let long = "_".repeat(60_000);
+    world.say(&mut alice, &long, json!({}));
+    assert!(world.drain_text()[0].1.len() < 200, "what is long is not sent back");
+}
+
+#[test]
+fn deep_nesting_is_forwarded_without_harm() {
+    let world = World::new();
+    let (mut alice, _bob) = world.pair();
+    let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+    world.say_text(&mut alice, &format!(r#"{{"eventName":"__message","data":{{"data":{deep}}}}}"#));
+    assert_eq!(world.log.borrow().len(), 1);
+    world.say_text(&mut alice, &"[".repeat(60_000));
+    assert!(world.drain_text()[1].1.contains("bad_message"));
+}
+
+#[test]
+fn a_full_outbox_disturbs_nobody_else() {
+    let world = World::new();
+    let (mut alice, bob) = world.pair();
+    let mut carol = world.client("carol");
+    world.say(&mut carol, "__join", json!({"room": "r"}));
+    world.drain();
+    bob.outbox().is_full.set(true);
+    world.say(&mut alice, "__message", json!({"data": 1}));
+    assert_eq!(world.drain().iter().map(|(to, ..)| *to).collect::<Vec<_>>(), ["carol"]);
+    assert_eq!(world.say(&mut alice, "__message", json!({"data": 1, "socketId": bob.id().to_string()})), Verdict::Fine);
+}
+
+#[test]
+fn metrics_count_what_happened() {
+    let world = World::new();
+    let (mut alice, mut bob) = world.pair();
+    let signaling = &world.metrics.signaling;
+    assert_eq!((signaling.rooms.get(), signaling.members.get()), (1, 2));
+    assert_eq!(signaling.messages_sent.get(), 3, "two _peers and one _new_peer");
+    world.say(&mut alice, "__offer", json!({"socketId": "x", "sdp": "s"}));
+    world.say(&mut alice, "__nothing", json!({}));
+    world.say_text(&mut alice, "x");
+    let received = |event| signaling.messages_received.get_or_create(&EventLabel { event }).get();
+    let counted = ["__join", "__offer", "unknown", "malformed"].map(received);
+    assert_eq!(counted, [2, 1, 1, 1]);
+    let errors = |code| signaling.errors.get_or_create(&ErrorCodeLabel { code }).get();
+    assert_eq!(["no_such_peer", "unknown_event", "bad_message", "room_full"].map(errors), [1, 1, 1, 0]);
+    world.disconnect(&mut alice);
+    world.disconnect(&mut bob);
+    assert_eq!((signaling.rooms.get(), signaling.members.get(), world.directory.len()), (0, 0, 0));
+    assert!(world.hub.shards.iter().all(|shard| lock(shard).is_empty()));
+    assert!(lock(&world.hub.tags).in_use.is_empty());
+}
+
+#[test]
+fn tags_are_never_zero_and_skip_those_in_use() {
+    let mut tags = Tags { last: u32::MAX - 1, ..Tags::default() };
+    let numbers: Vec<_> = (0..3).map(|_| tags.take().0.get()).collect();
+    assert_eq!(numbers, [u32::MAX, 1, 2]);
+    tags.last = u32::MAX - 1;
+    assert_eq!(tags.take().0.get(), 3);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Join(usize, usize),
+    Leave(usize),
+    Disconnect(usize),
+    Message(usize),
+    Offer(usize, usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..5usize, 0..3usize).prop_map(|(who, room)| Step::Join(who, room)),
+        (0..5usize).prop_map(Step::Leave),
+        (0..5usize).prop_map(Step::Disconnect),
+        (0..5usize).prop_map(Step::Message),
+        (0..5usize, 0..5usize).prop_map(|(who, to)| Step::Offer(who, to)),
+    ]
+}
+
+proptest! {
+    /// What a member has been told by `_peers`, `_new_peer` and `_remove_peer` is who is there, and who is there gets
+    /// the messages and nobody else.
+    #[test]
+    fn members_always_know_who_is_there(steps in prop::collection::vec(step(), 0..60)) {
+        const NAMES: [&str; 5] = ["0", "1", "2", "3", "4"];
+        let world = World::with(Limits { max_peers_per_room: 3, max_rooms: 2, ..Limits::default() });
+        let mut clients = NAMES.map(|name| world.client(name));
+        let ids = clients.each_ref().map(|client| client.id().to_string());
+        let mut rooms: [Option<usize>; 5] = [None; 5];
+        let mut known: [HashSet<String>; 5] = Default::default();
+        for step in steps {
+            let mut expected = Vec::new();
+            match step {
+                Step::Join(who, room) => {
+                    let verdict = world.say(&mut clients[who], "__join", json!({"room": room.to_string()}));
+                    if verdict == Verdict::CredentialsIssued {
+                        rooms[who] = Some(room);
+                    }
+                }
+                Step::Leave(who) => {
+                    world.say(&mut clients[who], "__leave", json!({}));
+                    rooms[who] = None;
+                }
+                Step::Disconnect(who) => {
+                    world.disconnect(&mut clients[who]);
+                    rooms[who] = None;
+                }
+                Step::Message(who) => {
+                    world.say(&mut clients[who], "__message", json!({"data": 1}));
+                    expected = (0..5).filter(|i| *i != who && rooms[who].is_some() && rooms[*i] == rooms[who]).collect();
+                }
+                Step::Offer(who, to) => {
+                    world.say(&mut clients[who], "__offer", json!({"socketId": ids[to], "sdp": "s"}));
+                    expected = (0..5).filter(|i| *i == to && rooms[who].is_some() && rooms[to] == rooms[who]).collect();
+                }
+            }
+            let mut received = Vec::new();
+            for (to, event, data) in world.drain() {
+                let to: usize = to.parse().unwrap();
+                let id = || data["socketId"].as_str().unwrap().to_owned();
+                match event.as_str() {
+                    "_peers" => known[to] = data["connections"].as_array().unwrap().iter()
+                        .map(|id| id.as_str().unwrap().to_owned()).collect(),
+                    "_new_peer" => prop_assert!(known[to].insert(id())),
+                    "_remove_peer" => prop_assert!(known[to].remove(&id())),
+                    "_message" | "_offer" => received.push(to),
+                    _ => {}
+                }
+            }
+            received.sort_unstable();
+            prop_assert_eq!(received, expected);
+            for (i, room) in rooms.iter().enumerate().filter(|(_, room)| room.is_some()) {
+                let there = (0..5).filter(|j| *j != i && rooms[*j] == *room).map(|j| ids[j].clone());
+                prop_assert_eq!(&known[i], &there.collect::<HashSet<_>>());
+            }
+            prop_assert_eq!(world.directory.len(), rooms.iter().flatten().count());
+        }
+        for client in &mut clients {
+            world.disconnect(client);
+        }
+        prop_assert!(world.hub.shards.iter().all(|shard| lock(shard).is_empty()));
+        prop_assert!(world.directory.is_empty());
+    }
+}
+
+/// Called when something is sent.
+type Hook = Rc<RefCell<Option<Box<dyn Fn()>>>>;
+type Sent = Vec<(&'static str, Frame)>;
+
+#[derive(Clone)]
+struct Log {
+    name: &'static str,
+    sent: Rc<RefCell<Sent>>,
+    on_send: Hook,
+    is_full: Rc<Cell<bool>>,
+}
+
+impl Outbox for Log {
+    fn try_send(&self, frame: Frame) -> Result<(), Full> {
+        if self.is_full.get() {
+            return Err(Full);
+        }
+        if let Some(hook) = &*self.on_send.borrow() {
+            hook();
+        }
+        self.sent.borrow_mut().push((self.name, frame));
+        Ok(())
+    }
+
+    fn end(&self, reason: CloseReason) {
+        let frame = json!({"eventName": "(closed)", "data": format!("{reason:?}")}).to_string();
+        self.sent.borrow_mut().push((self.name, frame.into()));
+    }
+}
+
+/// A hub, and one log of all that its clients are sent, in order.
+struct World {
+    /// No clock: only differences from it count.
+    start: Instant,
+    hub: Hub<Log>,
+    directory: Arc<Directory>,
+    metrics: Metrics,
+    log: Rc<RefCell<Sent>>,
+    on_send: Hook,
+    clients: Cell<u128>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
+        let metrics = Metrics::new();
+        let directory = Arc::new(Directory::new());
+        let issuer = Issuer {
+            secret: Secret::new(*b"s"),
+            ttl: Duration::from_secs(TTL),
+            transports: Transports { udp: Some(3478), ..Transports::default() },
+        };
+        let hub = Hub::new(limits, "this-run", issuer, ResumeKey::new(&[7; 32]), directory.clone(), &metrics.signaling);
+        let start = Instant::now();
+        Self { start, hub, directory, metrics, log: Rc::default(), on_send: Rc::default(), clients: Cell::new(1) }
+    }
+
+    fn client(&self, name: &'static str) -> Client<Log> {
+        self.client_from_url(name, None)
+    }
+
+    fn client_from_url(&self, name: &'static str, room: Option<&str>) -> Client<Log> {
+        self.clients.set(self.clients.get() + 1);
+        let mut client = self.client_with_id(name, MemberId::from_bits(self.clients.get()));
+        client.url_room = room.map(Into::into);
+        client
+    }
+
+    fn client_with_id(&self, name: &'static str, id: MemberId) -> Client<Log> {
+        let outbox = Log { name, sent: self.log.clone(), on_send: self.on_send.clone(), is_full: Rc::default() };
+        Client::new(id, outbox, Some([192, 0, 2, 7].into()), Host::parse("192.0.2.1").unwrap().into(), None)
+    }
+
+    /// Alice and Bob in room `r`, with nothing left to hear.
+    fn pair(&self) -> (Client<Log>, Client<Log>) {
+        let (mut alice, mut bob) = (self.client("alice"), self.client("bob"));
+        self.say(&mut alice, "__join", json!({"room": "r"}));
+        self.say(&mut bob, "__join", json!({"room": "r"}));
+        self.drain();
+        (alice, bob)
+    }
+
+    /// Its grace ends at `self.start + GRACE`.
+    fn disconnect(&self, client: &mut Client<Log>) {
+        self.hub.disconnect(client, self.start + GRACE);
+    }
+
+    fn say(&self, client: &mut Client<Log>, event: &str, data: Value) -> Verdict {
+        self.say_text(client, &json!({"eventName": event, "data": data}).to_string())
+    }
+
+    fn say_text(&self, client: &mut Client<Log>, text: &str) -> Verdict {
+        self.hub.handle_text(client, text, NOW)
+    }
+
+    fn drain_text(&self) -> Vec<(&'static str, String)> {
+        self.log.take().into_iter().map(|(to, frame)| (to, frame.as_str().to_owned())).collect()
+    }
+
+    fn drain(&self) -> Vec<(&'static str, String, Value)> {
+        let parsed = self.drain_text().into_iter().map(|(to, text)| {
+            let mut frame: Value = serde_json::from_str(&text).unwrap();
+            (to, frame["eventName"].as_str().unwrap().to_owned(), frame["data"].take())
+        });
+        parsed.collect()
+    }
+
+    /// The token that `client` has been given for `room`.
+    fn token(&self, client: &Client<Log>, room: &str) -> String {
+        self.hub.resume_key.sign(Claims { id: client.id(), epoch: client.epoch, issued_at: NOW }, room)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.hub.shards.iter().all(|shard| lock(shard).is_empty())
+            && lock(&self.hub.tags).in_use.is_empty()
+            && lock(&self.hub.roster).is_empty()
+            && self.directory.is_empty()
+    }
+
+    /// What was sent is one `_error`: to whom, and its code.
+    fn error(&self) -> (&'static str, String) {
+        let sent = self.drain();
+        let [(to, event, data)] = &sent[..] else { panic!("{sent:?}") };
+        assert_eq!(event, "_error");
+        assert!(data["message"].as_str().is_some_and(|text| !text.is_empty()));
+        (to, data["code"].as_str().unwrap().to_owned())
+    }
+}

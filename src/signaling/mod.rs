@@ -1,0 +1,26 @@
+//! Rooms and the messages in them, over WebSocket. The rules, with numbers, are in docs/PROTOCOL.md; in short:
+//!
+//! Text frames hold `{"eventName": string, "data": object}`. A client says `__join` and is answered by `_peers` with its
+//! id, the ids of those who are there and the iceServers to use; those who are there have got `_new_peer` before.
+//! The newcomer sends an `__offer` to each, gets an `_answer` from each, and both sides trade `__ice_candidate`s. Who
+//! leaves or loses its connection is reported by `_remove_peer`. `__message` reaches one member or all, without any
+//! peer connection. Whatever the server does not act upon is answered by `_error` with a stable code.
+//!
+//! [`hub`] and its `room` are the core and do no I/O, `message` knows the wire, [`session`] is the shell
+//! around one socket.
+
+pub mod error;
+pub mod hub;
+mod instruments;
+pub mod message;
+mod overhead;
+mod pace;
+mod queue;
+pub mod resume;
+mod room;
+mod roster;
+pub mod session;
+
+pub use hub::{Limits, MemberSummary, RoomSummary};
+pub use resume::ResumeKey;
+pub use session::{Arrival, Signaling, Timing};

@@ -1,0 +1,142 @@
+//! Slows down a client that sends much and says nothing: tiny fragments of a message that never ends.
+//!
+//! Fragments are put together below us, so the pace of messages does not see them. Here every byte is charged when it
+//! is read and given back with the message that it belongs to; what is left is framing, of which there is little in
+//! good traffic. The clock is looked at only when the allowance is used up, which good clients never see.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep},
+};
+
+/// What may come at once beyond a message of full size: the framing of 18,000 messages or fragments at least.
+const BURST: usize = 256 * 1024;
+/// What may come for ever: the framing of 4,600 messages or fragments per second at least.
+const PER_SECOND: f64 = 65_536.0;
+
+/// A stream that is read more slowly when too little comes of it.
+#[derive(Debug)]
+pub(super) struct Measured<S> {
+    stream: S,
+    /// Bytes that may still be read. Below zero after a read that took more.
+    allowance: f64,
+    most: f64,
+    counted_at: Instant,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Measured<S> {
+    /// For messages of at most `max_message_bytes`.
+    pub(super) fn new(stream: S, max_message_bytes: usize) -> Self {
+        let most = max_message_bytes.saturating_add(BURST) as f64;
+        Self { stream, allowance: most, most, counted_at: Instant::now(), pause: None }
+    }
+
+    /// So many of the bytes were a message.
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        self.allowance = (self.allowance + bytes as f64).min(self.most);
+    }
+
+    /// The stream itself, to be read at any pace.
+    pub(super) fn unmeasured(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// Adds what time has brought; `Some` is how long to wait if that is not enough.
+    fn refill(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        let passed = now.saturating_duration_since(self.counted_at).as_secs_f64();
+        self.counted_at = now;
+        self.allowance = (self.allowance + passed * PER_SECOND).min(self.most);
+        (self.allowance < 0.0).then(|| Duration::from_secs_f64(-self.allowance / PER_SECOND))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Measured<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.allowance < 0.0 {
+            // Timers count in milliseconds and round up: one wait is enough, or a few.
+            while let Some(wait) = this.refill() {
+                let pause = this.pause.get_or_insert_with(|| Box::pin(sleep(wait)));
+                ready!(pause.as_mut().poll(cx));
+                this.pause = None;
+            }
+            this.pause = None;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        this.allowance -= (buf.filled().len() - before) as f64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Measured<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, Repeat, repeat};
+
+    use super::*;
+
+    /// How long reading takes. The clock is virtual: it moves only when everything waits.
+    async fn read(stream: &mut Measured<Repeat>, bytes: usize) -> Duration {
+        let before = Instant::now();
+        let mut buffer = [0; 1024];
+        for _ in 0..bytes / buffer.len() {
+            stream.read_exact(&mut buffer).await.unwrap();
+        }
+        before.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_without_messages_come_slowly() {
+        let mut stream = Measured::new(repeat(0), 65_536);
+        assert_eq!(read(&mut stream, 65_536 + BURST).await, Duration::ZERO);
+        let took = read(&mut stream, 100 * PER_SECOND as usize).await.as_secs();
+        assert!((99..=101).contains(&took), "{took}");
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(read(&mut stream, 65_536 + BURST).await, Duration::ZERO, "the allowance comes back");
+        assert_ne!(read(&mut stream, 4096).await, Duration::ZERO, "but does not pile up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_are_not_slowed_down() {
+        let mut stream = Measured::new(repeat(0), 65_536);
+        for _ in 0..1000 {
+            assert_eq!(read(&mut stream, 65_536).await, Duration::ZERO);
+            stream.give_back(65_536);
+        }
+    }
+}

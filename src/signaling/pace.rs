@@ -1,0 +1,109 @@
+//! How much one connection may say: a token bucket for all messages, and a count of bad ones.
+//!
+//! No clock: the caller says when it is.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// Messages that may come at once. A newcomer to a room of 30 makes 29 offers, each with some 20 candidates, in one go,
+/// and then renegotiates.
+const BURST: f64 = 2000.0;
+/// Messages per second that may come for ever.
+const PER_SECOND: f64 = 200.0;
+/// A message costs one token, and one more for each full unit of this size.
+const BYTES_PER_TOKEN: usize = 4096;
+
+/// So many bad messages ...
+const MAX_BAD: usize = 20;
+/// ... within this time end the connection.
+const BAD_WITHIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(crate) struct Pace {
+    tokens: f64,
+    counted_at: Instant,
+    /// When the latest bad messages came; empty for all good clients.
+    bad: VecDeque<Instant>,
+}
+
+impl Pace {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { tokens: BURST, counted_at: now, bad: VecDeque::new() }
+    }
+
+    /// Whether a message of `len` bytes may be acted upon.
+    pub(crate) fn admit(&mut self, len: usize, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.counted_at).as_secs_f64();
+        self.counted_at = now;
+        self.tokens = (self.tokens + passed * PER_SECOND).min(BURST);
+        // Where --max-message-bytes allows more than a burst, such a message must pass now and then.
+        let cost = (1.0 + (len / BYTES_PER_TOKEN) as f64).min(BURST);
+        if self.tokens < cost {
+            return false;
+        }
+        self.tokens -= cost;
+        true
+    }
+
+    /// Notes a bad message. `false` if it was one too many.
+    pub(crate) fn forgive(&mut self, now: Instant) -> bool {
+        while self.bad.front().is_some_and(|first| now.saturating_duration_since(*first) > BAD_WITHIN) {
+            self.bad.pop_front();
+        }
+        self.bad.push_back(now);
+        self.bad.len() < MAX_BAD
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newcomers_burst_passes_and_a_flood_does_not() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let offers_and_candidates = 29 * 21;
+        assert!((0..3 * offers_and_candidates).all(|_| pace.admit(2000, start)));
+        assert!(!(0..2000).all(|_| pace.admit(10, start)));
+        let later = start + Duration::from_secs(1);
+        assert_eq!((0..1000).filter(|_| pace.admit(10, later)).count(), PER_SECOND as usize);
+    }
+
+    #[test]
+    fn bytes_count_too() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        assert_eq!((0..1000).filter(|_| pace.admit(65_536, start)).count(), 2000 / 17);
+    }
+
+    #[test]
+    fn no_message_is_too_large_for_ever() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        assert!(pace.admit(16 << 20, start));
+        assert!(!pace.admit(1, start));
+        assert!(pace.admit(16 << 20, start + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn tokens_do_not_pile_up() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let next_day = start + Duration::from_secs(86_400);
+        assert_eq!((0..5000).filter(|_| pace.admit(1, next_day)).count(), BURST as usize);
+    }
+
+    #[test]
+    fn the_twentieth_bad_message_within_ten_seconds_is_one_too_many() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        assert!((0..19).all(|i| pace.forgive(start + Duration::from_millis(i * 500))));
+        assert!(!pace.forgive(start + Duration::from_secs(10)));
+
+        let mut pace = Pace::new(start);
+        assert!((0..100).all(|i| pace.forgive(start + Duration::from_millis(i * 600))));
+    }
+}

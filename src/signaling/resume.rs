@@ -1,0 +1,206 @@
+//! Resume tokens: who held one when its connection broke comes back under its id.
+//!
+//! A token is base64url of version (1 byte), member id (16), epoch (4), issue time (8, Unix seconds) and
+//! HMAC-SHA256(key, all that and the room's name) (32). The room's name is covered but not contained: whoever presents
+//! a token says where it wants to go, so a token opens the one room it was made for. The *epoch* counts how often the
+//! member has left a room by its own will: tokens up to the one it last left with are dead (`Revoked`).
+//!
+//! Pure: no clock, no I/O, and nothing is stored for a token, so it outlives the process if the key does.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use ring::hmac;
+
+use crate::membership::MemberId;
+
+const VERSION: u8 = 1;
+const CLAIMS_BYTES: usize = 1 + 16 + 4 + 8;
+const TOKEN_BYTES: usize = CLAIMS_BYTES + 32;
+
+/// Signs and verifies resume tokens.
+#[derive(Clone)]
+pub struct ResumeKey(hmac::Key);
+
+impl fmt::Debug for ResumeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResumeKey(..)")
+    }
+}
+
+/// What a good token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claims {
+    pub(crate) id: MemberId,
+    pub(crate) epoch: u32,
+    /// Unix seconds.
+    pub(crate) issued_at: u64,
+}
+
+impl ResumeKey {
+    /// The key with these random bytes.
+    pub fn new(bytes: &[u8; 32]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    pub(crate) fn sign(&self, claims: Claims, room: &str) -> String {
+        let mut token = Vec::with_capacity(TOKEN_BYTES);
+        token.push(VERSION);
+        token.extend_from_slice(&claims.id.to_bits().to_be_bytes());
+        token.extend_from_slice(&claims.epoch.to_be_bytes());
+        token.extend_from_slice(&claims.issued_at.to_be_bytes());
+        let tag = hmac::sign(&self.0, &signed_bytes(&token, room));
+        token.extend_from_slice(tag.as_ref());
+        BASE64_URL_SAFE_NO_PAD.encode(token)
+    }
+
+    /// What `token` says, if it was signed with this key for `room`. Whether it has expired is for the caller to see.
+    pub(crate) fn verify(&self, token: &str, room: &str) -> Option<Claims> {
+        // Checked first, so that nobody makes us decode a long text.
+        if token.len() != base64::encoded_len(TOKEN_BYTES, false)? {
+            return None;
+        }
+        let token = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (claims, tag) = token.split_at_checked(CLAIMS_BYTES)?;
+        hmac::verify(&self.0, &signed_bytes(claims, room), tag).ok()?;
+        let (version, rest) = claims.split_first()?;
+        let (id, rest) = rest.split_first_chunk()?;
+        let (epoch, rest) = rest.split_first_chunk()?;
+        let (issued_at, _) = rest.split_first_chunk()?;
+        (*version == VERSION).then(|| Claims {
+            id: MemberId::from_bits(u128::from_be_bytes(*id)),
+            epoch: u32::from_be_bytes(*epoch),
+            issued_at: u64::from_be_bytes(*issued_at),
+        })
+    }
+}
+
+/// The claims are of one length, so the room's name cannot run into them.
+fn signed_bytes(claims: &[u8], room: &str) -> Vec<u8> {
+    [claims, room.as_bytes()].concat()
+}
+
+/// Members whose tokens are dead although they have not expired: they left, or were kicked.
+///
+/// Bounded: beyond [`MAX_REVOKED`] the one is forgotten that would end soonest.
+#[derive(Debug, Default)]
+pub(crate) struct Revoked {
+    by_id: HashMap<MemberId, Revocation>,
+    /// The same, soonest to end first.
+    by_end: BTreeSet<(u64, MemberId)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Revocation {
+    /// Tokens up to this epoch are dead.
+    epoch: u32,
+    /// When the last of them would have expired (Unix seconds).
+    ends_at: u64,
+}
+
+/// Some 6 MB at most.
+pub(crate) const MAX_REVOKED: usize = 65_536;
+
+impl Revoked {
+    /// From now on the tokens of `id` up to `epoch` are dead; at `ends_at` they would have expired.
+    pub(crate) fn add(&mut self, id: MemberId, epoch: u32, ends_at: u64, now: u64) {
+        while let Some((end, ended)) = self.by_end.first().copied()
+            && end <= now
+        {
+            self.remove(end, ended);
+        }
+        if let Some(old) = self.by_id.insert(id, Revocation { epoch, ends_at }) {
+            self.by_end.remove(&(old.ends_at, id));
+        }
+        self.by_end.insert((ends_at, id));
+        if self.by_id.len() > MAX_REVOKED
+            && let Some((end, soonest)) = self.by_end.first().copied()
+        {
+            self.remove(end, soonest);
+        }
+    }
+
+    pub(crate) fn contains(&self, id: MemberId, epoch: u32) -> bool {
+        self.by_id.get(&id).is_some_and(|revocation| epoch <= revocation.epoch)
+    }
+
+    fn remove(&mut self, ends_at: u64, id: MemberId) {
+        self.by_end.remove(&(ends_at, id));
+        self.by_id.remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn claims(id: u128) -> Claims {
+        Claims { id: MemberId::from_bits(id), epoch: 3, issued_at: 1_000_000 }
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_says_what_was_signed(id: u128, epoch: u32, issued_at: u64, room in "\\PC{0,40}") {
+            let key = ResumeKey::new(&[7; 32]);
+            let claims = Claims { id: MemberId::from_bits(id), epoch, issued_at };
+            prop_assert_eq!(key.verify(&key.sign(claims, &room), &room), Some(claims));
+        }
+
+        #[test]
+        fn any_text_is_verified_or_not(text in "\\PC{0,200}") {
+            prop_assert_eq!(ResumeKey::new(&[7; 32]).verify(&text, "r"), None);
+        }
+
+        #[test]
+        fn no_bit_can_be_changed(at in any::<prop::sample::Index>(), bit in 0..8u32) {
+            let key = ResumeKey::new(&[7; 32]);
+            let mut bytes = BASE64_URL_SAFE_NO_PAD.decode(key.sign(claims(1), "r")).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert_eq!(key.verify(&BASE64_URL_SAFE_NO_PAD.encode(bytes), "r"), None);
+        }
+    }
+
+    #[test]
+    fn a_token_is_for_one_room_and_one_key() {
+        let key = ResumeKey::new(&[7; 32]);
+        let token = key.sign(claims(1), "room");
+        assert_eq!(key.verify(&token, "room"), Some(claims(1)));
+        assert_eq!(key.verify(&token, "rooms"), None);
+        assert_eq!(key.verify(&token, ""), None);
+        assert_eq!(ResumeKey::new(&[8; 32]).verify(&token, "room"), None);
+        assert_eq!(key.verify(&token[..token.len() - 1], "room"), None);
+        assert_eq!(key.verify(&format!("{token}A"), "room"), None);
+    }
+
+    #[test]
+    fn revocation_ends_with_the_epoch_and_with_time() {
+        let (alice, bob) = (MemberId::from_bits(1), MemberId::from_bits(2));
+        let mut revoked = Revoked::default();
+        revoked.add(alice, 1, 100, 0);
+        assert_eq!([0, 1, 2].map(|epoch| revoked.contains(alice, epoch)), [true, true, false]);
+        assert!(!revoked.contains(bob, 0));
+        revoked.add(alice, 2, 120, 20);
+        revoked.add(bob, 0, 200, 100);
+        assert!(revoked.contains(alice, 2), "the later end counts");
+        revoked.add(bob, 1, 220, 120);
+        assert!(!revoked.contains(alice, 2));
+        assert_eq!((revoked.by_id.len(), revoked.by_end.len()), (1, 1));
+    }
+
+    #[test]
+    fn revocations_are_bounded() {
+        let mut revoked = Revoked::default();
+        for i in 0..=MAX_REVOKED as u128 {
+            revoked.add(MemberId::from_bits(i), 0, 1000 + i as u64, 0);
+        }
+        assert_eq!((revoked.by_id.len(), revoked.by_end.len()), (MAX_REVOKED, MAX_REVOKED));
+        assert!(!revoked.contains(MemberId::from_bits(0), 0), "the soonest to end");
+        assert!(revoked.contains(MemberId::from_bits(1), 0));
+    }
+}

@@ -1,0 +1,449 @@
+//! The I/O shell around one WebSocket: reads frames into the hub, writes what the hub queues, keeps time.
+//!
+//! A session never waits for another client. Its queue is bounded, and a client that lets it overflow, or a write
+//! stall, is closed; one that says too much, or
+//! sends much and says nothing, is read more slowly.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::{Notify, watch},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Bytes, Error, Message,
+        error::ProtocolError,
+        protocol::{CloseFrame, Role, WebSocketConfig},
+    },
+};
+
+use super::{
+    error::{Code, Refusal, close_frame},
+    hub::{Client, Hub, Limits, MemberSummary, RoomSummary, Verdict},
+    message::Frame,
+    overhead::Measured,
+    pace::Pace,
+    queue::{Common, Queue},
+    resume::ResumeKey,
+};
+use crate::{
+    ice_servers::{Issuer, Reached},
+    membership::{Directory, MemberId},
+    metrics::{CloseReason, CloseReasonLabel, Metrics},
+};
+
+/// Read at once. An idle connection keeps this much.
+const READ_BUFFER: usize = 1024;
+/// Gathered before it is written.
+const WRITE_BUFFER: usize = 4096;
+/// Frames written before the client is listened to again.
+const FRAMES_PER_TURN: usize = 128;
+/// A client that is over its rate is not read for this long per message.
+const PENALTY: Duration = Duration::from_millis(10);
+/// After our Close frame so much of what the client still sends is read and forgotten, because a socket that is closed
+/// with unread data resets the connection and takes the Close frame with it.
+const MAX_DISCARDED: u64 = 4 * 1024 * 1024;
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Between pings, give or take a fifth.
+    pub ping_interval: Duration,
+    /// A connection that is silent for so long is dropped.
+    pub idle_timeout: Duration,
+    /// One frame that cannot be written for so long ends the connection.
+    pub write_timeout: Duration,
+    /// For the Close frame to get out and be answered.
+    pub farewell_timeout: Duration,
+    /// A member that asked for it is waited for so long after its connection broke.
+    pub resume_grace: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(25),
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(20),
+            farewell_timeout: Duration::from_secs(3),
+            resume_grace: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What is known about a client when its WebSocket opens.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Its address, if verified.
+    pub address: Option<IpAddr>,
+    /// How it reached us.
+    pub reached: Reached,
+    /// `?room=` of the URL.
+    pub url_room: Option<Box<str>>,
+}
+
+/// Signaling, ready to serve connections.
+pub struct Signaling {
+    hub: Hub<Arc<Queue>>,
+    /// Of all connections' queues.
+    common: Arc<Common>,
+    timing: Timing,
+    /// Somebody is away: there is a deadline to keep.
+    somebody_away: Notify,
+    metrics: Arc<Metrics>,
+}
+
+impl Signaling {
+    /// Signaling without any room yet.
+    pub fn new(
+        limits: Limits,
+        timing: Timing,
+        issuer: Issuer,
+        resume_key: ResumeKey,
+        directory: Arc<Directory>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let server = format!("{:016x}", rand::random::<u64>());
+        let hub = Hub::new(limits, server, issuer, resume_key, directory, &metrics.signaling);
+        Self { hub, common: Arc::default(), timing, somebody_away: Notify::new(), metrics }
+    }
+
+    /// The metrics that sessions count in.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Ends the membership of those that are away for too long, until `shutdown` turns true; then of all that are away.
+    /// Without somebody who runs this they stay for ever.
+    pub async fn keep_grace(&self, mut shutdown: watch::Receiver<bool>) {
+        loop {
+            let next = self.hub.expire(Instant::now().into_std());
+            let due = async {
+                match next {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => self.somebody_away.notified().await,
+                }
+            };
+            tokio::select! {
+                () = due => {}
+                () = told_to_stop(&mut shutdown) => {
+                    self.hub.start_draining();
+                    self.hub.expire(Instant::now().into_std());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Removes a member from the room of this name, for good: its connection is closed, its allocations end and it
+    /// cannot resume. `false` if there is no such member.
+    pub fn kick(&self, room: &str, member: MemberId) -> bool {
+        self.hub.kick(room, member, unix_now())
+    }
+
+    /// All rooms, by name.
+    pub fn rooms(&self) -> Vec<RoomSummary> {
+        self.hub.rooms()
+    }
+
+    /// Who is in the room of this name; `None` if there is no such room.
+    pub fn members(&self, room: &str) -> Option<Vec<MemberSummary>> {
+        self.hub.members(room)
+    }
+
+    fn disconnect(&self, client: &mut Client<Arc<Queue>>) {
+        // A grace beyond the clock's range is long enough if it is a day.
+        let now = Instant::now();
+        let until = now.checked_add(self.timing.resume_grace).unwrap_or(now + DAY);
+        self.hub.disconnect(client, until.into_std());
+        self.somebody_away.notify_one();
+    }
+
+    /// Serves one connection to its end. The opening handshake is done; `read_ahead` came after it. `on_membership` is
+    /// told when the client enters or leaves rooms. When `shutdown` turns true the client is told to come back later.
+    pub async fn serve<S>(
+        &self,
+        stream: S,
+        read_ahead: Bytes,
+        arrival: Arrival,
+        mut on_membership: impl FnMut(bool),
+        mut shutdown: watch::Receiver<bool>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let max_message_bytes = self.hub.limits().max_message_bytes;
+        let limit = Some(max_message_bytes);
+        // The write buffer needs no limit of its own: a frame is handed over only when the last one is out.
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_message_size(limit)
+            .max_frame_size(limit);
+        let stream = Measured::new(stream, max_message_bytes);
+        let ws = WebSocketStream::from_partially_read(stream, read_ahead.into(), Role::Server, Some(config)).await;
+        let mut session = Session::new(self, ws, arrival);
+        let reason = session.run(&mut on_membership, &mut shutdown).await;
+        session.end(reason).await;
+    }
+}
+
+struct Session<'a, S> {
+    signaling: &'a Signaling,
+    ws: WebSocketStream<Measured<S>>,
+    client: Client<Arc<Queue>>,
+    pace: Pace,
+    last_heard: Instant,
+    next_ping: Instant,
+    /// When the client gets fresh credentials, if it has any.
+    renew_at: Option<Instant>,
+    ended: CloseReason,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
+    fn new(signaling: &'a Signaling, ws: WebSocketStream<Measured<S>>, arrival: Arrival) -> Self {
+        signaling.metrics.signaling.connections.inc();
+        signaling.metrics.signaling.connections_opened.inc();
+        let id = MemberId::from_bits(rand::random());
+        let queue = Arc::new(Queue::new(signaling.common.clone()));
+        let client = Client::new(id, queue, arrival.address, arrival.reached, arrival.url_room);
+        let now = Instant::now();
+        let mut session = Self {
+            signaling,
+            ws,
+            client,
+            pace: Pace::new(now.into_std()),
+            last_heard: now,
+            next_ping: now,
+            renew_at: None,
+            ended: CloseReason::shutdown,
+        };
+        session.plan_ping(now);
+        session
+    }
+
+    /// Until somebody or something ends the connection.
+    async fn run(&mut self, on_membership: &mut impl FnMut(bool), shutdown: &mut watch::Receiver<bool>) -> CloseReason {
+        let timer = sleep_until(self.deadline());
+        tokio::pin!(timer);
+        loop {
+            let step = tokio::select! {
+                incoming = self.ws.next() => {
+                    let was_joined = self.client.is_joined();
+                    let step = self.receive(incoming);
+                    if was_joined != self.client.is_joined() {
+                        on_membership(!was_joined);
+                    }
+                    match step {
+                        Ok(true) => Ok(()),
+                        Ok(false) => { sleep(PENALTY).await; Ok(()) }
+                        Err(reason) => Err(reason),
+                    }
+                }
+                () = self.client.outbox().changed() => self.write(false).await,
+                () = &mut timer => self.tick().await,
+                () = told_to_stop(shutdown) => {
+                    self.signaling.hub.start_draining();
+                    // Spread, so that not all clients come back at once.
+                    self.signaling.hub.say_closing(&self.client, rand::random_range(1000..=5000));
+                    Err(CloseReason::shutdown)
+                }
+            };
+            if let Err(reason) = step {
+                return reason;
+            }
+            let deadline = self.deadline();
+            if deadline < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+        }
+    }
+
+    /// `Ok(false)` if the client says too much.
+    fn receive(&mut self, incoming: Option<Result<Message, Error>>) -> Result<bool, CloseReason> {
+        let now = Instant::now();
+        let message = match incoming {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Err(self.read_failed(&error)),
+            None => return Err(CloseReason::connection_lost),
+        };
+        self.last_heard = now;
+        self.ws.get_mut().give_back(message.len());
+        let admitted = self.pace.admit(message.len(), now.into_std());
+        let verdict = match &message {
+            Message::Text(_) | Message::Binary(_) if !admitted => {
+                let refusal = Refusal::new(Code::RateLimited, "too many messages; this one was not acted upon");
+                self.signaling.hub.refuse(&self.client, &refusal)
+            }
+            Message::Text(text) => self.signaling.hub.handle_text(&mut self.client, text, unix_now()),
+            Message::Binary(_) => {
+                let refusal = Refusal::new(Code::BadMessage, "binary frames have no meaning here");
+                self.signaling.hub.refuse(&self.client, &refusal)
+            }
+            Message::Close(_) => return Err(CloseReason::client),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Verdict::Fine,
+        };
+        match verdict {
+            Verdict::Bad if !self.pace.forgive(now.into_std()) => return Err(CloseReason::too_many_errors),
+            Verdict::CredentialsIssued => self.plan_renewal(now),
+            _ => {}
+        }
+        Ok(admitted)
+    }
+
+    fn read_failed(&self, error: &Error) -> CloseReason {
+        match error {
+            Error::Capacity(_) => {
+                let limit = self.signaling.hub.limits().max_message_bytes;
+                let refusal = Refusal::new(Code::TooLarge, format!("a message has at most {limit} bytes"));
+                self.signaling.hub.refuse(&self.client, &refusal);
+                CloseReason::message_too_large
+            }
+            Error::Utf8(_) => CloseReason::invalid_text,
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseReason::connection_lost,
+            Error::Protocol(_) => CloseReason::protocol_error,
+            _ => CloseReason::connection_lost,
+        }
+    }
+
+    /// What is due: dropping a silent client, a ping, fresh credentials.
+    async fn tick(&mut self) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        if now >= self.last_heard + self.signaling.timing.idle_timeout {
+            return Err(CloseReason::idle);
+        }
+        if self.renew_at.is_some_and(|at| now >= at) {
+            self.signaling.hub.push_ice_servers(&self.client, unix_now());
+            self.plan_renewal(now);
+        }
+        if now >= self.next_ping {
+            self.plan_ping(now);
+            return self.write(true).await;
+        }
+        Ok(())
+    }
+
+    /// Writes a ping if there is to be one, and what is queued, or a good part of it.
+    async fn write(&mut self, with_ping: bool) -> Result<(), CloseReason> {
+        let limit = self.signaling.timing.write_timeout;
+        let (ws, queue) = (&mut self.ws, self.client.outbox());
+        if let Some(reason) = queue.ended() {
+            return Err(reason);
+        }
+        let write = async {
+            if with_ping {
+                written(timeout(limit, ws.feed(Message::Ping(Bytes::new()))).await)?;
+            }
+            for _ in 0..FRAMES_PER_TURN {
+                let Some(frame) = queue.pop() else { break };
+                written(timeout(limit, ws.feed(text(frame))).await)?;
+            }
+            written(timeout(limit, ws.flush()).await)
+        };
+        let ended = async {
+            loop {
+                if let Some(reason) = queue.ended() {
+                    return reason;
+                }
+                queue.changed().await;
+            }
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = write => outcome,
+            reason = ended => Err(reason),
+        };
+        if !queue.is_empty() {
+            queue.wake();
+        }
+        outcome
+    }
+
+    /// Leaves the room at once (or its place, until its grace ends), then says goodbye in as much time as a farewell may take.
+    async fn end(&mut self, reason: CloseReason) {
+        self.ended = reason;
+        self.signaling.disconnect(&mut self.client);
+        let limit = self.signaling.timing.farewell_timeout;
+        // Kept off the task: it would be carried through the connection's whole life.
+        let farewell = Box::pin(self.say_goodbye(reason));
+        let _ = timeout(limit, farewell).await;
+    }
+
+    async fn say_goodbye(&mut self, reason: CloseReason) -> Result<(), Error> {
+        let queue = self.client.outbox();
+        let Some((code, why)) = close_frame(reason) else {
+            // The answer to the client's Close frame.
+            return if reason == CloseReason::client { self.ws.flush().await } else { Ok(()) };
+        };
+        if reason == CloseReason::slow_reader {
+            queue.clear();
+        }
+        while let Some(frame) = queue.pop() {
+            self.ws.feed(text(frame)).await?;
+        }
+        let close = CloseFrame { code, reason: why.into() };
+        self.ws.send(Message::Close(Some(close))).await?;
+        let stream = self.ws.get_mut().unmeasured();
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(MAX_DISCARDED), &mut tokio::io::sink()).await?;
+        Ok(())
+    }
+
+    fn deadline(&self) -> Instant {
+        let idle = self.last_heard + self.signaling.timing.idle_timeout;
+        let next = idle.min(self.next_ping);
+        self.renew_at.map_or(next, |at| at.min(next))
+    }
+
+    fn plan_ping(&mut self, now: Instant) {
+        self.next_ping = now + self.signaling.timing.ping_interval.mul_f64(rand::random_range(0.8..=1.2));
+    }
+
+    fn plan_renewal(&mut self, now: Instant) {
+        let half = self.signaling.hub.credential_ttl() / 2;
+        // A TTL beyond the clock's range needs no renewal.
+        self.renew_at = if self.client.is_joined() { now.checked_add(half.max(MIN_RENEWAL)) } else { None };
+    }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// However short the credentials live, they are not pushed more often.
+const MIN_RENEWAL: Duration = Duration::from_secs(1);
+
+impl<S> Drop for Session<'_, S> {
+    fn drop(&mut self) {
+        self.signaling.disconnect(&mut self.client);
+        let metrics = &self.signaling.metrics.signaling;
+        metrics.connections.dec();
+        metrics.connections_closed.get_or_create(&CloseReasonLabel { reason: self.ended }).inc();
+    }
+}
+
+fn text(frame: Frame) -> Message {
+    Message::Text(frame.into_inner())
+}
+
+fn written(outcome: Result<Result<(), Error>, tokio::time::error::Elapsed>) -> Result<(), CloseReason> {
+    match outcome {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(CloseReason::connection_lost),
+        Err(_) => Err(CloseReason::slow_reader),
+    }
+}
+
+/// Waits until the server is to go; it is too if nobody is left who could say so.
+pub(crate) async fn told_to_stop(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|is_down| *is_down).await;
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

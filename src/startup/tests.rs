@@ -1,0 +1,225 @@
+use std::{ffi::OsString, path::Path};
+
+use super::*;
+use crate::{config::PublicIps, net::InterfaceAddress};
+
+/// A host with a LAN address, and what the flags of `line` make of it.
+struct Host {
+    config: Config,
+    interfaces: Interfaces,
+    certificate: Option<CertificateFacts>,
+    exposed: Vec<Exposed>,
+}
+
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+impl Host {
+    fn new(line: &str, addresses: &[&str]) -> Self {
+        let args = std::iter::once("bimcc-rtc").chain(line.split_whitespace()).map(OsString::from);
+        let settings = crate::cli::typed(args).unwrap().settings;
+        let env = |name: &str| (name == "HOME").then(|| OsString::from("/home/u"));
+        let mut interfaces = Interfaces::default();
+        for address in ["127.0.0.1", "::1"].iter().chain(addresses) {
+            let address: IpAddr = address.parse().unwrap();
+            interfaces.addresses.push(InterfaceAddress {
+                interface: if address.is_loopback() { "lo" } else { "eth0" }.to_owned(),
+                address,
+                prefix_len: 24,
+                up: true,
+                loopback: address.is_loopback(),
+                bridge: false,
+                short_lived: false,
+            });
+        }
+        Self {
+            config: Config::load(&settings, None, &env).unwrap(),
+            interfaces,
+            certificate: None,
+            exposed: Vec::new(),
+        }
+    }
+
+    fn with_certificate(mut self, days: u64, local_ca_is_new: Option<bool>) -> Self {
+        self.certificate = Some(CertificateFacts {
+            not_after: NOW + Duration::from_secs(days * 86400),
+            is_ed25519: false,
+            local_ca: local_ca_is_new.map(|is_new| CaFacts {
+                file: "certs/ca.pem".into(),
+                fingerprint: [0xab; 32].into(),
+                is_new,
+            }),
+            exposed: Vec::new(),
+        });
+        self
+    }
+
+    fn text_in(&self, style: Style) -> String {
+        let relayed = self.interfaces.relayed_addresses(self.config.public_ips);
+        let facts = Facts {
+            config: &self.config,
+            listen: &self.config.listen,
+            turn_listen: &self.config.turn_listen,
+            turns_listen: &self.config.turns_listen,
+            admin_listen: self.config.admin_listen,
+            interfaces: &self.interfaces,
+            relayed: &relayed,
+            max_allocations: 1000,
+            certificate: self.certificate.as_ref(),
+            exposed: &self.exposed,
+            now: NOW,
+        };
+        text(&facts, style)
+    }
+
+    fn text(&self) -> String {
+        self.text_in(Style::default())
+    }
+
+    fn doubts(&self) -> Vec<String> {
+        self.text().lines().filter_map(|line| line.trim().strip_prefix("! ")).map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn on_a_lan() {
+    let expected = format!(
+        "
+  bimcc-rtc {}
+
+  Open     http://192.168.1.5:3000/
+           http://localhost:3000/
+  STUN     stun:192.168.1.5:3478
+           stun:localhost:3478
+  TURN     turn:192.168.1.5:3478?transport=udp
+           turn:localhost:3478?transport=udp
+           turn:192.168.1.5:3478?transport=tcp
+           turn:192.168.1.5:3000?transport=tcp
+  Relay    192.168.1.5, UDP ports 49152-65535, up to 1000 allocations
+  Metrics  http://127.0.0.1:9641/metrics
+
+  ! No TLS: except on localhost, browsers give no camera and microphone to this page. Add --tls.
+  ! Relaying from a private address (192.168.1.5): out of reach from the Internet. On a VPS, give its public \
+         address with --public-ip.
+
+",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(Host::new("", &["192.168.1.5"]).text(), expected);
+}
+
+#[test]
+fn a_vps_that_is_set_up_well_raises_no_doubt() {
+    let host = Host::new("--public-host rtc.example.org --listen 443", &["203.0.113.5", "2001:db8::5"])
+        .with_certificate(80, None);
+    assert_eq!(host.doubts(), [""; 0]);
+    let text = host.text();
+    for url in [
+        "https://rtc.example.org/\n",
+        "https://203.0.113.5/\n",
+        "https://[2001:db8::5]/\n",
+        "stun:rtc.example.org:3478\n",
+        "turn:rtc.example.org:3478?transport=udp\n",
+    ] {
+        assert!(text.contains(url), "{url} in {text}");
+    }
+}
+
+#[test]
+fn one_to_one_nat_shows() {
+    let text = Host::new("--public-ip 203.0.113.9", &["10.0.0.5"]).text();
+    assert!(text.contains("203.0.113.9 (on no interface here: 1:1 NAT), UDP ports"), "{text}");
+    assert!(text.contains("http://203.0.113.9:3000/") && text.contains("http://10.0.0.5:3000/"), "{text}");
+    assert!(!text.contains("private address"), "{text}");
+}
+
+#[test]
+fn no_more_allocations_are_promised_than_there_are_ports() {
+    let line = "--relay-ports 50000-50009 --max-allocations 1000";
+    assert!(Host::new(line, &["192.168.1.5"]).text().contains(", up to 10 allocations"));
+    assert!(Host::new(line, &["192.168.1.5", "fd00::5"]).text().contains(", up to 20 allocations"));
+}
+
+#[test]
+fn on_localhost_tls_is_not_missed() {
+    let host = Host::new("--listen 127.0.0.1:3000 --public-ip 203.0.113.5", &["203.0.113.5"]);
+    assert_eq!(host.doubts(), [""; 0]);
+    assert!(host.text().contains("Open     http://localhost:3000/\n"));
+}
+
+#[test]
+fn every_doubt_has_its_line() {
+    let doubt = |host: Host, expected: &str| {
+        let doubts = host.doubts();
+        assert_eq!(doubts.iter().filter(|doubt| doubt.contains(expected)).count(), 1, "{expected:?} in {doubts:#?}");
+    };
+    let vps = |line| Host::new(line, &["203.0.113.5"]);
+    doubt(vps("--dangerously-allow-loopback-peers"), "--dangerously-allow-loopback-peers");
+    doubt(vps("").with_certificate(13, None), "ends in 13 days");
+    doubt(vps("").with_certificate(1, None), "ends in 1 day.");
+    doubt(vps("").with_certificate(0, None), "ends within a day");
+    let mut expired = vps("").with_certificate(0, None);
+    expired.certificate.as_mut().unwrap().not_after -= Duration::from_secs(1);
+    doubt(expired, "has expired");
+    let mut ed25519 = vps("").with_certificate(80, None);
+    ed25519.certificate.as_mut().unwrap().is_ed25519 = true;
+    doubt(ed25519, "Ed25519");
+    doubt(Host::new("", &[]), "no address but loopback");
+    doubt(Host::new("", &["100.64.0.5"]), "private address");
+    doubt(Host::new("", &["fd00::5"]), "private address");
+    doubt(vps("--turn-listen 500"), "port 500");
+    doubt(vps("--peer-policy any"), "--peer-policy any");
+    doubt(vps("--api-peer-policy any"), "--api-peer-policy any");
+    doubt(vps("--secret short"), "less than 16 bytes");
+    let mut careless = vps("");
+    careless.exposed = Exposed::among(["/bin", "/bin/sh"].map(Path::new));
+    doubt(careless, "secret: chmod 700 /bin; chmod 600 /bin/sh");
+}
+
+#[test]
+fn good_things_raise_none() {
+    let none = |host: Host, unexpected: &str| assert!(!host.text().contains(unexpected), "{}", host.text());
+    none(Host::new("--turn-listen 443", &["203.0.113.5"]), "Chromium");
+    none(Host::new("--relay-ports none", &[]), "no address but loopback");
+    none(Host::new("--relay-ports none", &["10.0.0.5"]), "private address");
+    none(Host::new("", &["203.0.113.5", "fd00::5"]), "private address");
+    none(Host::new("--secret 0123456789abcdef", &[]), "bytes can be guessed");
+    none(Host::new("", &["203.0.113.5"]).with_certificate(15, None), "ends in");
+}
+
+#[test]
+fn a_new_ca_comes_with_instructions() {
+    let lines = |new| Host::new("", &["203.0.113.5"]).with_certificate(300, Some(new)).text().lines().count();
+    let text = Host::new("", &["203.0.113.5"]).with_certificate(300, Some(true)).text();
+    for system in ["Debian", "macOS", "Windows", "Firefox", "Android", "iOS"] {
+        assert!(text.contains(system), "{text}");
+    }
+    assert!(lines(true) > lines(false) + 5);
+    for name in ["-n bimcc-rtc-abababab -i", "ca-certificates/bimcc-rtc-abababab.crt "] {
+        assert!(text.contains(name), "{name} in {text}");
+    }
+    for new in [true, false] {
+        let text = Host::new("", &["203.0.113.5"]).with_certificate(300, Some(new)).text();
+        assert!(text.contains(&format!("SHA-256 {}AB\n", "AB:".repeat(31))), "{text}");
+    }
+}
+
+#[test]
+fn nothing_at_all_still_has_a_text() {
+    let mut host = Host::new("", &[]);
+    host.interfaces = Interfaces::default();
+    host.config.public_ips = PublicIps::default();
+    assert!(host.text().contains("nothing: this host has no address"));
+}
+
+#[test]
+fn terminals_get_a_code_for_an_address_that_phones_reach() {
+    let style = Style { color: false, qr_code: true };
+    let with_code = |host: Host| host.text_in(style).contains('▀');
+    assert!(with_code(Host::new("", &["192.168.1.5"])));
+    let text = Host::new("", &["192.168.1.5"]).with_certificate(300, Some(true)).text_in(style);
+    let addresses = text.find("  Open").unwrap();
+    assert!(text.rfind('▀').unwrap() < addresses && text.find("Android").unwrap() < addresses, "{text}");
+    assert!(text[addresses..].lines().count() < 24, "addresses stay in sight: {text}");
+    assert!(!with_code(Host::new("--listen 127.0.0.1:3000", &["192.168.1.5"])));
+    assert!(!Host::new("", &["192.168.1.5"]).text_in(Style { color: true, qr_code: false }).contains('▀'));
+}

@@ -1,0 +1,341 @@
+//! What the server keeps between starts: random secrets in `--state-dir`.
+//!
+//! `turn-secret` signs credentials where the operator gave no `--secret`; `nonce-key` signs STUN nonces, so that
+//! clients need no new challenge after a restart; `resume-key` signs resume tokens, so that members come back after one
+//! under their ids. Each is made at first need, with mode 0600, and never half-written.
+
+use std::{
+    fmt, fs, io,
+    io::Write,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::{config::SecretSource, credentials::Secret};
+
+const TURN_SECRET: &str = "turn-secret";
+const NONCE_KEY: &str = "nonce-key";
+const RESUME_KEY: &str = "resume-key";
+/// As much as HMAC-SHA1 and HMAC-SHA256 can use.
+const KEY_BYTES: usize = 32;
+
+/// A state directory that exists.
+#[derive(Clone, Debug)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+/// Why the state directory cannot be used. The text names the flag that sets it.
+#[derive(Debug, thiserror::Error)]
+pub enum StateDirError {
+    /// The directory cannot be made.
+    #[error("cannot make the state directory {path}; choose another with --state-dir")]
+    Create {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file in it cannot be read.
+    #[error("cannot read {path} in the state directory (--state-dir)")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file in it cannot be written.
+    #[error("cannot write {path} in the state directory (--state-dir)")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file in it is not one of ours.
+    #[error("{path} is damaged: remove it, and a new one is made at the next start")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl StateDir {
+    /// Makes the directory if it is not there (mode 0700).
+    ///
+    /// # Errors
+    /// [`StateDirError::Create`].
+    pub fn open(path: &Path) -> Result<Self, StateDirError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|source| StateDirError::Create { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// The TURN shared secrets: the operator's, else the one kept here (made now if it is not there).
+    /// Never empty; the first mints, all verify.
+    ///
+    /// # Errors
+    /// [`StateDirError`] where the kept one cannot be read or made.
+    pub fn secrets(&self, source: &SecretSource) -> Result<Vec<Secret>, StateDirError> {
+        match source {
+            SecretSource::Given(secrets) => Ok(secrets.clone()),
+            SecretSource::StateDir => {
+                let path = self.path.join(TURN_SECRET);
+                let text = read_or_make(&path, || BASE64_STANDARD_NO_PAD.encode(random_key()).into_bytes())?;
+                Ok(vec![turn_secret(&path, &text)?])
+            }
+        }
+    }
+
+    /// The key that signs STUN nonces (made now if it is not there).
+    ///
+    /// # Errors
+    /// [`StateDirError`] where it cannot be read or made.
+    pub fn nonce_key(&self) -> Result<[u8; KEY_BYTES], StateDirError> {
+        self.key(NONCE_KEY)
+    }
+
+    /// The key that signs resume tokens (made now if it is not there).
+    ///
+    /// # Errors
+    /// [`StateDirError`] where it cannot be read or made.
+    pub fn resume_key(&self) -> Result<[u8; KEY_BYTES], StateDirError> {
+        self.key(RESUME_KEY)
+    }
+
+    fn key(&self, name: &str) -> Result<[u8; KEY_BYTES], StateDirError> {
+        let path = self.path.join(name);
+        let bytes = read_or_make(&path, || random_key().to_vec())?;
+        bytes.try_into().map_err(|_| StateDirError::Damaged { path })
+    }
+
+    /// What of it others have access to: it may have been copied, or be somebody's own.
+    pub fn exposed(&self) -> Vec<Exposed> {
+        let files = [TURN_SECRET, NONCE_KEY, RESUME_KEY].map(|name| self.path.join(name));
+        Exposed::among(std::iter::once(&self.path).chain(&files).map(PathBuf::as_path))
+    }
+}
+
+/// A file or directory for one user alone to which others have access.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposed {
+    path: PathBuf,
+    is_dir: bool,
+}
+
+impl Exposed {
+    /// Those of `paths` that others can read, write or enter. One that is not there exposes nothing.
+    pub fn among<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<Self> {
+        let exposed = |path: &Path| {
+            let metadata = fs::metadata(path).ok().filter(|metadata| metadata.mode() & 0o077 != 0)?;
+            Some(Self { path: path.to_owned(), is_dir: metadata.is_dir() })
+        };
+        paths.into_iter().filter_map(exposed).collect()
+    }
+}
+
+/// The remedy.
+impl fmt::Display for Exposed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "chmod {} {}", if self.is_dir { 700 } else { 600 }, self.path.display())
+    }
+}
+
+/// The secrets with which a running server verifies, for who only mints: nothing is made.
+///
+/// # Errors
+/// [`StateDirError::Read`] where the server of this state directory has not been started yet, or belongs to another
+/// user.
+pub fn existing_secrets(path: &Path, source: &SecretSource) -> Result<Vec<Secret>, StateDirError> {
+    match source {
+        SecretSource::Given(secrets) => Ok(secrets.clone()),
+        SecretSource::StateDir => {
+            let path = path.join(TURN_SECRET);
+            let text = fs::read(&path).map_err(|source| StateDirError::Read { path: path.clone(), source })?;
+            Ok(vec![turn_secret(&path, &text)?])
+        }
+    }
+}
+
+/// The secret is kept as text, so that `--secret-file` and coturn's `static-auth-secret` can take it as it is.
+fn turn_secret(path: &Path, text: &[u8]) -> Result<Secret, StateDirError> {
+    let text = text.trim_ascii();
+    if text.is_empty() {
+        return Err(StateDirError::Damaged { path: path.to_owned() });
+    }
+    Ok(Secret::new(text))
+}
+
+fn random_key() -> [u8; KEY_BYTES] {
+    let mut key = [0; KEY_BYTES];
+    SystemRandom::new().fill(&mut key).expect("the system's random generator works");
+    key
+}
+
+fn read_or_make(path: &Path, make: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, StateDirError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        read => return read.map_err(|source| StateDirError::Read { path: path.to_owned(), source }),
+    }
+    let bytes = make();
+    match write_new(path, &bytes, 0o600) {
+        Ok(()) => Ok(bytes),
+        // Another process started at the same moment and was first: take its file.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::read(path).map_err(|source| StateDirError::Read { path: path.to_owned(), source })
+        }
+        Err(source) => Err(StateDirError::Write { path: path.to_owned(), source }),
+    }
+}
+
+/// Writes a file that did not exist, whole or not at all. `AlreadyExists` if it does.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = write_temporary(path, bytes, mode)?;
+    // A hard link fails where a rename would replace.
+    let linked = fs::hard_link(&temporary, path);
+    let removed = fs::remove_file(&temporary);
+    linked.and(removed).and_then(|()| sync_parent(path))
+}
+
+/// Writes or replaces a file: whoever reads it, also after a crash, sees the old or the new one whole.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = write_temporary(path, bytes, mode)?;
+    fs::rename(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    sync_parent(path)
+}
+
+fn write_temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    // One left by a crashed process of the same id.
+    let _absent = fs::remove_file(&temporary);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    Ok(temporary)
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(parent)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn made_once_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let state = StateDir::open(&path).unwrap();
+        let secret = state.secrets(&SecretSource::StateDir).unwrap();
+        let key = state.nonce_key().unwrap();
+        let resume = state.resume_key().unwrap();
+        assert_ne!(resume, key);
+        let again = StateDir::open(&path).unwrap();
+        assert_eq!(again.resume_key().unwrap(), resume);
+        assert_eq!(again.secrets(&SecretSource::StateDir).unwrap(), secret);
+        assert_eq!(again.nonce_key().unwrap(), key);
+        assert_eq!(existing_secrets(&path, &SecretSource::StateDir).unwrap(), secret);
+        assert_eq!(mode(&path), 0o700);
+        for name in [TURN_SECRET, NONCE_KEY, RESUME_KEY] {
+            assert_eq!(mode(&path.join(name)), 0o600, "{name}");
+        }
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 3, "no temporary file stays");
+    }
+
+    #[test]
+    fn what_others_can_read_is_named_with_its_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let state = StateDir::open(&path).unwrap();
+        assert_eq!(state.exposed(), []);
+        state.secrets(&SecretSource::StateDir).unwrap();
+        state.nonce_key().unwrap();
+        state.resume_key().unwrap();
+        assert_eq!(state.exposed(), []);
+        for (name, mode, remedy) in
+            [("", 0o750, 700), (TURN_SECRET, 0o640, 600), (NONCE_KEY, 0o602, 600), (RESUME_KEY, 0o604, 600)]
+        {
+            let path = if name.is_empty() { path.clone() } else { path.join(name) };
+            let private = fs::metadata(&path).unwrap().permissions();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let exposed: Vec<_> = state.exposed().iter().map(ToString::to_string).collect();
+            assert_eq!(exposed, [format!("chmod {remedy} {}", path.display())]);
+            fs::set_permissions(&path, private).unwrap();
+        }
+    }
+
+    #[test]
+    fn each_installation_has_its_own() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let key = |dir: &tempfile::TempDir| StateDir::open(dir.path()).unwrap().nonce_key().unwrap();
+        assert_ne!(key(&a), key(&b));
+    }
+
+    #[test]
+    fn given_secrets_leave_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let given = vec![Secret::new(*b"a"), Secret::new(*b"b")];
+        assert_eq!(state.secrets(&SecretSource::Given(given.clone())).unwrap(), given);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_secret_may_be_edited_with_a_line_break() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(TURN_SECRET), "mine\n").unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        assert_eq!(state.secrets(&SecretSource::StateDir).unwrap(), [Secret::new(*b"mine")]);
+    }
+
+    #[test]
+    fn damaged_files_are_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(NONCE_KEY), "short").unwrap();
+        fs::write(dir.path().join(TURN_SECRET), "\n").unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        assert!(matches!(state.nonce_key(), Err(StateDirError::Damaged { .. })));
+        assert!(matches!(state.secrets(&SecretSource::StateDir), Err(StateDirError::Damaged { .. })));
+    }
+
+    #[test]
+    fn an_unusable_directory_names_the_flag() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = StateDir::open(&file.path().join("below")).unwrap_err();
+        assert!(error.to_string().contains("--state-dir"), "{error}");
+    }
+
+    #[test]
+    fn minting_makes_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(existing_secrets(dir.path(), &SecretSource::StateDir), Err(StateDirError::Read { .. })));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_second_writer_does_not_overwrite() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        write_new(&path, b"first", 0o600).unwrap();
+        assert_eq!(write_new(&path, b"second", 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        replace(&path, b"third", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"third");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,284 @@
+//! TLS for the listeners: one certificate for all of them, replaced while running.
+//!
+//! [`Tls::open`] loads the certificate (or has the local CA make one), [`Tls::acceptor`] is what accept loops use, and
+//! [`Tls::maintain`] watches the files: a new pair is served from the next handshake on; a broken one is reported once
+//! and the old pair stays.
+
+mod local_ca;
+mod pem;
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ServerConfig, SignatureAlgorithm,
+    crypto::CryptoProvider,
+    server::{Acceptor, ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+
+use self::local_ca::Moment;
+pub use self::{
+    local_ca::{CaFacts, Fingerprint, HostNames, LocalCaError},
+    pem::{PemFile, check},
+};
+use crate::{config::TlsFiles, shutdown::Shutdown, state_dir::Exposed};
+
+/// Never h2: WebSockets are upgraded from HTTP/1.1. `stun.turn` is RFC 7443's.
+const ALPN: [&[u8]; 2] = [b"http/1.1", b"stun.turn"];
+/// Some clients cross the world three times in a handshake; more than this is a client that holds a place.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How soon a replaced certificate is noticed.
+const WATCH_PERIOD: Duration = Duration::from_secs(3);
+/// How soon a made certificate follows a new address of this host, or its own age.
+const LOCAL_CA_PERIOD: Duration = Duration::from_secs(60);
+
+/// The one crypto library in this process; STUN's integrity uses it too.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The files cannot be used (any more).
+    #[error("{}", .0.join("; "))]
+    Files(Vec<String>),
+    /// The local CA failed.
+    #[error("the local CA failed")]
+    LocalCa(#[from] LocalCaError),
+    /// rustls refused the set-up.
+    #[error("TLS cannot be set up")]
+    Rustls(#[from] rustls::Error),
+}
+
+/// What people should know about the certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// When it ends.
+    pub not_after: SystemTime,
+    /// Its key is of a kind that no browser takes.
+    pub is_ed25519: bool,
+    /// The CA to trust, where it was issued by the local one.
+    pub local_ca: Option<CaFacts>,
+    /// Keys that the local CA has made and others have access to.
+    pub exposed: Vec<Exposed>,
+}
+
+/// The server's certificate and everything that goes with it.
+#[derive(Debug)]
+pub struct Tls {
+    made_here: bool,
+    facts: CertificateFacts,
+    current: Arc<Current>,
+    acceptor: TlsAcceptor,
+    watcher: Watcher,
+}
+
+/// Does handshakes. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct TlsAcceptor {
+    with_alpn: Arc<ServerConfig>,
+    /// rustls ends the handshake where both sides have protocols and none in common, but such clients can be served.
+    without_alpn: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Loads certificate and key; makes them first where nobody gave any.
+    ///
+    /// # Errors
+    /// [`TlsError`]: files that were good when the configuration was loaded can have changed since.
+    pub fn open(files: &TlsFiles, host: &HostNames) -> Result<Self, TlsError> {
+        let made_here = files.are_default && local_ca::will_make(files);
+        let made = made_here.then(|| local_ca::ensure(files, host, SystemTime::now(), Moment::Start)).transpose()?;
+        // Noted before they are used, so that no change in between is missed.
+        let watcher = Watcher::new(files.clone());
+        let pair = load(files)?;
+        let facts = CertificateFacts {
+            not_after: pair.not_after,
+            is_ed25519: pair.certified.key.algorithm() == SignatureAlgorithm::ED25519,
+            exposed: if made_here { local_ca::exposed(files) } else { Vec::new() },
+            local_ca: made.map(|made| made.ca),
+        };
+        let current = Arc::new(Current(ArcSwap::new(pair.certified)));
+        let acceptor = TlsAcceptor::new(&current)?;
+        Ok(Self { made_here, facts, current, acceptor, watcher })
+    }
+
+    /// For accept loops.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor.clone()
+    }
+
+    /// What to tell at the start.
+    pub fn facts(&self) -> &CertificateFacts {
+        &self.facts
+    }
+
+    /// Serves new files as they appear, and keeps a made certificate fresh for what `host` says, until `shutdown`.
+    pub async fn maintain(self, host: impl Fn() -> HostNames + Send + Sync + 'static, shutdown: Shutdown) {
+        tokio::select! {
+            () = self.maintain_for_ever(Arc::new(host)) => {}
+            () = shutdown.begun() => {}
+        }
+    }
+
+    async fn maintain_for_ever(self, host: Arc<dyn Fn() -> HostNames + Send + Sync>) {
+        let mut watcher = self.watcher;
+        let mut tick = tokio::time::interval(WATCH_PERIOD);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let rounds_per_check = LOCAL_CA_PERIOD.as_secs() / WATCH_PERIOD.as_secs();
+        for round in 1u64.. {
+            tick.tick().await;
+            let renews = self.made_here && round.is_multiple_of(rounds_per_check);
+            let (host, current) = (host.clone(), self.current.clone());
+            // Files may be on a slow disk.
+            let looked = tokio::task::spawn_blocking(move || {
+                if renews {
+                    renew(&watcher.files, &host());
+                }
+                watcher.look(&current);
+                watcher
+            });
+            match looked.await {
+                Ok(same) => watcher = same,
+                // Only when the runtime ends.
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn renew(files: &TlsFiles, host: &HostNames) {
+    if !local_ca::will_make(files) {
+        // Somebody has put a certificate of their own there meanwhile.
+        return;
+    }
+    match local_ca::ensure(files, host, SystemTime::now(), Moment::Running) {
+        Ok(made) if made.ca.is_new => {
+            tracing::warn!(ca = %made.ca.file.display(), "the local CA had to be made anew: it has to be trusted again");
+        }
+        Ok(made) if made.leaf_is_new => tracing::info!("the local CA has issued a new certificate"),
+        Ok(_) => {}
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            tracing::error!("the certificate could not be renewed: {error:#}");
+        }
+    }
+}
+
+/// Notices that the files have changed.
+#[derive(Debug)]
+struct Watcher {
+    files: TlsFiles,
+    /// Content that has been dealt with, for better or for worse.
+    settled: Contents,
+    /// Content that failed once: perhaps only one of two files has been written so far.
+    doubtful: Option<Contents>,
+}
+
+/// Certificate and key as bytes; an unreadable file has none.
+type Contents = [Option<Vec<u8>>; 2];
+
+impl Watcher {
+    fn new(files: TlsFiles) -> Self {
+        let settled = contents(&files);
+        Self { files, settled, doubtful: None }
+    }
+
+    fn look(&mut self, current: &Current) {
+        let contents = contents(&self.files);
+        if contents == self.settled {
+            self.doubtful = None;
+            return;
+        }
+        match load(&self.files) {
+            Ok(pair) => {
+                current.0.store(pair.certified);
+                tracing::info!(file = %self.files.cert.display(), "new certificate loaded");
+                if pair.not_after <= SystemTime::now() {
+                    tracing::error!(file = %self.files.cert.display(), "the new certificate has expired");
+                }
+                (self.settled, self.doubtful) = (contents, None);
+            }
+            Err(error) if self.doubtful.as_ref() == Some(&contents) => {
+                tracing::error!("the new certificate is not used, the old one stays: {error}");
+                (self.settled, self.doubtful) = (contents, None);
+            }
+            Err(_) => self.doubtful = Some(contents),
+        }
+    }
+}
+
+fn contents(files: &TlsFiles) -> Contents {
+    [&files.cert, &files.key].map(|path| pem::read(path).ok())
+}
+
+fn load(files: &TlsFiles) -> Result<pem::Pair, TlsError> {
+    pem::load(files).map_err(|problems| TlsError::Files(problems.into_iter().map(|(_, problem)| problem).collect()))
+}
+
+impl From<Arc<ServerConfig>> for TlsAcceptor {
+    /// Uses one set-up for all clients, whatever protocols they offer.
+    fn from(config: Arc<ServerConfig>) -> Self {
+        Self { with_alpn: config.clone(), without_alpn: config }
+    }
+}
+
+impl TlsAcceptor {
+    fn new(current: &Arc<Current>) -> Result<Self, rustls::Error> {
+        let ticketer = rustls::crypto::ring::Ticketer::new()?;
+        let config = |protocols: &[&[u8]]| -> Result<_, rustls::Error> {
+            let mut config = ServerConfig::builder_with_provider(provider())
+                .with_safe_default_protocol_versions()?
+                .with_no_client_auth()
+                .with_cert_resolver(current.clone());
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            // Tickets instead of a table of sessions: nothing is kept for clients that are gone.
+            config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+            config.ticketer = ticketer.clone();
+            Ok(Arc::new(config))
+        };
+        Ok(Self { with_alpn: config(&ALPN)?, without_alpn: config(&[])? })
+    }
+
+    /// Does the handshake on a stream whose first byte (not yet taken from it) said TLS.
+    ///
+    /// # Errors
+    /// What went wrong with this client: not TLS, no common version, gone, or slower than 10 s.
+    pub async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let handshake = async {
+            let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+            let overlaps =
+                start.client_hello().alpn().is_some_and(|mut offered| offered.any(|protocol| ALPN.contains(&protocol)));
+            let config = if overlaps { &self.with_alpn } else { &self.without_alpn };
+            start.into_stream(config.clone()).await
+        };
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+            Ok(done) => done,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")),
+        }
+    }
+}
+
+/// The certificate of the moment.
+#[derive(Debug)]
+struct Current(ArcSwap<CertifiedKey>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+#[cfg(test)]
+mod tests;

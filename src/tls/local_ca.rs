@@ -1,0 +1,519 @@
+//! A certificate authority of this host alone, for LANs and try-outs, where no public CA can certify the names.
+//!
+//! It lives in the directory of the certificate: `ca.pem` (to be trusted by people), `ca-key.pem` (never leaves),
+//! and the leaf `cert.pem` with `key.pem`. Whoever trusts it should risk little if its key leaks: name constraints
+//! permit only this host's names, private addresses and this host's public addresses, and it can certify no other CA.
+//!
+//! The leaf is issued anew when it nears its end or lacks a name or address. The CA itself only at a start, when its
+//! constraints do not cover this host any more: it has to be trusted anew then.
+//!
+//! Existing files that are not ours are never touched.
+
+use std::{
+    fmt, fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType, SerialNumber,
+};
+use ring::{
+    digest,
+    rand::{SecureRandom, SystemRandom},
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+
+use crate::{
+    config::{Config, TlsFiles},
+    ice_servers::Host,
+    net::Interfaces,
+    state_dir::{self, Exposed},
+};
+
+const DAY: Duration = Duration::from_secs(86400);
+/// Browsers take no leaf for longer than 398 days; a day of it lies in the past, for clocks that are behind.
+const LEAF_LIFE: Duration = Duration::from_secs(390 * 86400);
+/// A server that runs on must notice in time, and so must one that is started once a month.
+const LEAF_RENEWAL: Duration = Duration::from_secs(60 * 86400);
+const CA_LIFE: Duration = Duration::from_secs(3650 * 86400);
+/// No leaf may outlive its CA.
+const CA_RENEWAL: Duration = LEAF_LIFE.saturating_add(DAY);
+
+/// How the name of every CA of ours begins.
+const CA_NAME: &str = "bimcc-rtc local CA";
+
+/// What a made certificate is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostNames {
+    /// DNS names, lower case.
+    pub names: Vec<String>,
+    /// Addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl HostNames {
+    /// Everything by which this host may be reached: its names, `--public-host`, all addresses of its interfaces and
+    /// `--public-ip`.
+    pub fn of(config: &Config, interfaces: &Interfaces) -> Self {
+        let host_name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        let mut host = Self::default();
+        host.add_name("localhost");
+        if let Some(name) = host_name.as_deref().and_then(Host::parse) {
+            let name = name.to_string();
+            let short = name.split('.').next().unwrap_or_default();
+            for name in [name.as_str(), short, &format!("{short}.local")] {
+                host.add_name(name);
+            }
+        }
+        if let Some(public_host) = config.public_host.as_ref().map(Host::to_string) {
+            match public_host.trim_matches(['[', ']']).parse() {
+                Ok(address) => host.add_address(address),
+                Err(_) => host.add_name(&public_host),
+            }
+        }
+        host.add_address(Ipv4Addr::LOCALHOST.into());
+        host.add_address(Ipv6Addr::LOCALHOST.into());
+        for address in interfaces.addresses.iter().map(|one| one.address).chain(config.public_ips.iter()) {
+            host.add_address(address);
+        }
+        host
+    }
+
+    fn add_name(&mut self, name: &str) {
+        // An address or a name with a blank would spoil the whole certificate.
+        let name = name.trim_end_matches('.');
+        let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let is_name = Host::parse(name).is_some() && !is_address;
+        if is_name && !self.names.iter().any(|known| known == name) {
+            self.names.push(name.to_owned());
+        }
+    }
+
+    fn add_address(&mut self, address: IpAddr) {
+        // Link-local IPv6 needs a zone, which URLs cannot carry.
+        let in_urls = match address {
+            IpAddr::V4(ip) => !ip.is_unspecified(),
+            IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_unicast_link_local(),
+        };
+        if in_urls && !self.addresses.contains(&address) {
+            self.addresses.push(address);
+        }
+    }
+}
+
+/// SHA-256 of a certificate, as devices show it, so that people can compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    fn of(certificate: &CertificateDer<'_>) -> Self {
+        let mut sum = [0; 32];
+        sum.copy_from_slice(digest::digest(&digest::SHA256, certificate).as_ref());
+        Self(sum)
+    }
+
+    /// The beginning, enough to tell a few CAs apart.
+    pub fn short(&self) -> String {
+        self.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl From<[u8; 32]> for Fingerprint {
+    fn from(sum: [u8; 32]) -> Self {
+        Self(sum)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs: Vec<_> = self.0.iter().map(|byte| format!("{byte:02X}")).collect();
+        f.write_str(&pairs.join(":"))
+    }
+}
+
+/// The local CA, for people to trust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaFacts {
+    /// Its certificate.
+    pub file: PathBuf,
+    /// What the certificate must have on every device.
+    pub fingerprint: Fingerprint,
+    /// It was made just now, so that nobody trusts it yet.
+    pub is_new: bool,
+}
+
+/// The outcome of [`ensure`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Made {
+    pub(super) ca: CaFacts,
+    /// The leaf was issued just now.
+    pub(super) leaf_is_new: bool,
+}
+
+/// Why no certificate could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalCaError {
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path} (certificates of your own can be given by --tls-cert and --tls-key)")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file that this program has not made is where one of its own would go.
+    #[error("{path} is not a file of this program's local CA: move it away, or use --tls-cert and --tls-key")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A certificate cannot be made, for example because of a name that X.509 does not take.
+    #[error("cannot make a certificate")]
+    Make(#[from] rcgen::Error),
+}
+
+/// Whether the CA may still have to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// At a start somebody reads how to trust a new CA.
+    Start,
+    /// While running the CA stays, and names outside its constraints are left out.
+    Running,
+}
+
+/// Whether these files are for [`ensure`] to make or to keep fresh.
+pub(super) fn will_make(files: &TlsFiles) -> bool {
+    let paths = Paths::of(files);
+    // A file that cannot be looked at is somebody's.
+    let exists = |path: &Path| path.try_exists().unwrap_or(true);
+    match (exists(&paths.cert), exists(&paths.key)) {
+        (false, false) => true,
+        (true, _) => is_ours(&paths),
+        // A start was interrupted between key and certificate.
+        (false, true) => certificate(&paths.ca).is_some_and(|ca| is_local_ca(&ca)),
+    }
+}
+
+/// Keys that others have access to. Not so where people have put their own: there the right group may read them.
+pub(super) fn exposed(files: &TlsFiles) -> Vec<Exposed> {
+    let paths = Paths::of(files);
+    Exposed::among([paths.ca_key.as_path(), &paths.key])
+}
+
+/// Whether the leaf was issued by the local CA beside it.
+fn is_ours(paths: &Paths) -> bool {
+    let (Some(ca), Some(cert)) = (certificate(&paths.ca), certificate(&paths.cert)) else { return false };
+    match (X509Certificate::from_der(&ca), X509Certificate::from_der(&cert)) {
+        (Ok((_, parsed)), Ok((_, cert))) => is_local_ca(&ca) && cert.issuer().as_raw() == parsed.subject().as_raw(),
+        _ => false,
+    }
+}
+
+/// Whether a certificate is one of our CAs, told by its name.
+fn is_local_ca(certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return false };
+    parsed.subject().iter_common_name().any(|name| name.as_str().is_ok_and(|name| name.starts_with(CA_NAME)))
+}
+
+fn certificate(path: &Path) -> Option<CertificateDer<'static>> {
+    CertificateDer::from_pem_slice(&fs::read(path).ok()?).ok()
+}
+
+/// Makes what is missing, renews what is not good any more, leaves the rest alone.
+pub(super) fn ensure(
+    files: &TlsFiles,
+    host: &HostNames,
+    now: SystemTime,
+    moment: Moment,
+) -> Result<Made, LocalCaError> {
+    let paths = Paths::of(files);
+    fs::create_dir_all(&paths.dir).map_err(|source| LocalCaError::Write { path: paths.dir.clone(), source })?;
+    let (ca, ca_is_new) =
+        match Ca::read(&paths)?.filter(|ca| ca.is_good(now) && (moment == Moment::Running || ca.covers(host))) {
+            Some(ca) => (ca, false),
+            None => (Ca::make(&paths, host, now)?, true),
+        };
+    let host = ca.covered(host);
+    let key = leaf_key(&paths.key)?;
+    let leaf_is_new = !leaf_is_good(&paths, &ca, &key, &host, now)?;
+    if leaf_is_new {
+        let leaf = ca.issue(&key, &host, now)?;
+        write(&paths.cert, leaf.as_bytes(), 0o644)?;
+    }
+    let fingerprint = Fingerprint::of(&ca.certificate);
+    Ok(Made { ca: CaFacts { file: paths.ca, fingerprint, is_new: ca_is_new }, leaf_is_new })
+}
+
+struct Paths {
+    dir: PathBuf,
+    ca: PathBuf,
+    ca_key: PathBuf,
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+impl Paths {
+    fn of(files: &TlsFiles) -> Self {
+        let dir = files.cert.parent().unwrap_or(Path::new("")).to_owned();
+        Self {
+            ca: dir.join("ca.pem"),
+            ca_key: dir.join("ca-key.pem"),
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+            dir,
+        }
+    }
+}
+
+/// The CA, with what its certificate permits.
+struct Ca {
+    certificate: CertificateDer<'static>,
+    key: KeyPair,
+    not_after: SystemTime,
+    permitted_names: Vec<String>,
+    permitted_networks: Vec<IpNet>,
+}
+
+impl Ca {
+    /// The CA on disk; none if it is absent or its files do not belong together (a crash between the two).
+    fn read(paths: &Paths) -> Result<Option<Self>, LocalCaError> {
+        let foreign = |path: &Path| Err(LocalCaError::Foreign { path: path.to_owned() });
+        let (cert, key) = (read(&paths.ca)?, read(&paths.ca_key)?);
+        let Some(cert) = cert else {
+            // The certificate is written first.
+            return if key.is_some() { foreign(&paths.ca_key) } else { Ok(None) };
+        };
+        let Some(certificate) = CertificateDer::from_pem_slice(&cert).ok().filter(is_local_ca) else {
+            return foreign(&paths.ca);
+        };
+        let key = key.and_then(|key| KeyPair::from_pem(std::str::from_utf8(&key).ok()?).ok());
+        Ok(key.and_then(|key| Self::of(certificate, key)))
+    }
+
+    fn of(certificate: CertificateDer<'static>, key: KeyPair) -> Option<Self> {
+        let parsed = X509Certificate::from_der(&certificate).ok()?.1;
+        if parsed.public_key().raw != key.subject_public_key_info() {
+            return None;
+        }
+        let not_after = system_time(parsed.validity().not_after.timestamp());
+        let mut permitted_names = Vec::new();
+        let mut permitted_networks = Vec::new();
+        for subtree in parsed.name_constraints().ok()??.value.permitted_subtrees.iter().flatten() {
+            match &subtree.base {
+                GeneralName::DNSName(name) => permitted_names.push((*name).to_owned()),
+                GeneralName::IPAddress(bytes) => permitted_networks.push(network(bytes)?),
+                _ => {}
+            }
+        }
+        Some(Self { not_after, key, permitted_names, permitted_networks, certificate })
+    }
+
+    fn make(paths: &Paths, host: &HostNames, now: SystemTime) -> Result<Self, LocalCaError> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        let name = host.names.iter().find(|name| *name != "localhost").map_or("localhost", String::as_str);
+        let id: String = random::<4>().iter().map(|byte| format!("{byte:02x}")).collect();
+        // The name is all that people see in their browser's list of authorities, and it must not repeat.
+        params.distinguished_name = distinguished_name(&format!("{CA_NAME} {id} of {name}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        // For a CA this is a limit: nothing it signs is good for code or mail.
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.serial_number = Some(serial_number());
+        params.not_before = (now - DAY).into();
+        params.not_after = (now + CA_LIFE).into();
+        let names = host.names.iter().cloned().map(GeneralSubtree::DnsName);
+        let networks = permitted_networks(host).into_iter().map(|network| {
+            GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(network.network(), network.prefix_len()))
+        });
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: names.chain(networks).collect(),
+            excluded_subtrees: Vec::new(),
+        });
+        let certificate = params.self_signed(&key)?;
+        write(&paths.ca, certificate.pem().as_bytes(), 0o644)?;
+        write(&paths.ca_key, key.serialize_pem().as_bytes(), 0o600)?;
+        Ok(Self::of(certificate.der().clone(), key).expect("what was just made can be read"))
+    }
+
+    fn is_good(&self, now: SystemTime) -> bool {
+        self.not_after > now + CA_RENEWAL
+    }
+
+    fn covers(&self, host: &HostNames) -> bool {
+        self.covered(host) == *host
+    }
+
+    /// The part of `host` that the constraints permit.
+    fn covered(&self, host: &HostNames) -> HostNames {
+        let permits_name = |name: &&String| {
+            self.permitted_names.iter().any(|permitted| {
+                name.strip_suffix(permitted.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            })
+        };
+        let permits_address = |ip: &&IpAddr| self.permitted_networks.iter().any(|network| network.contains(*ip));
+        HostNames {
+            names: host.names.iter().filter(permits_name).cloned().collect(),
+            addresses: host.addresses.iter().filter(permits_address).copied().collect(),
+        }
+    }
+
+    fn issue(&self, key: &KeyPair, host: &HostNames, now: SystemTime) -> Result<String, LocalCaError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = distinguished_name("bimcc-rtc server");
+        params.subject_alt_names =
+            host.names.iter().map(|name| name.as_str().try_into().map(SanType::DnsName)).collect::<Result<_, _>>()?;
+        params.subject_alt_names.extend(host.addresses.iter().copied().map(SanType::IpAddress));
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        // Firefox refuses two certificates of one issuer with one number.
+        params.serial_number = Some(serial_number());
+        params.not_before = (now - DAY).into();
+        params.not_after = (now + LEAF_LIFE).into();
+        let issuer = Issuer::from_ca_cert_der(&self.certificate, &self.key)?;
+        Ok(params.signed_by(key, &issuer)?.pem())
+    }
+}
+
+/// Whether the leaf on disk can stay.
+fn leaf_is_good(
+    paths: &Paths,
+    ca: &Ca,
+    key: &KeyPair,
+    host: &HostNames,
+    now: SystemTime,
+) -> Result<bool, LocalCaError> {
+    let Some(pem) = read(&paths.cert)? else { return Ok(false) };
+    let Ok(leaf) = CertificateDer::from_pem_slice(&pem) else { return Ok(false) };
+    let (Ok((_, leaf)), Ok((_, ca))) = (X509Certificate::from_der(&leaf), X509Certificate::from_der(&ca.certificate))
+    else {
+        return Ok(false);
+    };
+    Ok(leaf.verify_signature(Some(ca.public_key())).is_ok()
+        && leaf.public_key().raw == key.subject_public_key_info()
+        && system_time(leaf.validity().not_after.timestamp()) > now + LEAF_RENEWAL
+        && certifies(&leaf, host))
+}
+
+/// Whether all of `host` is among the alternative names.
+fn certifies(leaf: &X509Certificate<'_>, host: &HostNames) -> bool {
+    let alternatives = leaf.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
+        _ => None,
+    });
+    let Some(alternatives) = alternatives else { return false };
+    let has_name =
+        |name: &String| alternatives.iter().any(|one| matches!(one, GeneralName::DNSName(dns) if dns == name));
+    let has_address = |ip: &IpAddr| {
+        let octets = match ip {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        alternatives.iter().any(|one| matches!(one, GeneralName::IPAddress(bytes) if *bytes == octets))
+    };
+    host.names.iter().all(has_name) && host.addresses.iter().all(has_address)
+}
+
+/// The leaf's key stays the same over renewals, so that certificate and key match at every moment.
+fn leaf_key(path: &Path) -> Result<KeyPair, LocalCaError> {
+    if let Some(pem) = read(path)? {
+        let key = std::str::from_utf8(&pem).ok().and_then(|pem| KeyPair::from_pem(pem).ok());
+        return key.ok_or_else(|| LocalCaError::Foreign { path: path.to_owned() });
+    }
+    let key = KeyPair::generate()?;
+    write(path, key.serialize_pem().as_bytes(), 0o600)?;
+    Ok(key)
+}
+
+/// Private ranges of both families, so that the CA outlives a change of network, and this host's other addresses.
+/// An IPv6 host changes addresses within its network all the time, so there the network is permitted.
+fn permitted_networks(host: &HostNames) -> Vec<IpNet> {
+    let mut networks: Vec<IpNet> = [
+        (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),
+        (Ipv4Addr::new(172, 16, 0, 0).into(), 12),
+        (Ipv4Addr::new(192, 168, 0, 0).into(), 16),
+        (Ipv4Addr::new(100, 64, 0, 0).into(), 10),
+        (Ipv4Addr::new(169, 254, 0, 0).into(), 16),
+        (Ipv4Addr::new(127, 0, 0, 0).into(), 8),
+        (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0).into(), 7),
+        (Ipv6Addr::LOCALHOST.into(), 128),
+    ]
+    .into_iter()
+    .map(|(address, prefix_len)| IpNet::new(address, prefix_len).expect("the prefixes fit their families"))
+    .collect();
+    for address in &host.addresses {
+        if !networks.iter().any(|network| network.contains(address)) {
+            networks.push(match address {
+                IpAddr::V4(ip) => IpNet::from(IpAddr::V4(*ip)),
+                IpAddr::V6(ip) => Ipv6Net::new(*ip, 64).expect("64 bits fit").trunc().into(),
+            });
+        }
+    }
+    networks
+}
+
+/// An address and its mask, as name constraints have them (RFC 5280 section 4.2.1.10).
+fn network(bytes: &[u8]) -> Option<IpNet> {
+    if let Ok(bytes) = <[u8; 8]>::try_from(bytes) {
+        let [a, b, c, d, mask @ ..] = bytes;
+        return Ipv4Net::with_netmask(Ipv4Addr::new(a, b, c, d), mask.into()).ok().map(IpNet::V4);
+    }
+    let bytes = <[u8; 32]>::try_from(bytes).ok()?;
+    let half = |from: usize| Ipv6Addr::from(<[u8; 16]>::try_from(&bytes[from..from + 16]).expect("16 bytes"));
+    Ipv6Net::with_netmask(half(0), half(16)).ok().map(IpNet::V6)
+}
+
+fn distinguished_name(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    // X.520 gives a common name 64 characters, and OpenSSL insists.
+    name.push(DnType::CommonName, common_name.chars().take(64).collect::<String>());
+    name
+}
+
+fn serial_number() -> SerialNumber {
+    let mut bytes = random::<16>();
+    // Positive, and of one length (RFC 5280 section 4.1.2.2).
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    SerialNumber::from_slice(&bytes)
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the system's random generator works");
+    bytes
+}
+
+fn system_time(unix: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(unix).unwrap_or(0))
+}
+
+/// A file's content; none if there is no file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, LocalCaError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(LocalCaError::Read { path: path.to_owned(), source }),
+    }
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), LocalCaError> {
+    state_dir::replace(path, bytes, mode).map_err(|source| LocalCaError::Write { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+pub(in crate::tls) mod tests;

@@ -1,0 +1,314 @@
+//! An allocation with its permissions and channels, and how long each of them lives (RFC 8656 sections 7 to 12).
+//!
+//! Few per allocation, so they are short sorted lists: compact, and found by binary search on the packet path.
+//! Rules that need the outside world (policy, quotas) are in [`super::session`].
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{message::TransactionId, quota::Place, relayed::OwnerTag};
+use crate::{
+    membership::{AllocationRef, MemberId, RoomWatch},
+    metrics::{Held, TurnCounters},
+};
+
+/// Lifetime of a permission (RFC 8656 section 9).
+pub const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
+
+/// Lifetime of a channel binding (RFC 8656 section 12).
+pub const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
+
+/// How long neither number nor peer of an expired channel may be bound to something else (RFC 8656 section 12).
+pub const CHANNEL_REST: Duration = Duration::from_secs(300);
+
+/// Permissions and channels that one allocation may have. A browser needs one per candidate of its peers.
+pub const MAX_PEERS: usize = 256;
+
+/// How a permitted peer is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// An address of this host: in process only.
+    Own,
+    /// Over the network, as long as the named member (if any) is in the room.
+    Network {
+        /// The member that was verified at the peer's address.
+        because_of: Option<MemberId>,
+    },
+}
+
+/// Leave to exchange data with an IP address.
+#[derive(Clone, Copy, Debug)]
+pub struct Permission {
+    /// The peer's address; the port does not matter.
+    pub ip: IpAddr,
+    /// How to get there.
+    pub reach: Reach,
+    expires: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Channel {
+    number: u16,
+    peer: SocketAddr,
+    bound_until: Instant,
+    is_bound: bool,
+}
+
+/// The number or the peer of a ChannelBind is in use otherwise: 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("channel number or peer bound otherwise")]
+pub struct ChannelConflict;
+
+/// There are [`MAX_PEERS`] already: 403.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many permissions or channels")]
+pub struct TooManyPeers;
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct Allocation {
+    /// What was granted, and to whom.
+    pub grant: Grant,
+    permissions: Vec<Permission>,
+    channels: Vec<Channel>,
+    counters: Arc<TurnCounters>,
+}
+
+/// The terms of an allocation.
+#[derive(Debug)]
+pub struct Grant {
+    /// The username that made it: nobody else may use it.
+    pub username: Box<str>,
+    /// The long-term key of that user.
+    pub key: [u8; 16],
+    /// When the credential ends, in Unix seconds. Says nothing about the allocation's life.
+    pub credential_expires_at: u64,
+    /// On whose behalf it lives.
+    pub owner: OwnerTag,
+    /// The member, for member credentials.
+    pub member: Option<AllocatingMember>,
+    /// What peers see.
+    pub relayed: SocketAddr,
+    /// When it ends unless refreshed.
+    pub expires: Instant,
+    /// The transaction that made it, and the answer, for retransmissions.
+    pub made_by: (TransactionId, Box<[u8]>),
+    /// The policy's revision at which the permissions were last judged.
+    pub policy_revision: u64,
+    /// The place in the quotas, given back when the allocation is dropped.
+    pub place: Place,
+}
+
+/// The member behind an allocation.
+#[derive(Debug)]
+pub struct AllocatingMember {
+    /// Its id.
+    pub id: MemberId,
+    /// Its room's watch.
+    pub watch: Arc<RoomWatch>,
+    /// The watch's revision at which the permissions were last judged.
+    pub seen: u64,
+    /// How the directory knows the allocation.
+    pub entry: AllocationRef,
+}
+
+impl Allocation {
+    /// A new allocation without permissions and channels. It counts in `counters` until it is dropped.
+    pub fn new(grant: Grant, counters: Arc<TurnCounters>) -> Self {
+        counters.opened(Held::Allocations, 1);
+        Self { grant, permissions: Vec::new(), channels: Vec::new(), counters }
+    }
+
+    /// The permission for `ip`, if in force.
+    pub fn permission(&self, ip: IpAddr, now: Instant) -> Option<&Permission> {
+        let index = self.permissions.binary_search_by(|p| p.ip.cmp(&ip)).ok()?;
+        Some(&self.permissions[index]).filter(|p| now < p.expires)
+    }
+
+    /// Whether permissions for all of `ips` would fit.
+    pub fn has_room_for(&self, ips: impl Iterator<Item = IpAddr>) -> bool {
+        let mut new: Vec<_> = ips.filter(|ip| self.permissions.binary_search_by(|p| p.ip.cmp(ip)).is_err()).collect();
+        new.sort_unstable();
+        new.dedup();
+        self.permissions.len() + new.len() <= MAX_PEERS
+    }
+
+    /// Installs or refreshes a permission.
+    pub fn permit(&mut self, ip: IpAddr, reach: Reach, now: Instant) {
+        let expires = now + PERMISSION_LIFETIME;
+        match self.permissions.binary_search_by(|p| p.ip.cmp(&ip)) {
+            Ok(index) => self.permissions[index] = Permission { ip, reach, expires },
+            Err(index) => {
+                self.permissions.insert(index, Permission { ip, reach, expires });
+                self.counters.opened(Held::Permissions, 1);
+            }
+        }
+    }
+
+    /// Judges every permission again: `judge` gives the new reach, or `None` to end it.
+    pub fn judge_again(&mut self, mut judge: impl FnMut(&Permission) -> Option<Reach>) {
+        let before = self.permissions.len();
+        self.permissions.retain_mut(|permission| match judge(permission) {
+            Some(reach) => {
+                permission.reach = reach;
+                true
+            }
+            None => false,
+        });
+        self.counters.closed(Held::Permissions, before - self.permissions.len());
+    }
+
+    /// Whether `number` may be bound to `peer` (RFC 8656 section 12.2).
+    ///
+    /// # Errors
+    /// [`ChannelConflict`] if either is taken, or rests after having been.
+    pub fn may_bind(&self, number: u16, peer: SocketAddr) -> Result<(), ChannelConflict> {
+        let conflicts = |c: &Channel| (c.number == number) != (c.peer == peer);
+        if self.channels.iter().any(conflicts) { Err(ChannelConflict) } else { Ok(()) }
+    }
+
+    /// Binds or refreshes a channel that [`Self::may_bind`].
+    ///
+    /// # Errors
+    /// [`TooManyPeers`]
+    pub fn bind(&mut self, number: u16, peer: SocketAddr, now: Instant) -> Result<(), TooManyPeers> {
+        let bound = Channel { number, peer, bound_until: now + CHANNEL_LIFETIME, is_bound: true };
+        match self.channels.binary_search_by_key(&number, |c| c.number) {
+            Ok(index) => {
+                if !self.channels[index].is_bound {
+                    self.counters.opened(Held::Channels, 1);
+                }
+                self.channels[index] = bound;
+            }
+            Err(_) if self.channels.len() >= MAX_PEERS => return Err(TooManyPeers),
+            Err(index) => {
+                self.channels.insert(index, bound);
+                self.counters.opened(Held::Channels, 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// The peer behind a channel number.
+    pub fn channel_peer(&self, number: u16, now: Instant) -> Option<SocketAddr> {
+        let index = self.channels.binary_search_by_key(&number, |c| c.number).ok()?;
+        let channel = &self.channels[index];
+        (now < channel.bound_until).then_some(channel.peer)
+    }
+
+    /// The channel that is bound to a peer.
+    pub fn channel_of(&self, peer: SocketAddr, now: Instant) -> Option<u16> {
+        self.channels.iter().find(|c| c.peer == peer && now < c.bound_until).map(|c| c.number)
+    }
+
+    /// When something here ends next.
+    pub fn next_deadline(&self) -> Instant {
+        let permissions = self.permissions.iter().map(|p| p.expires);
+        let channels =
+            self.channels.iter().map(|c| if c.is_bound { c.bound_until } else { c.bound_until + CHANNEL_REST });
+        permissions.chain(channels).fold(self.grant.expires, Instant::min)
+    }
+
+    /// Drops what has ended. The allocation's own end is for the caller to see.
+    pub fn expire_peers(&mut self, now: Instant) {
+        let before = self.permissions.len();
+        self.permissions.retain(|p| now < p.expires);
+        self.counters.closed(Held::Permissions, before - self.permissions.len());
+        for channel in &mut self.channels {
+            if channel.is_bound && channel.bound_until <= now {
+                channel.is_bound = false;
+                self.counters.closed(Held::Channels, 1);
+            }
+        }
+        self.channels.retain(|c| now < c.bound_until + CHANNEL_REST);
+    }
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        self.counters.closed(Held::Permissions, self.permissions.len());
+        self.counters.closed(Held::Channels, self.channels.iter().filter(|c| c.is_bound).count());
+        self.counters.closed(Held::Allocations, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{credentials::User, turn::quota::Quotas};
+
+    fn allocation(now: Instant, counters: &Arc<TurnCounters>) -> Allocation {
+        let new = Grant {
+            username: "1:alice".into(),
+            key: [0; 16],
+            credential_expires_at: 1,
+            owner: OwnerTag::Api,
+            member: None,
+            relayed: "198.51.100.1:50000".parse().unwrap(),
+            expires: now + Duration::from_secs(3600),
+            made_by: (TransactionId([0; 12]), Box::default()),
+            policy_revision: 0,
+            place: Quotas::new(1, 1).take(&User::Api("alice".into())).unwrap(),
+        };
+        Allocation::new(new, counters.clone())
+    }
+
+    fn peer(n: u16) -> SocketAddr {
+        SocketAddr::from(([203, 0, 113, 1], n))
+    }
+
+    #[test]
+    fn the_next_deadline_is_whatever_ends_first() {
+        let now = Instant::now();
+        let mut allocation = allocation(now, &Arc::default());
+        assert_eq!(allocation.next_deadline(), now + Duration::from_secs(3600));
+        allocation.bind(0x4000, peer(1), now).unwrap();
+        assert_eq!(allocation.next_deadline(), now + CHANNEL_LIFETIME);
+        allocation.permit(peer(1).ip(), Reach::Own, now);
+        assert_eq!(allocation.next_deadline(), now + PERMISSION_LIFETIME);
+        allocation.expire_peers(now + PERMISSION_LIFETIME);
+        assert_eq!(allocation.next_deadline(), now + CHANNEL_LIFETIME);
+        allocation.expire_peers(now + CHANNEL_LIFETIME);
+        assert_eq!(allocation.next_deadline(), now + CHANNEL_LIFETIME + CHANNEL_REST);
+        allocation.expire_peers(now + CHANNEL_LIFETIME + CHANNEL_REST);
+        assert_eq!(allocation.next_deadline(), allocation.grant.expires);
+    }
+
+    #[test]
+    fn each_deadline_is_followed_by_a_later_one() {
+        let now = Instant::now();
+        let mut allocation = allocation(now, &Arc::default());
+        for n in 0..10 {
+            let later = now + Duration::from_secs(n * 7);
+            allocation.bind(0x4000 + n as u16, peer(n as u16), later).unwrap();
+            allocation.permit(IpAddr::from([203, 0, 113, n as u8]), Reach::Own, later);
+        }
+        let mut deadline = allocation.next_deadline();
+        while deadline < allocation.grant.expires {
+            allocation.expire_peers(deadline);
+            let next = allocation.next_deadline();
+            assert!(next > deadline, "a timer at a deadline must get something done");
+            deadline = next;
+        }
+        assert!(allocation.permissions.is_empty() && allocation.channels.is_empty());
+    }
+
+    #[test]
+    fn an_order_of_binding_does_not_matter_to_looking_up() {
+        let now = Instant::now();
+        let mut allocation = allocation(now, &Arc::default());
+        for n in [5, 1, 9, 3, 7] {
+            allocation.bind(0x4000 + n, peer(n), now).unwrap();
+            allocation.permit(IpAddr::from([203, 0, 113, n as u8]), Reach::Own, now);
+        }
+        for n in 0..10 {
+            let is_there = [5, 1, 9, 3, 7].contains(&n);
+            assert_eq!(allocation.channel_peer(0x4000 + n, now), is_there.then(|| peer(n)));
+            assert_eq!(allocation.channel_of(peer(n), now), is_there.then_some(0x4000 + n));
+            assert_eq!(allocation.permission(IpAddr::from([203, 0, 113, n as u8]), now).is_some(), is_there);
+        }
+    }
+}

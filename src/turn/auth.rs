@@ -1,0 +1,145 @@
+//! Who a request comes from: nonces and long-term keys (RFC 8489 section 9.2).
+//!
+//! Nonces are stateless: `<time><tag>`, where the tag is an HMAC over the time and the client's transport address, so a
+//! stranger costs no memory and one client's nonce is useless to another. All workers share the key. An attacker who
+//! sees a nonce can use it from that very address only, for an hour at most, and still needs the password.
+//!
+//! Passwords follow from the shared secrets ([`crate::credentials`]), so keys are computed, not looked up.
+
+use std::net::{IpAddr, SocketAddr};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use ring::hmac;
+
+use super::message::long_term_key;
+use crate::credentials::{self, Secret};
+
+/// How long a nonce is good, in seconds (RFC 8489 section 9.2 leaves it to the server).
+pub const NONCE_LIFETIME: u64 = 3600;
+
+/// Length of a nonce on the wire.
+pub const NONCE_LEN: usize = 24;
+
+/// Clocks of one machine may step back a little between making a nonce and checking it.
+const CLOCK_STEP_BACK: u64 = 60;
+
+/// The keys that nonces are signed with.
+#[derive(Debug)]
+pub struct NonceKeys {
+    current: hmac::Key,
+    previous: Option<hmac::Key>,
+}
+
+impl NonceKeys {
+    /// Keys from random bytes; `previous` still verifies.
+    pub fn new(current: &[u8; 32], previous: Option<&[u8; 32]>) -> Self {
+        let key = |bytes: &[u8; 32]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
+        Self { current: key(current), previous: previous.map(key) }
+    }
+
+    /// A fresh nonce for `client`, at `now` (Unix seconds).
+    pub fn make(&self, client: SocketAddr, now: u64) -> [u8; NONCE_LEN] {
+        let time = (now as u32).to_be_bytes();
+        let mut raw = [0; 18];
+        raw[..4].copy_from_slice(&time);
+        raw[4..].copy_from_slice(&hmac::sign(&self.current, &signed_part(client, time)).as_ref()[..14]);
+        let mut nonce = [0; NONCE_LEN];
+        BASE64_URL_SAFE_NO_PAD.encode_slice(raw, &mut nonce).expect("18 bytes are 24 characters of base64");
+        nonce
+    }
+
+    /// Whether `nonce` was made for `client` and is young enough.
+    pub fn is_fresh(&self, nonce: &[u8], client: SocketAddr, now: u64) -> bool {
+        let mut raw = [0; 18];
+        if nonce.len() != NONCE_LEN || BASE64_URL_SAFE_NO_PAD.decode_slice(nonce, &mut raw) != Ok(raw.len()) {
+            return false;
+        }
+        let time = [raw[0], raw[1], raw[2], raw[3]];
+        let age = now as i64 - i64::from(u32::from_be_bytes(time));
+        if age < -(CLOCK_STEP_BACK as i64) || age > NONCE_LIFETIME as i64 {
+            return false;
+        }
+        let signed = signed_part(client, time);
+        [Some(&self.current), self.previous.as_ref()].into_iter().flatten().any(|key| {
+            let tag = hmac::sign(key, &signed);
+            // Equality of keyed tags in constant time: a difference tells nothing about where it is.
+            tag.as_ref()[..14].iter().zip(&raw[4..]).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+        })
+    }
+}
+
+fn signed_part(client: SocketAddr, time: [u8; 4]) -> [u8; 22] {
+    let mut bytes = [0; 22];
+    let ip = match client.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    bytes[..16].copy_from_slice(&ip.octets());
+    bytes[16..18].copy_from_slice(&client.port().to_be_bytes());
+    bytes[18..].copy_from_slice(&time);
+    bytes
+}
+
+/// The realm and the secrets from which every user's key follows.
+#[derive(Debug)]
+pub struct Authority {
+    realm: String,
+    secrets: Vec<Secret>,
+}
+
+impl Authority {
+    /// All `secrets` verify, so that one can be replaced without a break.
+    pub fn new(realm: String, secrets: Vec<Secret>) -> Self {
+        Self { realm, secrets }
+    }
+
+    /// The realm of every challenge.
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// The keys that `username` may have, the preferred first.
+    pub fn keys(&self, username: &str) -> impl Iterator<Item = [u8; 16]> {
+        self.secrets.iter().map(move |secret| {
+            let password = credentials::password(secret, username);
+            long_term_key(username, &self.realm, &password)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn client(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    #[test]
+    fn nonces_are_bound_to_client_time_and_key() {
+        let keys = NonceKeys::new(&[1; 32], None);
+        let nonce = keys.make(client(1), NOW);
+        assert!(keys.is_fresh(&nonce, client(1), NOW));
+        assert!(keys.is_fresh(&nonce, client(1), NOW + NONCE_LIFETIME));
+        assert!(!keys.is_fresh(&nonce, client(1), NOW + NONCE_LIFETIME + 1));
+        assert!(!keys.is_fresh(&nonce, client(1), NOW - 61));
+        assert!(!keys.is_fresh(&nonce, client(2), NOW));
+        assert!(!NonceKeys::new(&[2; 32], None).is_fresh(&nonce, client(1), NOW));
+        assert!(NonceKeys::new(&[2; 32], Some(&[1; 32])).is_fresh(&nonce, client(1), NOW));
+    }
+
+    #[test]
+    fn every_changed_byte_spoils_a_nonce() {
+        let keys = NonceKeys::new(&[1; 32], None);
+        let nonce = keys.make(client(1), NOW);
+        for i in 0..NONCE_LEN {
+            let mut broken = nonce;
+            broken[i] = if broken[i] == b'A' { b'B' } else { b'A' };
+            assert!(!keys.is_fresh(&broken, client(1), NOW), "byte {i}");
+        }
+        assert!(!keys.is_fresh(b"", client(1), NOW));
+        assert!(!keys.is_fresh(&[b'A'; 100], client(1), NOW));
+    }
+}

@@ -1,0 +1,257 @@
+//! What waits for the clients that are reached over streams.
+//!
+//! Each has an [`Inbox`]: a bounded queue of datagrams from peers, filled by UDP workers, by other streams, and by the
+//! client's own task while the client is slow. When it is full the oldest goes, whole, because of live media the newest
+//! is worth most; so nobody who sends ever waits, and no client takes more memory by reading less.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use slab::Slab;
+
+use crate::{
+    membership::AllocationRef,
+    metrics::{DropReason, TurnCounters},
+    turn::{
+        relayed::{Home, OwnerTag},
+        session::Via,
+    },
+};
+
+/// Payload bytes that may wait for one client: more than a video key frame of good quality.
+pub(super) const MAX_BYTES: usize = 128 * 1024;
+
+/// Datagrams that may wait for one client.
+pub(super) const MAX_LETTERS: usize = 512;
+
+/// A datagram on its way to a client.
+#[derive(Debug)]
+pub(super) struct Letter {
+    /// The peer, and how its datagram came.
+    pub(super) from: (SocketAddr, Via),
+    /// The client's relayed address when it was sent.
+    pub(super) to: SocketAddr,
+    /// The client's owner when it was sent.
+    pub(super) owner: OwnerTag,
+    /// When it came in.
+    pub(super) since: Instant,
+    pub(super) payload: Vec<u8>,
+}
+
+/// The queue of one client.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    counters: Arc<TurnCounters>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    letters: VecDeque<Letter>,
+    bytes: usize,
+    /// The allocation whose owner is gone.
+    ended: Option<u64>,
+    waker: Option<Waker>,
+    /// Whether the client's task wants to be woken by a letter.
+    awaits_letters: bool,
+}
+
+impl Inbox {
+    /// An empty one. What is dropped counts in `counters`.
+    pub(super) fn new(counters: Arc<TurnCounters>) -> Arc<Self> {
+        Arc::new(Self { counters, state: Mutex::default() })
+    }
+
+    /// Puts a letter in. The oldest go if there is no room.
+    pub(super) fn push(&self, letter: Letter) {
+        let mut state = self.lock();
+        while state.letters.len() >= MAX_LETTERS || state.bytes + letter.payload.len() > MAX_BYTES {
+            let Some(oldest) = state.letters.pop_front() else {
+                break;
+            };
+            state.bytes -= oldest.payload.len();
+            self.counters.dropped(DropReason::SlowClient);
+        }
+        state.bytes += letter.payload.len();
+        state.letters.push_back(letter);
+        let waker = if std::mem::take(&mut state.awaits_letters) { state.waker.clone() } else { None };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Tells the client's task that an allocation's owner is gone.
+    fn end(&self, key: u64) {
+        let mut state = self.lock();
+        state.ended = Some(key);
+        let waker = state.waker.clone();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// To be called at the beginning of each poll: notes whom to wake, and says which allocation is to end.
+    pub(super) fn begin(&self, cx: &Context<'_>) -> Option<u64> {
+        let mut state = self.lock();
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        state.awaits_letters = false;
+        state.ended.take()
+    }
+
+    /// The next letter; else the task that said [`Self::begin`] is woken by one.
+    pub(super) fn poll_next(&self) -> Poll<Letter> {
+        let mut state = self.lock();
+        match state.letters.pop_front() {
+            Some(letter) => {
+                state.bytes -= letter.payload.len();
+                Poll::Ready(letter)
+            }
+            None => {
+                state.awaits_letters = true;
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().letters.is_empty()
+    }
+
+    /// Forgets all letters, and gives their memory back.
+    pub(super) fn clear(&self) {
+        let mut state = self.lock();
+        state.letters = VecDeque::new();
+        state.bytes = 0;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The inboxes of all clients with an allocation, by slot.
+#[derive(Debug, Default)]
+pub(super) struct Inboxes(RwLock<Slab<Arc<Inbox>>>);
+
+impl Inboxes {
+    /// A slot for this inbox.
+    pub(super) fn insert(&self, inbox: Arc<Inbox>) -> usize {
+        self.write().insert(inbox)
+    }
+
+    /// Gives a slot back.
+    pub(super) fn remove(&self, slot: usize) {
+        self.write().try_remove(slot);
+    }
+
+    /// Hands `payload` to the client that lives at `home`. `false` if nobody does.
+    pub(super) fn send(&self, home: Home, (from, to): (SocketAddr, SocketAddr), payload: &[u8]) -> bool {
+        let Some(inbox) = self.read().get(home.slot as usize).cloned() else {
+            return false;
+        };
+        inbox.push(Letter {
+            from: (from, Via::InProcess),
+            to,
+            owner: home.owner,
+            since: Instant::now(),
+            payload: payload.to_vec(),
+        });
+        true
+    }
+
+    /// The owner of this allocation is gone.
+    pub(super) fn end(&self, allocation: AllocationRef) {
+        let inbox = self.read().get(allocation.key as u32 as usize).cloned();
+        if let Some(inbox) = inbox {
+            inbox.end(allocation.key);
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Slab<Arc<Inbox>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Slab<Arc<Inbox>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn letter(number: u8, len: usize) -> Letter {
+        let at = SocketAddr::from(([192, 0, 2, 1], 1));
+        Letter {
+            from: (at, Via::InProcess),
+            to: at,
+            owner: OwnerTag::Api,
+            since: Instant::now(),
+            payload: vec![number; len],
+        }
+    }
+
+    fn next(inbox: &Inbox) -> Option<u8> {
+        match inbox.poll_next() {
+            Poll::Ready(letter) => letter.payload.first().copied(),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn the_oldest_goes_when_bytes_or_letters_are_too_many() {
+        let inbox = Inbox::new(Arc::default());
+        for number in 0..10 {
+            inbox.push(letter(number, MAX_BYTES / 4));
+        }
+        let left: Vec<_> = std::iter::from_fn(|| next(&inbox)).collect();
+        assert_eq!(left, [6, 7, 8, 9]);
+        for number in 0..=MAX_LETTERS {
+            inbox.push(letter(number as u8, 1));
+        }
+        let left: Vec<_> = std::iter::from_fn(|| next(&inbox)).collect();
+        assert_eq!((left.len(), left[0]), (MAX_LETTERS, 1));
+        assert_eq!(inbox.lock().bytes, 0);
+    }
+
+    #[test]
+    fn the_task_is_woken_when_it_waits_and_by_the_end() {
+        let wakes = Arc::new(Wakes::default());
+        let waker = wakes.clone().into();
+        let inbox = Inbox::new(Arc::default());
+        assert_eq!(inbox.begin(&Context::from_waker(&waker)), None);
+        inbox.push(letter(1, 1));
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0, "it has not said that it waits");
+        assert_eq!((next(&inbox), next(&inbox)), (Some(1), None));
+        inbox.push(letter(2, 1));
+        inbox.push(letter(3, 1));
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1, "once is enough");
+        inbox.end(7);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
+        assert_eq!(inbox.begin(&Context::from_waker(&waker)), Some(7));
+        assert_eq!(inbox.begin(&Context::from_waker(&waker)), None, "told once");
+    }
+}

@@ -1,0 +1,241 @@
+//! How workers and streams reach each other: datagrams for another's clients, and commands from the rest of the process.
+//!
+//! Datagrams travel in bounded lock-free queues, in buffers that go back to the sender's pool, so that passing one on
+//! neither locks nor (once warm) allocates. A full queue means drop: the network would do the same.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+};
+
+use crossbeam_queue::ArrayQueue;
+use mio::Waker;
+
+use super::inbox::Inboxes;
+use crate::{membership::AllocationRef, turn::relayed::Home};
+
+/// Datagrams that may wait for one worker.
+const QUEUE: usize = 1024;
+
+/// Bytes that may wait for one worker: more than a full queue of what fits into one packet each.
+const QUEUED_BYTES: usize = 4 << 20;
+
+/// Buffers that a worker keeps for sending.
+const POOL: usize = 256;
+
+/// Buffers that grew beyond this are not kept.
+const POOLED_CAPACITY: usize = 4096;
+
+/// A relayed datagram on its way to the worker of its receiver.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    /// The sender's relayed address.
+    pub(super) from: SocketAddr,
+    /// The receiver's relayed address.
+    pub(super) to: SocketAddr,
+    /// The receiver when it was looked up; it may have gone meanwhile.
+    pub(super) home: Home,
+    /// The sender's worker, whose buffer this is.
+    sender: u16,
+    /// The datagram's payload.
+    pub(super) payload: Vec<u8>,
+}
+
+/// A command for a worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command {
+    /// The owner of this allocation is gone.
+    End(AllocationRef),
+    /// The process ends.
+    Stop,
+}
+
+/// The receiving side of one worker, as the others see it.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    parcels: ArrayQueue<Parcel>,
+    /// Of payloads in `parcels`: added before they come in, taken off after they went out.
+    queued_bytes: AtomicUsize,
+    pool: ArrayQueue<Vec<u8>>,
+    commands: mpsc::Sender<Command>,
+    waker: Waker,
+    /// Whether the owner may be waiting in the kernel.
+    asleep: AtomicBool,
+}
+
+impl Mailbox {
+    /// A mailbox whose owner is woken by `waker` and reads commands from the receiver.
+    pub(super) fn new(waker: Waker) -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel();
+        let mailbox = Self {
+            parcels: ArrayQueue::new(QUEUE),
+            queued_bytes: AtomicUsize::new(0),
+            pool: ArrayQueue::new(POOL),
+            commands,
+            waker,
+            asleep: AtomicBool::new(false),
+        };
+        (mailbox, receiver)
+    }
+
+    /// Gives a command; the owner sees it soon.
+    pub(super) fn command(&self, command: Command) {
+        // Fails only when the owner is gone, and so is what the command is about. Woken in any case: the owner looks at
+        // its datagrams, not at its commands, before it falls asleep.
+        if self.commands.send(command).is_ok() {
+            let _: io::Result<()> = self.waker.wake();
+        }
+    }
+
+    /// The owner is about to wait in the kernel. `false` if it must not, because something is here already.
+    pub(super) fn fall_asleep(&self) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        self.parcels.is_empty()
+    }
+
+    /// The owner is awake: senders need not wake it.
+    pub(super) fn wake_up(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// The next datagram.
+    pub(super) fn next(&self) -> Option<Parcel> {
+        let parcel = self.parcels.pop()?;
+        self.leave(parcel.payload.len());
+        Some(parcel)
+    }
+
+    /// Makes room for `bytes` among those that wait, if there is any.
+    fn enter(&self, bytes: usize) -> bool {
+        let fits = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= QUEUED_BYTES;
+        if !fits {
+            self.leave(bytes);
+        }
+        fits
+    }
+
+    fn leave(&self, bytes: usize) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn wake(&self) {
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            // Fails only when the owner's poll is gone.
+            let _: io::Result<()> = self.waker.wake();
+        }
+    }
+}
+
+/// All mailboxes, by worker, and the inboxes of the clients that have none: those on streams.
+#[derive(Debug)]
+pub(super) struct Mailboxes {
+    workers: Box<[Mailbox]>,
+    streams: Inboxes,
+}
+
+impl Mailboxes {
+    pub(super) fn new(mailboxes: Vec<Mailbox>) -> Self {
+        Self { workers: mailboxes.into(), streams: Inboxes::default() }
+    }
+
+    pub(super) fn of(&self, worker: u16) -> &Mailbox {
+        &self.workers[usize::from(worker)]
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Mailbox> {
+        self.workers.iter()
+    }
+
+    /// The clients on streams. For addresses of clients and allocations they are one more worker, the last.
+    pub(super) fn streams(&self) -> &Inboxes {
+        &self.streams
+    }
+
+    /// The number of that worker.
+    pub(super) fn index_of_streams(&self) -> u16 {
+        u16::try_from(self.workers.len()).expect("there are no more than MAX_WORKERS")
+    }
+
+    /// The owner of this allocation is gone.
+    pub(super) fn end(&self, allocation: AllocationRef) {
+        match self.workers.get(usize::from(allocation.worker)) {
+            Some(mailbox) => mailbox.command(Command::End(allocation)),
+            None => self.streams.end(allocation),
+        }
+    }
+
+    /// Hands `payload` to another worker or to a stream. `false` if its queue is full, or the stream gone.
+    pub(super) fn send(&self, sender: u16, home: Home, (from, to): (SocketAddr, SocketAddr), payload: &[u8]) -> bool {
+        let Some(receiver) = self.workers.get(usize::from(home.worker)) else {
+            return self.streams.send(home, (from, to), payload);
+        };
+        if !receiver.enter(payload.len()) {
+            return false;
+        }
+        let pooled = self.workers.get(usize::from(sender)).and_then(|sender| sender.pool.pop());
+        let mut buffer = pooled.unwrap_or_default();
+        buffer.clear();
+        buffer.extend_from_slice(payload);
+        match receiver.parcels.push(Parcel { from, to, home, sender, payload: buffer }) {
+            Ok(()) => {
+                receiver.wake();
+                true
+            }
+            Err(refused) => {
+                receiver.leave(payload.len());
+                self.give_back(refused);
+                false
+            }
+        }
+    }
+
+    /// Returns the buffer of a delivered datagram to its sender, if that keeps any.
+    pub(super) fn give_back(&self, parcel: Parcel) {
+        if parcel.payload.capacity() <= POOLED_CAPACITY
+            && let Some(sender) = self.workers.get(usize::from(parcel.sender))
+        {
+            // A full pool lets it go.
+            let _ = sender.pool.push(parcel.payload);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::{Poll, Token};
+
+    use super::*;
+    use crate::turn::relayed::OwnerTag;
+
+    const HOME: Home = Home { worker: 1, slot: 0, owner: OwnerTag::Api };
+
+    /// Two workers, and what keeps their wakers alive.
+    fn two() -> (Mailboxes, [Poll; 2]) {
+        let polls = [(); 2].map(|()| Poll::new().unwrap());
+        let mailbox = |poll: &Poll| Mailbox::new(Waker::new(poll.registry(), Token(0)).unwrap()).0;
+        (Mailboxes::new(polls.iter().map(mailbox).collect()), polls)
+    }
+
+    /// Sends datagrams of `len` bytes from the first to the second worker until one is refused.
+    fn fill(mailboxes: &Mailboxes, len: usize) -> usize {
+        let at = SocketAddr::from(([192, 0, 2, 1], 1));
+        (0..).take_while(|_| mailboxes.send(0, HOME, (at, at), &vec![0; len])).count()
+    }
+
+    #[test]
+    fn datagrams_and_bytes_that_wait_are_bounded() {
+        let (mailboxes, _polls) = two();
+        for _ in 0..3 {
+            for (len, expected) in [(0, QUEUE), (1500, QUEUE), (60_000, QUEUED_BYTES / 60_000)] {
+                assert_eq!(fill(&mailboxes, len), expected, "of {len} bytes");
+                while let Some(parcel) = mailboxes.of(1).next() {
+                    mailboxes.give_back(parcel);
+                }
+            }
+        }
+    }
+}

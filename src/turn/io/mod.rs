@@ -1,0 +1,161 @@
+//! The TURN server's I/O: UDP workers with listeners of their own, and clients on streams that others have accepted.
+//!
+//! [`Bound::new`] binds everything, or fails naming the address; [`Bound::start`] starts the threads. All sockets of a
+//! SO_REUSEPORT group are bound before the first is read and none joins later: else clients would change worker.
+
+mod inbox;
+mod mailbox;
+mod relay;
+mod socket;
+mod stream;
+mod udp;
+
+use std::{
+    hash::RandomState,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use mio::{Poll, Waker};
+use rand::{SeedableRng, rngs::StdRng};
+
+pub use self::stream::{Paced, StreamClient, Streams};
+use self::{
+    mailbox::{Command, Mailbox, Mailboxes},
+    socket::UdpSocket,
+    udp::{Setup, WAKER, Worker},
+};
+use super::{Shared, limiter::AnswerLimiter, relayed::MAX_WORKERS};
+use crate::{config::RelayPorts, membership::AllocationRef, metrics::Metrics};
+
+/// A listen address could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on UDP {address}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Listening sockets, not read yet.
+#[derive(Debug)]
+pub struct Bound {
+    /// For each worker, a socket per address.
+    workers: Vec<Vec<UdpSocket>>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Bound {
+    /// Binds `addresses` once per worker. Port 0 means any: all workers then share the port that the kernel chose.
+    ///
+    /// # Errors
+    /// [`BindError`] names the address. One that another process listens on is in use even if that process would share.
+    pub fn new(addresses: &[SocketAddr], workers: usize) -> Result<Self, BindError> {
+        // One is left for the streams.
+        let workers = workers.clamp(1, MAX_WORKERS - 1);
+        let mut groups: Vec<Vec<UdpSocket>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut bound = Vec::new();
+        for &wanted in addresses {
+            let error = |source| BindError { address: wanted, source };
+            // SO_REUSEPORT would let two servers split the clients between them, to the surprise of both.
+            let address = UdpSocket::bind(wanted).map_err(error)?.local();
+            for group in &mut groups {
+                group.push(UdpSocket::listen(address).map_err(error)?);
+            }
+            bound.push(address);
+        }
+        Ok(Self { workers: groups, addresses: bound })
+    }
+
+    /// The addresses that are bound, in the order asked for.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Starts a thread per worker, and makes them end the allocations of members that leave.
+    ///
+    /// # Errors
+    /// When the system refuses an epoll instance or a thread.
+    pub fn start(self, shared: Arc<Shared>, relay_ports: RelayPorts, metrics: &Metrics) -> io::Result<Workers> {
+        let mut polls = Vec::new();
+        let mut mailboxes = Vec::new();
+        for _ in &self.workers {
+            let poll = Poll::new()?;
+            let (mailbox, commands) = Mailbox::new(Waker::new(poll.registry(), WAKER)?);
+            mailboxes.push(mailbox);
+            polls.push((poll, commands));
+        }
+        let mailboxes = Arc::new(Mailboxes::new(mailboxes));
+        let streams = Arc::new(Streams::new(shared.clone(), relay_ports, mailboxes.clone(), metrics));
+        let mut threads = Vec::new();
+        for (index, (listeners, (poll, commands))) in self.workers.into_iter().zip(polls).enumerate() {
+            let worker = Worker::new(Setup {
+                index: u16::try_from(index).expect("MAX_WORKERS fits"),
+                poll,
+                listeners,
+                shared: shared.clone(),
+                counters: metrics.add_turn_worker(),
+                mailboxes: mailboxes.clone(),
+                commands,
+                relay_ports,
+                limiter: AnswerLimiter::new(RandomState::new(), Instant::now()),
+                rng: StdRng::from_os_rng(),
+            })?;
+            threads.push(thread::Builder::new().name(format!("turn-{index}")).spawn(move || worker.run())?);
+        }
+        let ender = mailboxes.clone();
+        shared.directory.on_end_allocation(Box::new(move |allocation: AllocationRef| {
+            ender.end(allocation);
+        }));
+        Ok(Workers { mailboxes, streams, threads })
+    }
+}
+
+/// Running workers. They stop when this is dropped.
+#[derive(Debug)]
+pub struct Workers {
+    mailboxes: Arc<Mailboxes>,
+    streams: Arc<Streams>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Workers {
+    /// Where clients over TCP and TLS are served.
+    pub fn streams(&self) -> &Arc<Streams> {
+        &self.streams
+    }
+
+    /// Whether a worker ended by itself, which is a reason to end the process.
+    pub fn has_failed(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Ends all allocations and joins the threads.
+    ///
+    /// # Errors
+    /// The first error that ended a worker before.
+    pub fn stop(mut self) -> io::Result<()> {
+        self.stop_threads()
+    }
+
+    fn stop_threads(&mut self) -> io::Result<()> {
+        self.mailboxes.iter().for_each(|mailbox| mailbox.command(Command::Stop));
+        let mut outcome = Ok(());
+        for thread in self.threads.drain(..) {
+            let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a TURN worker panicked")));
+            outcome = outcome.and(ended);
+        }
+        outcome
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        // Reported by `stop`, if anybody asks.
+        let _ = self.stop_threads();
+    }
+}

@@ -1,0 +1,279 @@
+//! UDP sockets as TURN needs them: replies leave from the address the request came to, and DF is ours to decide.
+
+use std::{
+    io::{self, IoSliceMut},
+    net::{IpAddr, SocketAddr},
+    os::fd::AsFd,
+    task::{Context, Poll},
+};
+
+use mio::{Interest, Registry, Token};
+use nix::sys::socket::{setsockopt, sockopt};
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ip_recvtos, set_ipv6_mtu_discover,
+    set_ipv6_recvtclass,
+};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::ReadBuf;
+
+use crate::turn::message::{HEADROOM, TAILROOM};
+
+/// Datagrams taken from the kernel at once.
+pub(super) const BATCH: usize = 8;
+
+/// With GRO the kernel may hand over many datagrams of one sender in one buffer.
+const BUFFER: usize = HEADROOM + 65_536 + TAILROOM;
+
+/// What a listener asks the kernel to buffer; the kernel gives what its limit allows.
+const LISTENER_RECV_BUFFER: usize = 4 << 20;
+
+/// A non-blocking UDP socket that is bound to one address, possibly a wildcard.
+#[derive(Debug)]
+pub(super) struct UdpSocket {
+    socket: mio::net::UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+}
+
+impl UdpSocket {
+    /// One of several sockets on the same address: the kernel spreads clients over them.
+    pub(super) fn listen(address: SocketAddr) -> io::Result<Self> {
+        let socket = Self::new(address, |socket| socket.set_reuse_port(true))?;
+        // Best effort: a smaller buffer works.
+        let _ = SockRef::from(&socket.socket).set_recv_buffer_size(LISTENER_RECV_BUFFER);
+        Ok(socket)
+    }
+
+    /// The only socket on its address.
+    pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
+        Self::new(address, |_| Ok(()))
+    }
+
+    fn new(address: SocketAddr, prepare: impl FnOnce(&Socket) -> io::Result<()>) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        prepare(&socket)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        switch_off_unread(&socket, address)?;
+        // quinn-udp forbids fragmentation, as QUIC must. TURN relays what it is given (RFC 8656 section 14).
+        if address.is_ipv6() {
+            setsockopt(&socket, sockopt::Ipv6DontFrag, &false)?;
+        }
+        let socket = Self { local: address, socket: mio::net::UdpSocket::from_std(socket.into()), state };
+        socket.set_dont_fragment(false)?;
+        Ok(Self { local: socket.socket.local_addr()?, ..socket })
+    }
+
+    /// Asks `registry` for read events.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(&mut self.socket, token, Interest::READABLE)
+    }
+
+    /// The address it is bound to.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Takes up to [`BATCH`] buffers full of datagrams. Fewer means that there are no more.
+    pub(super) fn recv(&self, buffers: &mut Buffers) -> io::Result<usize> {
+        let mut memory = buffers.memory.chunks_exact_mut(BUFFER);
+        let mut slices: [IoSliceMut<'_>; BATCH] = std::array::from_fn(|_| {
+            let buffer = memory.next().expect("there is memory for each buffer");
+            IoSliceMut::new(&mut buffer[HEADROOM..BUFFER - TAILROOM])
+        });
+        self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut buffers.metas)
+    }
+
+    /// Sends one datagram, from `source` if the socket is bound to a wildcard.
+    pub(super) fn send(&self, to: SocketAddr, source: Option<IpAddr>, contents: &[u8]) -> io::Result<()> {
+        let src_ip = source.filter(|_| self.local.ip().is_unspecified());
+        if src_ip.is_none() {
+            // Without control messages the kernel has less to copy and to check.
+            return self.socket.send_to(contents, to).map(|_| ());
+        }
+        let transmit = Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip };
+        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+    }
+
+    /// Sends one datagram with DF set: too large for the path means lost (RFC 8656 section 14).
+    pub(super) fn send_unfragmented(&self, to: SocketAddr, contents: &[u8]) -> io::Result<()> {
+        self.set_dont_fragment(true)?;
+        let sent = self.send(to, None, contents);
+        self.set_dont_fragment(false)?;
+        sent
+    }
+
+    fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
+        set_dont_fragment(&self.socket, self.local.is_ipv4(), on)
+    }
+}
+
+fn set_dont_fragment(socket: impl AsFd, is_ipv4: bool, on: bool) -> io::Result<()> {
+    if is_ipv4 {
+        let value = if on { Ipv4PathMtuDiscovery::DO } else { Ipv4PathMtuDiscovery::DONT };
+        set_ip_mtu_discover(socket, value)?;
+    } else {
+        let value = if on { Ipv6PathMtuDiscovery::DO } else { Ipv6PathMtuDiscovery::DONT };
+        set_ipv6_mtu_discover(socket, value)?;
+    }
+    Ok(())
+}
+
+/// A relay socket that belongs to a task.
+#[derive(Debug)]
+pub(super) struct TaskSocket {
+    socket: tokio::net::UdpSocket,
+    is_ipv4: bool,
+}
+
+impl TaskSocket {
+    /// The only socket on its address. Needs a runtime.
+    pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        let is_ipv4 = address.is_ipv4();
+        if !is_ipv4 {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        // The system's default depends on its configuration.
+        set_dont_fragment(&socket, is_ipv4, false)?;
+        socket.bind(&address.into())?;
+        Ok(Self { socket: tokio::net::UdpSocket::from_std(socket.into())?, is_ipv4 })
+    }
+
+    /// Takes one datagram from the kernel.
+    pub(super) fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
+        self.socket.poll_recv_from(cx, buffer)
+    }
+
+    /// Sends one datagram now or never, past the runtime: a new socket is not known to be writable yet.
+    pub(super) fn send(&self, to: SocketAddr, contents: &[u8], dont_fragment: bool) -> io::Result<()> {
+        if !dont_fragment {
+            return SockRef::from(&self.socket).send_to(contents, &to.into()).map(|_| ());
+        }
+        set_dont_fragment(&self.socket, self.is_ipv4, true)?;
+        let sent = SockRef::from(&self.socket).send_to(contents, &to.into()).map(|_| ());
+        set_dont_fragment(&self.socket, self.is_ipv4, false)?;
+        sent
+    }
+}
+
+/// quinn-udp asks for ECN and time of arrival of each datagram, and for the address it was sent to: costly to deliver, and
+/// only the last is read, on sockets that have more than one.
+fn switch_off_unread(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    setsockopt(socket, sockopt::ReceiveTimestampns, &false)?;
+    let has_one_address = !address.ip().is_unspecified();
+    if address.is_ipv4() {
+        set_ip_recvtos(socket, false)?;
+        if has_one_address {
+            setsockopt(socket, sockopt::Ipv4PacketInfo, &false)?;
+        }
+    } else {
+        set_ipv6_recvtclass(socket, false)?;
+        if has_one_address {
+            setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &false)?;
+        }
+    }
+    Ok(())
+}
+
+/// Memory for what a worker receives, with room around each datagram to turn it into a message for a client.
+pub(super) struct Buffers {
+    memory: Box<[u8]>,
+    metas: [RecvMeta; BATCH],
+}
+
+/// One datagram in [`Buffers`], or a run of datagrams of the same length.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received {
+    /// The sender.
+    pub(super) from: SocketAddr,
+    /// The address of ours that it was sent to, if the socket is bound to a wildcard.
+    pub(super) to_ip: Option<IpAddr>,
+    /// Bytes in all.
+    len: usize,
+    /// Bytes of each datagram but the last.
+    stride: usize,
+}
+
+impl Buffers {
+    pub(super) fn new() -> Self {
+        Self { memory: vec![0; BUFFER * BATCH].into(), metas: [RecvMeta::default(); BATCH] }
+    }
+
+    /// What the buffer `index` holds after [`UdpSocket::recv`].
+    pub(super) fn received(&self, index: usize) -> Received {
+        let meta = &self.metas[index];
+        let to_ip = meta.dst_ip.map(|ip| ip.to_canonical());
+        Received { from: meta.addr, to_ip, len: meta.len, stride: meta.stride.max(1) }
+    }
+
+    /// The buffer `index`, with its head- and tailroom.
+    pub(super) fn buffer(&mut self, index: usize) -> &mut [u8] {
+        &mut self.memory[index * BUFFER..(index + 1) * BUFFER]
+    }
+}
+
+impl Received {
+    /// Where each datagram begins and ends in its buffer.
+    pub(super) fn datagrams(self) -> impl Iterator<Item = (usize, usize)> {
+        let one_empty = (self.len == 0).then_some((HEADROOM, HEADROOM));
+        let many = (0..self.len).step_by(self.stride);
+        one_empty.into_iter().chain(many.map(move |at| (HEADROOM + at, HEADROOM + (at + self.stride).min(self.len))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_taken_apart() {
+        let run = Received { from: ([0, 0, 0, 0], 0).into(), to_ip: None, len: 25, stride: 10 };
+        let lengths: Vec<_> = run.datagrams().map(|(start, end)| end - start).collect();
+        assert_eq!(lengths, [10, 10, 5]);
+        let empty = Received { len: 0, stride: 1, ..run };
+        assert_eq!(empty.datagrams().count(), 1);
+    }
+
+    #[test]
+    fn wildcard_sockets_learn_and_choose_their_address() {
+        for (wildcard, ips) in [("0.0.0.0:0", ["127.0.0.1", "127.0.0.2"]), ("[::]:0", ["::1", "::1"])] {
+            let wildcard = UdpSocket::bind(wildcard.parse().unwrap()).unwrap();
+            for ip in ips {
+                let ip: IpAddr = ip.parse().unwrap();
+                let address = SocketAddr::new(ip, wildcard.local().port());
+                let client = UdpSocket::bind(SocketAddr::new(ip, 0)).unwrap();
+                let mut buffers = Buffers::new();
+                client.send(address, None, b"request").unwrap();
+                assert_eq!(wildcard.recv(&mut buffers).unwrap(), 1);
+                assert_eq!(buffers.received(0).to_ip, Some(ip));
+                wildcard.send(client.local(), Some(ip), b"response").unwrap();
+                assert_eq!(client.recv(&mut buffers).unwrap(), 1);
+                assert_eq!(buffers.received(0).from, address);
+                // It is bound to the only address that it can be sent to.
+                assert_eq!(buffers.received(0).to_ip, None);
+            }
+        }
+    }
+
+    #[test]
+    fn large_datagrams_pass_whole() {
+        let receiver = UdpSocket::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let sender = UdpSocket::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let payload = vec![7; 40_000];
+        sender.send(receiver.local(), None, &payload).unwrap();
+        let mut buffers = Buffers::new();
+        // Loopback delivers before send returns.
+        assert_eq!(receiver.recv(&mut buffers).unwrap(), 1);
+        let received = buffers.received(0);
+        assert_eq!(received.from, sender.local());
+        let (start, end) = received.datagrams().next().unwrap();
+        assert_eq!(buffers.buffer(0)[start..end], payload);
+    }
+}

@@ -1,0 +1,180 @@
+//! TURN clients over TCP and TLS: one task, one session and (with an allocation) one relay socket each.
+//!
+//! Others accept connections and find out that they speak STUN; [`Streams::serve`] does the rest. To UDP workers, to the
+//! directory and to the table of relayed addresses, all streams together are one more worker, and each client's
+//! [`Inbox`] is where their datagrams wait.
+
+mod client;
+
+use std::{
+    cell::RefCell,
+    hash::RandomState,
+    io,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+
+use self::client::Client;
+use super::{inbox::Inbox, mailbox::Mailboxes};
+use crate::{
+    config::RelayPorts,
+    metrics::{Metrics, StreamClose, StreamCloseLabel, StreamMetrics, Transport, TransportLabel, TurnCounters},
+    turn::{
+        Shared,
+        limiter::AnswerLimiter,
+        message::{HEADROOM, TAILROOM},
+        session::FiveTuple,
+    },
+};
+
+/// Taken from a connection at once.
+const READ_BUFFER: usize = 32 * 1024;
+
+/// How long our side of the end may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A connection that says when its kernel holds little of what was written.
+pub trait Paced: AsyncRead + AsyncWrite + Unpin {
+    /// Ready when so little waits in the kernel that more may be written; else the task is woken then. A kernel takes
+    /// more in one write than it was asked to hold, so who wants to keep it short asks first.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// What all clients on streams share.
+#[derive(Debug)]
+pub struct Streams {
+    /// Their number among the workers.
+    index: u16,
+    shared: Arc<Shared>,
+    relay_ports: RelayPorts,
+    mailboxes: Arc<Mailboxes>,
+    tcp: Arc<TurnCounters>,
+    tls: Arc<TurnCounters>,
+    metrics: Arc<StreamMetrics>,
+    generation: AtomicU32,
+}
+
+/// A client as whoever accepted its connection knows it.
+pub struct StreamClient {
+    /// Its address, and that of ours that it connected to.
+    pub tuple: FiveTuple,
+    /// Over what it comes.
+    pub transport: Transport,
+    /// How long it may be here without an allocation.
+    pub without_allocation: Duration,
+    /// Told when it proves itself by an allocation (true), and when that is over.
+    pub on_allocation: Box<dyn FnMut(bool) + Send>,
+}
+
+/// What a thread lends to the client that it is busy with: nothing of it is kept from one turn to the next, but for the
+/// limiter, which is the thread's as a UDP worker's is the worker's.
+struct Desk {
+    /// For what comes from the client.
+    read: Box<[u8]>,
+    /// Where a datagram becomes a message for the client.
+    scratch: Box<[u8]>,
+    limiter: AnswerLimiter,
+    rng: StdRng,
+}
+
+thread_local! {
+    static DESK: RefCell<Desk> = RefCell::new(Desk {
+        read: vec![0; READ_BUFFER].into(),
+        scratch: vec![0; HEADROOM + 65_536 + TAILROOM].into(),
+        limiter: AnswerLimiter::new(RandomState::new(), Instant::now()),
+        rng: StdRng::from_os_rng(),
+    });
+}
+
+impl Streams {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        relay_ports: RelayPorts,
+        mailboxes: Arc<Mailboxes>,
+        metrics: &Metrics,
+    ) -> Self {
+        Self {
+            index: mailboxes.index_of_streams(),
+            shared,
+            relay_ports,
+            mailboxes,
+            tcp: metrics.add_turn_counters(Transport::tcp),
+            tls: metrics.add_turn_counters(Transport::tls),
+            metrics: metrics.streams.clone(),
+            generation: AtomicU32::new(0),
+        }
+    }
+
+    /// Serves one client until its connection ends. Dropping the future ends the allocation too.
+    pub async fn serve<S>(self: Arc<Self>, stream: S, client: StreamClient)
+    where
+        S: Paced,
+    {
+        let counted = Counted::new(self.metrics.clone(), client.transport);
+        let counters = match client.transport {
+            Transport::tls => self.tls.clone(),
+            Transport::tcp | Transport::udp => self.tcp.clone(),
+        };
+        let inbox = Inbox::new(counters.clone());
+        let mut client = Client::new(self, stream, client, counters, inbox);
+        let reason = std::future::poll_fn(|cx| DESK.with_borrow_mut(|desk| client.poll(cx, desk))).await;
+        let mut stream = client.into_stream();
+        counted.end(reason);
+        // Without it a client over TLS could not tell the end from an attack.
+        let _ = timeout(FAREWELL, stream.shutdown()).await;
+    }
+
+    /// Whether a member's signaling connection comes from `address`.
+    pub fn knows(&self, address: IpAddr) -> bool {
+        self.shared.directory.is_connected_from(address)
+    }
+
+    fn next_generation(&self) -> u32 {
+        self.generation.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// A connection in the metrics, also if its future is dropped.
+struct Counted {
+    metrics: Arc<StreamMetrics>,
+    transport: Transport,
+    reason: StreamClose,
+}
+
+impl Counted {
+    fn new(metrics: Arc<StreamMetrics>, transport: Transport) -> Self {
+        let label = TransportLabel { transport };
+        metrics.connections.get_or_create(&label).inc();
+        metrics.opened.get_or_create(&label).inc();
+        Self { metrics, transport, reason: StreamClose::server }
+    }
+
+    fn end(mut self, reason: StreamClose) {
+        self.reason = reason;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let Self { transport, reason, .. } = *self;
+        self.metrics.connections.get_or_create(&TransportLabel { transport }).dec();
+        self.metrics.closed.get_or_create(&StreamCloseLabel { transport, reason }).inc();
+    }
+}
+
+impl std::fmt::Debug for StreamClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamClient").field("transport", &self.transport).finish_non_exhaustive()
+    }
+}

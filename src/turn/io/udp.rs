@@ -1,0 +1,498 @@
+//! A UDP worker: one thread with its own listening sockets, its own sessions and its own relay sockets.
+//!
+//! The kernel always brings a client to the same worker (SO_REUSEPORT), so the packet path takes no lock and switches no
+//! task. What is common to all workers is read-mostly ([`Shared`]); datagrams for a client of another worker go through
+//! its [`super::mailbox`]. A failed send never ends an allocation.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use mio::{Events, Poll, Registry, Token};
+use rand::rngs::StdRng;
+use slab::Slab;
+
+use super::{
+    mailbox::{Command, Mailboxes, Parcel},
+    relay::{Relay, Route, count_sent, route},
+    socket::{BATCH, Buffers, UdpSocket},
+};
+use crate::{
+    config::RelayPorts,
+    membership::AllocationRef,
+    metrics::{DropReason, Held, Path, TurnCounters},
+    turn::{
+        Shared,
+        allocation::Reach,
+        limiter::AnswerLimiter,
+        message::{Family, HEADROOM, TAILROOM},
+        relayed::Home,
+        session::{Context, FiveTuple, NoRelay, Now, Output, Session, Via},
+    },
+};
+
+pub(super) const WAKER: Token = Token(usize::MAX);
+
+/// Batches read from one socket before the others get their turn.
+const READ_BUDGET: usize = 16;
+
+/// Datagrams taken from the mailbox per turn.
+const MAILBOX_BUDGET: usize = 256;
+
+/// Sessions that have ended and wait for retransmissions. No quota counts them, so whoever allocates and gives back in
+/// turns makes many; one that is forgotten early costs its client a 437 for what is over anyway.
+const MAX_ENDED: usize = 1024;
+
+/// What a worker is made of.
+pub(super) struct Setup {
+    pub(super) index: u16,
+    pub(super) poll: Poll,
+    pub(super) listeners: Vec<UdpSocket>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Arc<TurnCounters>,
+    pub(super) mailboxes: Arc<Mailboxes>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) relay_ports: RelayPorts,
+    pub(super) limiter: AnswerLimiter,
+    pub(super) rng: StdRng,
+}
+
+/// The thread's loop and what it waits for.
+pub(super) struct Worker {
+    poll: Poll,
+    commands: mpsc::Receiver<Command>,
+    buffers: Buffers,
+    /// Sockets that had more to read than their turn allowed: edge-triggered polling will not name them again.
+    unfinished: Vec<Token>,
+    /// The sockets to read in this turn; kept for its memory.
+    ready: Vec<Token>,
+    clients: Clients,
+}
+
+/// The worker's clients and all that serving them takes.
+struct Clients {
+    index: u16,
+    registry: Registry,
+    listeners: Vec<UdpSocket>,
+    shared: Arc<Shared>,
+    counters: Arc<TurnCounters>,
+    mailboxes: Arc<Mailboxes>,
+    relay_ports: RelayPorts,
+    limiter: AnswerLimiter,
+    rng: StdRng,
+    now: Now,
+    slots: Slab<Client>,
+    slot_by_tuple: HashMap<FiveTuple, usize>,
+    deadlines: BTreeSet<(Instant, usize)>,
+    /// Those of the deadlines that belong to ended sessions.
+    ended: BTreeSet<(Instant, usize)>,
+    /// Where a datagram is copied to that must become a message for another client.
+    scratch: Vec<u8>,
+    generation: u32,
+}
+
+struct Client {
+    session: Session,
+    listener: usize,
+    relay: Option<Relay<UdpSocket>>,
+    deadline: Option<Instant>,
+    /// Tells its allocation from earlier ones in the same slot: a late command must not end the wrong one.
+    generation: u32,
+}
+
+impl Worker {
+    pub(super) fn new(setup: Setup) -> io::Result<Self> {
+        let mut listeners = setup.listeners;
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            listener.register(setup.poll.registry(), Token(index))?;
+        }
+        Ok(Self {
+            clients: Clients {
+                index: setup.index,
+                registry: setup.poll.registry().try_clone()?,
+                listeners,
+                shared: setup.shared,
+                counters: setup.counters,
+                mailboxes: setup.mailboxes,
+                relay_ports: setup.relay_ports,
+                limiter: setup.limiter,
+                rng: setup.rng,
+                now: read_clocks(),
+                slots: Slab::new(),
+                slot_by_tuple: HashMap::new(),
+                deadlines: BTreeSet::new(),
+                ended: BTreeSet::new(),
+                scratch: vec![0; HEADROOM + 65_536 + TAILROOM],
+                generation: 0,
+            },
+            poll: setup.poll,
+            commands: setup.commands,
+            buffers: Buffers::new(),
+            unfinished: Vec::new(),
+            ready: Vec::new(),
+        })
+    }
+
+    /// Serves until told to stop.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
+        loop {
+            let may_wait = self.unfinished.is_empty() && self.clients.mailbox().fall_asleep();
+            let timeout = if may_wait { self.clients.time_to_deadline() } else { Some(Duration::ZERO) };
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+                other => other?,
+            }
+            self.clients.mailbox().wake_up();
+            self.clients.now = read_clocks();
+            // Sockets first, each once: one that is flooded is cut short and named again every time, and must not gain a
+            // turn with each.
+            self.ready.clear();
+            self.ready.extend(events.iter().map(|event| event.token()));
+            self.ready.append(&mut self.unfinished);
+            self.ready.sort_unstable();
+            self.ready.dedup();
+            for index in 0..self.ready.len() {
+                self.read(self.ready[index]);
+            }
+            for _ in 0..MAILBOX_BUDGET {
+                let Some(parcel) = self.clients.mailbox().next() else {
+                    break;
+                };
+                self.clients.deliver_parcel(parcel);
+            }
+            while let Ok(command) = self.commands.try_recv() {
+                match command {
+                    Command::End(allocation) => self.clients.end(allocation),
+                    Command::Stop => return Ok(()),
+                }
+            }
+            self.clients.handle_deadlines();
+        }
+    }
+
+    fn read(&mut self, token: Token) {
+        if token == WAKER {
+            return;
+        }
+        for _ in 0..READ_BUDGET {
+            let Some(socket) = self.clients.socket(token) else {
+                return;
+            };
+            let count = match socket.recv(&mut self.buffers) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // An error of an earlier send, reported late: the next datagram may follow it.
+                Err(_) => continue,
+            };
+            for index in 0..count {
+                self.clients.handle_received(token, &mut self.buffers, index);
+            }
+            if count < BATCH {
+                return;
+            }
+        }
+        self.unfinished.push(token);
+    }
+}
+
+impl Clients {
+    fn mailbox(&self) -> &super::mailbox::Mailbox {
+        self.mailboxes.of(self.index)
+    }
+
+    fn token(&self, slot: usize) -> Token {
+        Token(self.listeners.len() + slot)
+    }
+
+    fn socket(&self, token: Token) -> Option<&UdpSocket> {
+        match token.0.checked_sub(self.listeners.len()) {
+            None => self.listeners.get(token.0),
+            Some(slot) => self.slots.get(slot)?.relay.as_ref()?.socket.as_ref(),
+        }
+    }
+
+    fn handle_received(&mut self, token: Token, buffers: &mut Buffers, index: usize) {
+        let received = buffers.received(index);
+        let buffer = buffers.buffer(index);
+        let slot = token.0.checked_sub(self.listeners.len());
+        for (start, end) in received.datagrams() {
+            match slot {
+                None => {
+                    let local = self.listeners[token.0].local();
+                    let server = SocketAddr::new(received.to_ip.unwrap_or(local.ip()), local.port());
+                    let tuple = FiveTuple { client: received.from, server };
+                    self.handle_client(token.0, tuple, &buffer[start..end]);
+                }
+                Some(slot) => self.handle_peer(slot, received.from, &buffer[start..end]),
+            }
+        }
+    }
+
+    fn handle_client(&mut self, listener: usize, tuple: FiveTuple, datagram: &[u8]) {
+        match self.slot_by_tuple.get(&tuple) {
+            Some(&slot) => {
+                let output = {
+                    let Self { slots, shared, counters, limiter, now, .. } = self;
+                    let mut cx = Context { now: *now, shared, counters, limiter };
+                    slots[slot].session.handle_client(datagram, &mut cx)
+                };
+                // The session may just have found that its allocation is over, before the timer or the command that says
+                // so: the next Allocate, possibly this very datagram, must not take the place of a relay that is open.
+                self.close_ended_relay(slot);
+                match output {
+                    Output::Nothing => {}
+                    Output::ToPeer { peer, payload, reach, dont_fragment } => {
+                        self.send_to_peer(slot, peer, payload, reach, dont_fragment);
+                    }
+                    Output::Reply(reply) => {
+                        // First give back what the request gave up: the client may count on it once it has the answer.
+                        let listener = self.slots[slot].listener;
+                        self.tidy(slot);
+                        self.send(listener, tuple, &reply);
+                    }
+                    Output::BindRelay(family) => self.bind_relay(slot, family),
+                }
+            }
+            None => {
+                // A stranger: the session lives on the stack unless it allocates.
+                let mut session = Session::new(tuple);
+                let mut cx = Context {
+                    now: self.now,
+                    shared: &self.shared,
+                    counters: &self.counters,
+                    limiter: &mut self.limiter,
+                };
+                match session.handle_client(datagram, &mut cx) {
+                    Output::Nothing | Output::ToPeer { .. } => {}
+                    Output::Reply(reply) => self.send(listener, tuple, &reply),
+                    Output::BindRelay(family) => {
+                        let client = Client { session, listener, relay: None, deadline: None, generation: 0 };
+                        let slot = self.slots.insert(client);
+                        self.slot_by_tuple.insert(tuple, slot);
+                        self.bind_relay(slot, family);
+                    }
+                }
+            }
+        }
+    }
+
+    /// From the network to the client.
+    fn handle_peer(&mut self, slot: usize, peer: SocketAddr, payload: &[u8]) {
+        if let Some(len) = self.pass_to_client(slot, (peer, Via::Network), payload) {
+            self.counters.relayed(Path::ToClientKernel, len);
+        }
+    }
+
+    /// From the client to a peer: in process if the peer is a relayed address of ours, else by the kernel.
+    fn send_to_peer(&mut self, slot: usize, peer: SocketAddr, payload: &[u8], reach: Reach, dont_fragment: bool) {
+        let client = &self.slots[slot];
+        let (Some(relay), Some(owner)) = (&client.relay, client.session.owner()) else {
+            return;
+        };
+        let advertised = relay.advertised;
+        match route(&self.shared, (owner, advertised), peer, reach) {
+            Ok(Route::Network) => {}
+            Ok(Route::InProcess(home)) => return self.deliver(home, advertised, peer, payload),
+            Err(reason) => return self.counters.dropped(reason),
+        }
+        let sent = match &relay.socket {
+            Some(socket) if dont_fragment => socket.send_unfragmented(peer, payload),
+            Some(socket) => socket.send(peer, None, payload),
+            None => Err(io::ErrorKind::NetworkUnreachable.into()),
+        };
+        count_sent(&self.counters, sent, payload.len());
+    }
+
+    /// To the client that owns the relayed address `to`, wherever it is.
+    fn deliver(&mut self, home: Home, from: SocketAddr, to: SocketAddr, payload: &[u8]) {
+        if home.worker == self.index {
+            self.deliver_here(home, from, to, payload);
+        } else if !self.mailboxes.send(self.index, home, (from, to), payload) {
+            self.counters.dropped(DropReason::QueueFull);
+        }
+    }
+
+    fn deliver_parcel(&mut self, parcel: Parcel) {
+        self.deliver_here(parcel.home, parcel.from, parcel.to, &parcel.payload);
+        self.mailboxes.give_back(parcel);
+    }
+
+    fn deliver_here(&mut self, home: Home, from: SocketAddr, to: SocketAddr, payload: &[u8]) {
+        let slot = home.slot as usize;
+        // While a datagram waited, the port may have come to somebody to whom its sender may not talk.
+        let is_owner = self
+            .slots
+            .get(slot)
+            .is_some_and(|client| client.session.relayed() == Some(to) && client.session.owner() == Some(home.owner));
+        if !is_owner {
+            return self.counters.dropped(DropReason::OwnAddress);
+        }
+        if let Some(len) = self.pass_to_client(slot, (from, Via::InProcess), payload) {
+            self.counters.relayed(Path::InProcess, len);
+        }
+    }
+
+    /// Turns `payload` from `peer` into a message for the client and sends it. Returns the payload's length if it went.
+    fn pass_to_client(&mut self, slot: usize, peer: (SocketAddr, Via), payload: &[u8]) -> Option<usize> {
+        let end = HEADROOM + payload.len();
+        self.scratch.get_mut(HEADROOM..end)?.copy_from_slice(payload);
+        let client = self.slots.get_mut(slot)?;
+        let Self { shared, counters, limiter, now, .. } = self;
+        let cx = Context { now: *now, shared, counters, limiter };
+        match client.session.handle_peer(peer, &mut self.scratch, HEADROOM, end, &cx) {
+            Ok((begin, end)) => {
+                let tuple = client.session.tuple();
+                let listener = &self.listeners[client.listener];
+                match listener.send(tuple.client, Some(tuple.server.ip()), &self.scratch[begin..end]) {
+                    Ok(()) => return Some(payload.len()),
+                    Err(_) => self.counters.dropped(DropReason::SendToClient),
+                }
+            }
+            Err(reason) => self.counters.dropped(reason),
+        }
+        None
+    }
+
+    fn bind_relay(&mut self, slot: usize, family: Family) {
+        let relay = self.open_relay(slot, family);
+        let advertised = relay.as_ref().map(|relay| relay.advertised).ok_or(NoRelay);
+        self.generation = self.generation.wrapping_add(1);
+        let client = &mut self.slots[slot];
+        client.relay = relay;
+        client.generation = self.generation;
+        let entry = AllocationRef { worker: self.index, key: key(slot, client.generation) };
+        let Self { shared, counters, limiter, now, .. } = self;
+        let mut cx = Context { now: *now, shared, counters, limiter };
+        let output = client.session.handle_relay_bound(advertised, entry, &mut cx);
+        if client.session.relayed().is_some() {
+            self.counters.opened(Held::Sessions, 1);
+        } else {
+            self.close_relay(slot);
+        }
+        if let Output::Reply(reply) = output {
+            self.send_to_client(slot, &reply);
+        }
+        self.tidy(slot);
+    }
+
+    /// A relay socket on a random free port of the range.
+    fn open_relay(&mut self, slot: usize, family: Family) -> Option<Relay<UdpSocket>> {
+        let session = &self.slots[slot].session;
+        let home = Home { worker: self.index, slot: slot.try_into().ok()?, owner: session.owner()? };
+        let wanted = (home, family, session.needs_even_port());
+        let token = self.token(slot);
+        Relay::open(&self.shared, self.relay_ports, &mut self.rng, wanted, |address| {
+            let mut socket = UdpSocket::bind(address)?;
+            socket.register(&self.registry, token)?;
+            Ok(socket)
+        })
+    }
+
+    fn close_relay(&mut self, slot: usize) {
+        if let Some(relay) = self.slots[slot].relay.take() {
+            relay.close(&self.shared.relayed);
+        }
+    }
+
+    /// Closes the relay of an allocation that is over. While one is being bound there is none yet.
+    fn close_ended_relay(&mut self, slot: usize) {
+        let client = &self.slots[slot];
+        if client.session.relayed().is_none() && client.relay.is_some() {
+            self.counters.closed(Held::Sessions, 1);
+            self.close_relay(slot);
+        }
+    }
+
+    /// After anything that may have changed what the session holds.
+    fn tidy(&mut self, slot: usize) {
+        if !self.slots.contains(slot) {
+            return;
+        }
+        self.close_ended_relay(slot);
+        let client = &mut self.slots[slot];
+        let deadline = client.session.next_deadline();
+        if client.deadline != deadline {
+            if let Some(old) = client.deadline {
+                self.deadlines.remove(&(old, slot));
+                self.ended.remove(&(old, slot));
+            }
+            if let Some(new) = deadline {
+                self.deadlines.insert((new, slot));
+                if client.session.has_ended() {
+                    self.ended.insert((new, slot));
+                }
+            }
+            client.deadline = deadline;
+        }
+        if client.session.is_idle() {
+            self.slot_by_tuple.remove(&client.session.tuple());
+            self.slots.remove(slot);
+        }
+        if self.ended.len() > MAX_ENDED
+            && let Some((_, oldest)) = self.ended.pop_first()
+        {
+            let Self { slots, shared, counters, limiter, now, .. } = self;
+            slots[oldest].session.end(&Context { now: *now, shared, counters, limiter });
+            self.tidy(oldest);
+        }
+    }
+
+    fn end(&mut self, allocation: AllocationRef) {
+        let slot = allocation.key as u32 as usize;
+        let Self { slots, shared, counters, limiter, now, .. } = self;
+        if let Some(client) = slots.get_mut(slot)
+            && key(slot, client.generation) == allocation.key
+        {
+            client.session.end(&Context { now: *now, shared, counters, limiter });
+            self.tidy(slot);
+        }
+    }
+
+    fn time_to_deadline(&self) -> Option<Duration> {
+        let (deadline, _) = self.deadlines.first()?;
+        // The kernel's timeout is in milliseconds and rounds down: one more avoids waking up too early, twice.
+        Some(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
+    }
+
+    fn handle_deadlines(&mut self) {
+        while let Some(&(deadline, slot)) = self.deadlines.first()
+            && deadline <= self.now.instant
+        {
+            let Self { slots, shared, counters, limiter, now, .. } = self;
+            let before = slots[slot].deadline.take();
+            slots[slot].session.handle_timeout(&Context { now: *now, shared, counters, limiter });
+            if let Some(before) = before {
+                self.deadlines.remove(&(before, slot));
+                self.ended.remove(&(before, slot));
+            }
+            self.tidy(slot);
+        }
+    }
+
+    fn send_to_client(&self, slot: usize, message: &[u8]) {
+        if let Some(client) = self.slots.get(slot) {
+            self.send(client.listener, client.session.tuple(), message);
+        }
+    }
+
+    fn send(&self, listener: usize, tuple: FiveTuple, message: &[u8]) {
+        if self.listeners[listener].send(tuple.client, Some(tuple.server.ip()), message).is_err() {
+            self.counters.dropped(DropReason::SendToClient);
+        }
+    }
+}
+
+/// The directory's key of the client in `slot`.
+pub(super) fn key(slot: usize, generation: u32) -> u64 {
+    u64::from(generation) << 32 | slot as u64
+}
+
+pub(super) fn read_clocks() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Now { instant: Instant::now(), unix }
+}

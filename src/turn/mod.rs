@@ -1,0 +1,103 @@
+//! STUN and TURN: RFC 8489 (Binding, long-term credentials) and RFC 8656 over UDP, TCP and TLS,
+//! IPv4 and IPv6.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`session`] | one client's session, sans-IO: every rule of the RFC |
+//! | [`allocation`] | allocation, permissions, channels, lifetimes |
+//! | [`message`], [`channel_data`], [`framing`] | bytes |
+//! | [`auth`] | nonces and keys |
+//! | [`peer_policy`] | which peers may be relayed to |
+//! | [`relayed`] | live relayed addresses, for delivery in process |
+//! | [`quota`], [`limiter`] | how many allocations; how many answers to strangers |
+//! | [`io`] | workers and streams: sockets, timers, and performing what sessions ask for |
+//!
+//! Not done, and answered as the RFC says for a server that does not know them: RESERVATION-TOKEN and the R bit of
+//! EVEN-PORT, which asks for one (420), ADDITIONAL-ADDRESS-FAMILY (ignored, it is comprehension-optional), TCP relays
+//! (RFC 6062; 442), mobility (RFC 8016).
+//! Two deliberate deviations (channel numbers, the default family) are explained in docs/TURN.md.
+
+pub mod allocation;
+pub mod auth;
+pub mod channel_data;
+pub mod framing;
+pub mod io;
+pub mod limiter;
+pub mod message;
+pub mod peer_policy;
+pub mod quota;
+pub mod relayed;
+pub mod session;
+
+use std::{sync::Arc, time::Duration};
+
+use crate::membership::Directory;
+
+/// What all sessions of the process share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Signs and checks nonces.
+    pub nonces: auth::NonceKeys,
+    /// Realm and secrets.
+    pub authority: auth::Authority,
+    /// Which peers may be relayed to.
+    pub policy: peer_policy::PeerPolicy,
+    /// Who is a member of which room.
+    pub directory: Arc<Directory>,
+    /// How many allocations there may be.
+    pub quotas: Arc<quota::Quotas>,
+    /// Live relayed addresses.
+    pub relayed: relayed::RelayedTable,
+    /// Lifetimes that are granted.
+    pub lifetimes: Lifetimes,
+}
+
+/// How long allocations are granted for (RFC 8656 section 7.2).
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    /// Without a wish, and at least.
+    pub default: Duration,
+    /// At most.
+    pub max: Duration,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self { default: Duration::from_secs(600), max: Duration::from_secs(3600) }
+    }
+}
+
+impl Lifetimes {
+    /// The usual ones, but none above `max`.
+    pub fn up_to(max: Duration) -> Self {
+        let usual = Self::default();
+        Self { default: usual.default.min(max), max: usual.max.min(max) }
+    }
+
+    /// What a client that asks for `requested` seconds gets.
+    pub fn granted(self, requested: Option<u32>) -> Duration {
+        let requested = requested.map_or(self.default, |seconds| Duration::from_secs(seconds.into()));
+        requested.clamp(self.default, self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc8656_7_2_a_short_longest_lifetime_shortens_the_usual_one() {
+        let granted = |max, requested| Lifetimes::up_to(Duration::from_secs(max)).granted(requested).as_secs();
+        for (max, requested, seconds) in [
+            (3600, None, 600),
+            (3600, Some(1), 600),
+            (3600, Some(7200), 3600),
+            (1200, Some(3600), 1200),
+            (60, None, 60),
+            (60, Some(3600), 60),
+            (60, Some(1), 60),
+        ] {
+            assert_eq!(granted(max, requested), seconds, "{max} {requested:?}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The table of live relayed addresses of this process.
+//!
+//! Data for one of them never goes to the kernel: its owner is looked up here, by exact address, and gets it directly.
+//! That is the main case (two browsers behind bad NATs), it needs no hairpin, and it closes the hole that permissions by
+//! IP address leave: a permission for this server's IP reaches relayed addresses of those who may talk, and nothing else.
+//!
+//! One word per port and family, read with one load: the packet path takes no lock. A port is used once per family, even
+//! if the advertised address changed meanwhile, so the port finds the owner, who then compares the whole address.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::message::Family;
+use crate::membership::RoomTag;
+
+/// Most workers that the table can tell apart.
+pub const MAX_WORKERS: usize = 1023;
+
+const SLOT_BITS: u32 = 22;
+
+/// On whose behalf an allocation lives, as far as data between allocations is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OwnerTag {
+    /// A member of this room.
+    Room(RoomTag),
+    /// Whoever holds a credential of the API or of `mint`.
+    Api,
+}
+
+/// Where a relayed address lives and for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The worker that owns the session.
+    pub worker: u16,
+    /// The worker's slot of the session.
+    pub slot: u32,
+    /// Whose it is.
+    pub owner: OwnerTag,
+}
+
+impl Home {
+    /// `owner:32 | worker + 1:10 | slot:22`; 0 means nobody.
+    fn pack(self) -> Option<u64> {
+        let owner = match self.owner {
+            OwnerTag::Room(tag) => tag.0.get(),
+            OwnerTag::Api => 0,
+        };
+        let fits = usize::from(self.worker) < MAX_WORKERS && self.slot < 1 << SLOT_BITS;
+        fits.then(|| u64::from(owner) << 32 | u64::from(self.worker + 1) << SLOT_BITS | u64::from(self.slot))
+    }
+
+    fn unpack(word: u64) -> Option<Self> {
+        let worker = (word as u32 >> SLOT_BITS) as u16;
+        let owner = match ((word >> 32) as u32).try_into() {
+            Ok(tag) => OwnerTag::Room(RoomTag(tag)),
+            Err(_) => OwnerTag::Api,
+        };
+        Some(Self { worker: worker.checked_sub(1)?, slot: word as u32 & ((1 << SLOT_BITS) - 1), owner })
+    }
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct RelayedTable {
+    v4: Box<[AtomicU64]>,
+    v6: Box<[AtomicU64]>,
+}
+
+impl RelayedTable {
+    /// An empty table: 1 MiB of address space, touched as ports are used.
+    pub fn new() -> Self {
+        let ports = || std::iter::repeat_with(AtomicU64::default).take(1 << 16).collect();
+        Self { v4: ports(), v6: ports() }
+    }
+
+    /// Claims `port` for `home`. `false` if another allocation has it, or `home` is out of range.
+    #[must_use]
+    pub fn claim(&self, family: Family, port: u16, home: Home) -> bool {
+        let Some(word) = home.pack() else {
+            return false;
+        };
+        self.port(family, port).compare_exchange(0, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Gives `port` back.
+    pub fn release(&self, family: Family, port: u16) {
+        self.port(family, port).store(0, Ordering::Release);
+    }
+
+    /// Who lives at `port`.
+    pub fn home(&self, family: Family, port: u16) -> Option<Home> {
+        Home::unpack(self.port(family, port).load(Ordering::Acquire))
+    }
+
+    fn port(&self, family: Family, port: u16) -> &AtomicU64 {
+        match family {
+            Family::V4 => &self.v4[usize::from(port)],
+            Family::V6 => &self.v6[usize::from(port)],
+        }
+    }
+}
+
+impl Default for RelayedTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_has_one_owner_per_family() {
+        let table = RelayedTable::new();
+        let alice = Home { worker: 0, slot: 0, owner: OwnerTag::Api };
+        let bob =
+            Home { worker: 1022, slot: (1 << 22) - 1, owner: OwnerTag::Room(RoomTag(u32::MAX.try_into().unwrap())) };
+        assert!(table.claim(Family::V4, 50_000, alice));
+        assert!(!table.claim(Family::V4, 50_000, bob));
+        assert!(table.claim(Family::V6, 50_000, bob));
+        assert_eq!(table.home(Family::V4, 50_000), Some(alice));
+        assert_eq!(table.home(Family::V6, 50_000), Some(bob));
+        assert_eq!(table.home(Family::V4, 50_001), None);
+        table.release(Family::V4, 50_000);
+        assert!(table.claim(Family::V4, 50_000, bob));
+    }
+
+    #[test]
+    fn homes_out_of_range_are_refused() {
+        let table = RelayedTable::new();
+        assert!(!table.claim(Family::V4, 1, Home { worker: 1023, slot: 0, owner: OwnerTag::Api }));
+        assert!(!table.claim(Family::V4, 1, Home { worker: 0, slot: 1 << 22, owner: OwnerTag::Api }));
+    }
+}

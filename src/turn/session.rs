@@ -1,0 +1,371 @@
+//! One client's TURN session: a sans-IO state machine (RFC 8656; RFC 8489 for Binding and authentication).
+//!
+//! All TURN state belongs to one client 5-tuple, so this is the unit, and there is no object that holds all clients.
+//! Whoever owns the client's transport drives it:
+//!
+//! 1. Hand each datagram of the client to [`Session::handle_client`] and perform the [`Output`].
+//! 2. On [`Output::BindRelay`], bind a relay socket, then call [`Session::handle_relay_bound`] and send its reply.
+//! 3. Hand each datagram that reaches the relayed address to [`Session::handle_peer`] and send what it wrote.
+//! 4. At [`Session::next_deadline`], call [`Session::handle_timeout`].
+//! 5. After each of these, when [`Session::relayed`] is `None`, close the relay socket; when [`Session::is_idle`], forget
+//!    the session. A session for a stranger is made on the stack and forgotten at once: strangers create no state.
+//!
+//! No clock, no socket, no runtime: time and everything that sessions share come in with [`Context`]. Methods that touch
+//! a packet of data do not allocate.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Shared,
+    allocation::{Allocation, Reach},
+    channel_data,
+    limiter::AnswerLimiter,
+    message::{self, Family, Request, SendIndication, TransactionId},
+    peer_policy::Verdict,
+    quota::Place,
+    relayed::OwnerTag,
+};
+use crate::{
+    credentials::User,
+    membership::MemberId,
+    metrics::{DropReason, PeerRefusal, TurnCounters},
+};
+
+mod requests;
+
+/// How long the answer to the Refresh that ended an allocation is kept for its retransmissions: a client gives up after
+/// 39.5 s (RFC 8489 section 6.2.1).
+const RETRANSMISSIONS: Duration = Duration::from_secs(40);
+
+/// Both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For lifetimes.
+    pub instant: Instant,
+    /// For credentials and nonces, in seconds.
+    pub unix: u64,
+}
+
+/// A client as seen by the transport: the 5-tuple without its protocol, which is the owner's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FiveTuple {
+    /// The client's transport address.
+    pub client: SocketAddr,
+    /// The address of ours that it sent to.
+    pub server: SocketAddr,
+}
+
+/// What a session is given from outside with each input.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The time.
+    pub now: Now,
+    /// What all sessions share.
+    pub shared: &'a Shared,
+    /// The owner's counters.
+    pub counters: &'a Arc<TurnCounters>,
+    /// The owner's answers to strangers.
+    pub limiter: &'a mut AnswerLimiter,
+}
+
+/// What the owner shall do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output<'p> {
+    /// Nothing.
+    Nothing,
+    /// Send this to the client.
+    Reply(Vec<u8>),
+    /// Bind a relay socket of this family (on an even port if [`Session::needs_even_port`]) and call
+    /// [`Session::handle_relay_bound`].
+    BindRelay(Family),
+    /// Send `payload` to `peer`.
+    ToPeer {
+        /// The peer's transport address.
+        peer: SocketAddr,
+        /// What to send, part of the client's datagram.
+        payload: &'p [u8],
+        /// How the peer is reached.
+        reach: Reach,
+        /// Send with DF set.
+        dont_fragment: bool,
+    },
+}
+
+/// How a peer's datagram reached the relayed address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// From the relay socket.
+    Network,
+    /// From another client of this process, whose relayed address the peer's is.
+    InProcess,
+}
+
+/// No relay socket could be bound: 508 for this client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no relay socket")]
+pub struct NoRelay;
+
+/// See the module's header.
+#[derive(Debug)]
+pub struct Session {
+    tuple: FiveTuple,
+    state: State,
+    /// Numbers Data indications.
+    indications: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing is kept.
+    Idle,
+    /// An Allocate waits for its relay socket.
+    Binding(Box<Binding>),
+    Allocated(Box<Allocation>),
+    /// The allocation was ended by the client, who may ask again whether it was.
+    Ended(Box<Ended>),
+}
+
+/// An Allocate that waits for its relay socket.
+#[derive(Debug)]
+struct Binding {
+    request: Request,
+    pending: PendingAllocate,
+}
+
+/// What was decided before the relay socket is bound.
+#[derive(Debug)]
+struct PendingAllocate {
+    username: Box<str>,
+    key: [u8; 16],
+    user: User,
+    credential_expires_at: u64,
+    lifetime: Duration,
+    owner: OwnerTag,
+    even_port: bool,
+    place: Place,
+}
+
+#[derive(Debug)]
+struct Ended {
+    by: TransactionId,
+    reply: Box<[u8]>,
+    until: Instant,
+}
+
+impl Session {
+    /// A session without state.
+    pub fn new(tuple: FiveTuple) -> Self {
+        Self { tuple, state: State::Idle, indications: 0 }
+    }
+
+    /// The 5-tuple it was made for.
+    pub fn tuple(&self) -> FiveTuple {
+        self.tuple
+    }
+
+    /// Whether nothing is lost by forgetting the session.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Whether all that is kept is an answer that the client may ask for again. An owner that holds too many of these may
+    /// [`Self::end`] them.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended(_))
+    }
+
+    /// The relayed address, while there is an allocation.
+    pub fn relayed(&self) -> Option<SocketAddr> {
+        self.allocation().map(|allocation| allocation.grant.relayed)
+    }
+
+    /// On whose behalf the relay is, or is being bound.
+    pub fn owner(&self) -> Option<OwnerTag> {
+        match &self.state {
+            State::Binding(binding) => Some(binding.pending.owner),
+            State::Allocated(allocation) => Some(allocation.grant.owner),
+            State::Idle | State::Ended(_) => None,
+        }
+    }
+
+    /// A datagram from the client.
+    pub fn handle_client<'p>(&mut self, datagram: &'p [u8], cx: &mut Context<'_>) -> Output<'p> {
+        self.end_if_expired(cx);
+        let Some(first) = datagram.first() else {
+            return self.dropped(DropReason::Malformed, cx);
+        };
+        let outcome = if channel_data::is_channel_data(*first) {
+            self.handle_channel_data(datagram, cx)
+        } else if message::is_send_indication(datagram) {
+            self.handle_send(datagram, cx)
+        } else {
+            return self.handle_request(datagram, cx);
+        };
+        outcome.unwrap_or_else(|reason| self.dropped(reason, cx))
+    }
+
+    /// A datagram from `peer` reached the relayed address; its payload is at `buffer[start..end]`. Writes the message for
+    /// the client in place and returns where it is. Needs [`message::HEADROOM`] before and [`message::TAILROOM`] behind.
+    ///
+    /// A permission for an address of this host is for what comes in process. Over the network such a source is forged,
+    /// or a service of this host that has no business here.
+    ///
+    /// RFC 8656 sections 11.3 and 12.7.
+    pub fn handle_peer(
+        &mut self,
+        (peer, via): (SocketAddr, Via),
+        buffer: &mut [u8],
+        start: usize,
+        end: usize,
+        cx: &Context<'_>,
+    ) -> Result<(usize, usize), DropReason> {
+        self.end_if_expired(cx);
+        self.judge_again(cx);
+        self.indications = self.indications.wrapping_add(1);
+        let now = cx.now.instant;
+        let allocation = self.allocation().ok_or(DropReason::NoAllocation)?;
+        let permission = allocation.permission(peer.ip(), now).ok_or(DropReason::NoPermission)?;
+        if via == Via::Network && permission.reach == Reach::Own {
+            return Err(DropReason::OwnAddress);
+        }
+        let written = match allocation.channel_of(peer, now) {
+            Some(number) => channel_data::encode_before(buffer, start, end, number).map(|begin| (begin, end)),
+            None => {
+                // It need differ, not be unguessable: nothing answers an indication.
+                let mut transaction = [0; 12];
+                transaction[4..].copy_from_slice(&self.indications.to_be_bytes());
+                message::write_data_indication(buffer, start, end, peer, TransactionId(transaction))
+            }
+        };
+        written.ok_or(DropReason::Malformed)
+    }
+
+    /// When to call [`Self::handle_timeout`], if ever.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Idle | State::Binding(_) => None,
+            State::Allocated(allocation) => Some(allocation.next_deadline()),
+            State::Ended(ended) => Some(ended.until),
+        }
+    }
+
+    /// Ends what has come to its time.
+    pub fn handle_timeout(&mut self, cx: &Context<'_>) {
+        let now = cx.now.instant;
+        match &mut self.state {
+            State::Allocated(allocation) if allocation.grant.expires <= now => self.end(cx),
+            State::Allocated(allocation) => allocation.expire_peers(now),
+            State::Ended(ended) if ended.until <= now => self.state = State::Idle,
+            _ => {}
+        }
+    }
+
+    /// Timers may be late; an allocation that is over must neither relay nor be refreshed.
+    fn end_if_expired(&mut self, cx: &Context<'_>) {
+        if self.allocation().is_some_and(|allocation| allocation.grant.expires <= cx.now.instant) {
+            self.end(cx);
+        }
+    }
+
+    /// Ends the allocation and forgets what it left: its owner is gone, or its client's transport is.
+    pub fn end(&mut self, cx: &Context<'_>) {
+        if let State::Allocated(allocation) = std::mem::replace(&mut self.state, State::Idle)
+            && let Some(member) = &allocation.grant.member
+        {
+            cx.shared.directory.allocation_closed(member.id, member.entry);
+        }
+    }
+
+    /// RFC 8656 section 12.6.
+    fn handle_channel_data<'p>(&mut self, datagram: &'p [u8], cx: &Context<'_>) -> Result<Output<'p>, DropReason> {
+        self.judge_again(cx);
+        let allocation = self.allocation().ok_or(DropReason::NoAllocation)?;
+        let (number, payload) = channel_data::decode(datagram).ok_or(DropReason::Malformed)?;
+        let peer = allocation.channel_peer(number, cx.now.instant).ok_or(DropReason::NoChannel)?;
+        let permission = allocation.permission(peer.ip(), cx.now.instant).ok_or(DropReason::NoPermission)?;
+        Ok(Output::ToPeer { peer, payload, reach: permission.reach, dont_fragment: false })
+    }
+
+    /// RFC 8656 section 11.2.
+    fn handle_send<'p>(&mut self, datagram: &'p [u8], cx: &Context<'_>) -> Result<Output<'p>, DropReason> {
+        self.judge_again(cx);
+        let allocation = self.allocation().ok_or(DropReason::NoAllocation)?;
+        let SendIndication { peer, payload, dont_fragment } =
+            SendIndication::decode(datagram).ok_or(DropReason::Malformed)?;
+        let permission = allocation.permission(peer.ip(), cx.now.instant).ok_or(DropReason::NoPermission)?;
+        Ok(Output::ToPeer { peer, payload, reach: permission.reach, dont_fragment })
+    }
+
+    /// Looks at the permissions again if a member left the room or the host's addresses changed: two loads otherwise.
+    fn judge_again(&mut self, cx: &Context<'_>) {
+        let State::Allocated(allocation) = &mut self.state else {
+            return;
+        };
+        let policy = &cx.shared.policy;
+        let policy_revision = policy.revision();
+        let host_changed = allocation.grant.policy_revision != policy_revision;
+        let room_changed =
+            allocation.grant.member.as_ref().is_some_and(|member| member.seen != member.watch.revision());
+        if !host_changed && !room_changed {
+            return;
+        }
+        allocation.grant.policy_revision = policy_revision;
+        if let Some(member) = &mut allocation.grant.member {
+            member.seen = member.watch.revision();
+        }
+        let owner = allocation.grant.owner;
+        let owner_left = allocation.grant.member.as_ref().is_some_and(|member| !still_in_room(owner, member.id, cx));
+        if owner_left {
+            return self.end(cx);
+        }
+        allocation.judge_again(|permission| {
+            let member_stays = match permission.reach {
+                Reach::Network { because_of: Some(member) } => Some(still_in_room(owner, member, cx)),
+                Reach::Network { because_of: None } | Reach::Own => None,
+            };
+            if !host_changed && member_stays != Some(false) {
+                return Some(permission.reach);
+            }
+            match reach(owner, permission.ip, cx) {
+                Ok(reach) => Some(reach),
+                // No longer among the member's latest addresses, which ends nothing that is in force.
+                Err(PeerRefusal::NotInRoom | PeerRefusal::NotPublic) if member_stays == Some(true) => {
+                    Some(permission.reach)
+                }
+                Err(_) => None,
+            }
+        });
+    }
+
+    fn allocation(&self) -> Option<&Allocation> {
+        match &self.state {
+            State::Allocated(allocation) => Some(allocation),
+            _ => None,
+        }
+    }
+
+    fn dropped<'p>(&self, reason: DropReason, cx: &Context<'_>) -> Output<'p> {
+        cx.counters.dropped(reason);
+        Output::Nothing
+    }
+}
+
+/// How `owner` may reach `ip` today.
+fn reach(owner: OwnerTag, ip: IpAddr, cx: &Context<'_>) -> Result<Reach, PeerRefusal> {
+    match cx.shared.policy.judge(owner, ip, &cx.shared.directory) {
+        Verdict::Own => Ok(Reach::Own),
+        Verdict::Allowed { because_of } => Ok(Reach::Network { because_of }),
+        Verdict::Refused(reason) => Err(reason),
+    }
+}
+
+fn still_in_room(owner: OwnerTag, member: MemberId, cx: &Context<'_>) -> bool {
+    match owner {
+        OwnerTag::Room(room) => cx.shared.directory.is_in_room(member, room),
+        OwnerTag::Api => false,
+    }
+}
