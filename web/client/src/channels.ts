@@ -1,0 +1,141 @@
+// The data channels to one peer: agreed upon beforehand (`negotiated`), with ids that the in-band channels of old
+// clients do not reach. A channel outlives the RTCPeerConnection that carries it.
+
+import { BimccRtcError } from "./errors";
+import type { IncomingFile, OutgoingFile, Peer, SendFileOptions } from "./types";
+
+/** The reliable, ordered, binary channel to one peer on which files go. */
+export interface FileChannel {
+  readonly readyState: RTCDataChannelState;
+  readonly bufferedAmount: number;
+  /** The largest message that both sides take. */
+  readonly maxMessageSize: number;
+  /**
+   * Resolves when it is time to send: the channel is open and little waits in it. It may take as long as the peer
+   * needs to come back. Rejects with `peer_gone`.
+   */
+  ready(): Promise<void>;
+  /** Throws unless the channel is open. */
+  send(frame: Uint8Array<ArrayBuffer>): void;
+  /** A text of the peer, which has no business here, comes as an empty frame. */
+  onmessage: ((frame: Uint8Array<ArrayBuffer>) => void) | undefined;
+  /** What was under way is lost. The channel may open again, unless the peer has gone. */
+  onclose: (() => void) | undefined;
+}
+
+/** What `src/files/index.ts` exports as `createPeerFiles`: the file transfers with one peer. */
+export type CreatePeerFiles = (peer: Peer, channel: FileChannel, events: FileTransferEvents) => PeerFiles;
+
+export interface FileTransferEvents {
+  /** The peer offers a file. */
+  offered(file: IncomingFile): void;
+  /** For the room's `error` event. */
+  failed(error: BimccRtcError): void;
+}
+
+export interface PeerFiles {
+  send(file: Blob, options: SendFileOptions): OutgoingFile;
+  /** The peer has gone for good; `channel.onclose` has been called before. */
+  close(): void;
+}
+
+/** Below what browsers hold (Chromium 16 MiB), above what a fast path empties between two events. */
+const HIGH_WATER = 1_048_576;
+const LOW_WATER = 262_144;
+const DEFAULT_MAX_MESSAGE = 65_536;
+
+export class Channel implements FileChannel {
+  readonly #label: string;
+  readonly #init: RTCDataChannelInit & { id: number };
+  readonly #onLost: () => void;
+  #channel: RTCDataChannel | undefined;
+  #connection: RTCPeerConnection | undefined;
+  #isAllowed = false;
+  #isGone = false;
+  #waiting: (() => void)[] = [];
+  /** How often what was under way has been lost. */
+  losses = 0;
+  onmessage: ((frame: Uint8Array<ArrayBuffer>) => void) | undefined;
+  onclose: (() => void) | undefined;
+
+  constructor(
+    label: string,
+    init: RTCDataChannelInit & { id: number },
+    /** The channel has closed although its connection was not closed here. */
+    onLost: () => void,
+  ) {
+    this.#label = label;
+    this.#init = init;
+    this.#onLost = onLost;
+  }
+
+  get readyState(): RTCDataChannelState {
+    return (this.#isAllowed && this.#channel?.readyState) || "connecting";
+  }
+
+  get bufferedAmount(): number {
+    return this.#channel?.bufferedAmount ?? 0;
+  }
+
+  get maxMessageSize(): number {
+    return this.#connection?.sctp?.maxMessageSize ?? DEFAULT_MAX_MESSAGE;
+  }
+
+  /** Makes the channel on this connection. Must come before its first negotiation, on both sides. */
+  attach(connection: RTCPeerConnection): void {
+    this.#detach();
+    const channel = connection.createDataChannel(this.#label, { ...this.#init, negotiated: true });
+    this.#channel = channel;
+    this.#connection = connection;
+    channel.binaryType = "arraybuffer";
+    channel.bufferedAmountLowThreshold = LOW_WATER;
+    channel.onopen = channel.onbufferedamountlow = () => this.wake();
+    channel.onmessage = ({ data }: MessageEvent<unknown>) =>
+      this.onmessage?.(new Uint8Array(data instanceof ArrayBuffer ? data : new ArrayBuffer(0)));
+    channel.onclose = () => {
+      this.#detach();
+      this.#onLost();
+    };
+  }
+
+  /** The peer has these channels too: only then does "open" mean that somebody listens. */
+  allow(): void {
+    this.#isAllowed = true;
+    this.wake();
+  }
+
+  async ready(): Promise<void> {
+    while (this.readyState !== "open" || this.bufferedAmount > HIGH_WATER) await this.change();
+  }
+
+  /** Resolves when it may have opened, closed or emptied, or when `wake` is called. */
+  async change(): Promise<void> {
+    if (!this.#isGone) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.#isGone) throw new BimccRtcError("peer_gone", "the peer has gone");
+  }
+
+  wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  send(frame: Uint8Array<ArrayBuffer>): void {
+    if (this.readyState !== "open" || !this.#channel) throw new BimccRtcError("unreachable", "not open");
+    this.#channel.send(frame);
+  }
+
+  close(): void {
+    this.#isGone = true;
+    this.#detach();
+  }
+
+  #detach(): void {
+    const channel = this.#channel;
+    this.#channel = undefined;
+    if (channel) {
+      channel.onopen = channel.onbufferedamountlow = channel.onmessage = channel.onclose = null;
+      this.losses += 1;
+      this.onclose?.();
+    }
+    this.wake();
+  }
+}

@@ -1,0 +1,28 @@
+import type { Emitter } from "./types";
+
+/** Calls listeners in the order they came. One that throws harms nobody else: its error is reported as uncaught. */
+export class TypedEmitter<Events extends { [K in keyof Events]: (...args: never[]) => void }>
+  implements Emitter<Events>
+{
+  readonly #listeners = new Map<keyof Events, Set<(...args: never[]) => void>>();
+
+  on<K extends keyof Events>(event: K, listener: Events[K]): () => void {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners.add(listener));
+    return () => this.off(event, listener);
+  }
+
+  off<K extends keyof Events>(event: K, listener: Events[K]): void {
+    this.#listeners.get(event)?.delete(listener);
+  }
+
+  emit<K extends keyof Events>(event: K, ...args: Parameters<Events[K]>): void {
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+      try {
+        (listener as (...args: Parameters<Events[K]>) => void)(...args);
+      } catch (error) {
+        reportError(error);
+      }
+    }
+  }
+}

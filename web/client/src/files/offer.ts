@@ -1,0 +1,73 @@
+// What is said of a file before it is sent. It comes from a stranger: each value is checked or made harmless.
+import { BimccRtcError } from "../errors";
+
+export interface Offer {
+  name: string;
+  type: string;
+  size: number;
+  metadata: unknown;
+}
+
+const MAX_METADATA = 16_384;
+const MAX_OFFER = 20_480;
+const MAX_NAME = 255;
+const MAX_SIZE = 1_099_511_627_776;
+
+const utf8 = new TextEncoder();
+const fromUtf8 = new TextDecoder("utf-8", { fatal: true });
+
+export function encodeOffer(offer: Offer): Uint8Array {
+  const metadata = JSON.stringify(offer.metadata) ?? "null";
+  if (utf8.encode(metadata).length > MAX_METADATA) {
+    throw new BimccRtcError("too_large", `a file's metadata is at most ${MAX_METADATA} bytes`);
+  }
+  return utf8.encode(JSON.stringify(offer));
+}
+
+/** Undefined for what is no offer. */
+export function decodeOffer(body: Uint8Array): Offer | undefined {
+  if (body.length > MAX_OFFER) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(fromUtf8.decode(body));
+    if (typeof value !== "object" || value === null) return undefined;
+    const { name, type, size, metadata } = value as Record<string, unknown>;
+    if (typeof name !== "string" || typeof type !== "string") return undefined;
+    if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0 || size > MAX_SIZE) return undefined;
+    if (utf8.encode(JSON.stringify(metadata) ?? "").length > MAX_METADATA) return undefined;
+    return { name: safeName(name), type: safeType(type), size, metadata };
+  } catch {
+    return undefined;
+  }
+}
+
+/** A bare file name of at most 255 bytes, without anything that a file system or a reader could take for more. */
+export function safeName(name: string): string {
+  const bare = (name.slice(-4096).split(/[/\\]/).pop() ?? "")
+    // Control characters, and those that turn the direction of text: "exe.jpg" must not be a "gpj.exe".
+    .replace(/[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu, "")
+    .trim();
+  const whole = shorten(bare, MAX_NAME);
+  return whole === "" || /^\.+$/.test(whole) ? "file" : whole;
+}
+
+/** Keeps the ending, by which people and systems tell what a file is. */
+function shorten(name: string, bytes: number): string {
+  const dot = name.lastIndexOf(".");
+  const ending = dot > 0 && name.length - dot <= 16 ? name.slice(dot) : "";
+  const stem = [...name.slice(0, name.length - ending.length)].slice(0, bytes);
+  for (;;) {
+    const whole = utf8.encode(stem.join("") + ending);
+    if (whole.length <= bytes) return fromUtf8.decode(whole);
+    stem.pop();
+  }
+}
+
+function safeType(type: string): string {
+  return /^[\w.+-]{1,127}\/[\w.+-]{1,127}$/.test(type) ? type.toLowerCase() : "";
+}
+
+/** The type for the Blob: a page that opens it as a URL must not run what a stranger wrote as its own. */
+export function inertType(type: string): string {
+  return /html|xml|svg|script|multipart|message/.test(type) ? "application/octet-stream" : type;
+}

@@ -1,0 +1,99 @@
+import { TypedEmitter } from "../emitter";
+import { BimccRtcError } from "../errors";
+import type { FileEvents, FileState, Peer } from "../types";
+import type { Reason } from "./frames";
+import type { Offer } from "./offer";
+
+/** What a transfer may do to the channel it shares with others. */
+export interface Link {
+  send(frame: Uint8Array<ArrayBuffer>): void;
+  /** There may be more to send now. */
+  pump(): void;
+  /** The transfer has come to its end, whichever. */
+  ended(id: number): void;
+}
+
+/** What both directions of a transfer have in common: description, state, progress, listeners. */
+export abstract class Transfer<Result> extends TypedEmitter<FileEvents> {
+  readonly name: string;
+  readonly type: string;
+  readonly size: number;
+  readonly metadata: unknown;
+  state: FileState = "offered";
+  bytes = 0;
+  error: BimccRtcError | undefined;
+  protected readonly result: Promise<Result>;
+  #resolve: (result: Result) => void = () => {};
+  #reject: (error: BimccRtcError) => void = () => {};
+
+  constructor(
+    readonly id: number,
+    readonly peer: Peer,
+    offer: Offer,
+    protected readonly link: Link,
+  ) {
+    super();
+    this.name = offer.name;
+    this.type = offer.type;
+    this.size = offer.size;
+    this.metadata = offer.metadata;
+    this.result = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    // Who listens to the events alone does not want to hear of it a second time.
+    this.result.catch(() => {});
+  }
+
+  abstract cancel(): void;
+
+  /** Ends it without a word to the peer. */
+  end(state: "refused" | "cancelled" | "failed", error: BimccRtcError): void {
+    if (this.isOver) return;
+    this.error = error;
+    this.#become(state);
+    this.#reject(error);
+    this.release(error);
+  }
+
+  protected get isOver(): boolean {
+    return this.state !== "offered" && this.state !== "active";
+  }
+
+  protected activate(): void {
+    this.#become("active");
+  }
+
+  protected finish(result: Result): void {
+    this.progressTo(this.size);
+    this.#become("done");
+    this.#resolve(result);
+    this.release(undefined);
+  }
+
+  protected progressTo(bytes: number): void {
+    if (bytes === this.bytes) return;
+    this.bytes = bytes;
+    this.emit("progress", bytes);
+  }
+
+  /** Frees what the transfer held. */
+  protected abstract release(error: BimccRtcError | undefined): void;
+
+  #become(state: FileState): void {
+    this.state = state;
+    if (this.isOver) this.link.ended(this.id);
+    this.emit("state", state);
+  }
+}
+
+/** How a transfer ends when the peer gives this reason. */
+export function endFor(
+  reason: Reason,
+  peer: Peer,
+): { state: "refused" | "cancelled" | "failed"; error: BimccRtcError } {
+  return {
+    state: reason === "corrupt" ? "failed" : reason,
+    error: new BimccRtcError(`file_${reason}`, `the peer says: ${reason}`, peer),
+  };
+}

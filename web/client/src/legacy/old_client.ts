@@ -1,0 +1,393 @@
+// `BimccMultiRTC()` and `SkyRTC()` as pages of the first clients know them: their methods, events and properties, on
+// top of a room of today. Reconnecting and resuming happen below it: to such a page the server is just there.
+
+import type { InternalPeer } from "../hooks";
+import { openCamera } from "../media";
+import { isObject } from "../protocol";
+import { RoomImpl } from "../room";
+import { TokenBucket } from "../token_bucket";
+import type { PublishedStream } from "../types";
+import { play } from "./media_urls";
+import { OldEmitter } from "./old_emitter";
+import { OldFiles } from "./old_files";
+
+/** Streams that pages of this script have made: they are played without sound. */
+const ownStreams = new WeakSet<MediaStream>();
+
+/** Messages of one peer in a second, and at once; what is beyond is dropped. */
+const MESSAGES = [200, 1000] as const;
+const REPORT_EVERY = 5_000;
+
+export function isOwnStream(stream: MediaStream): boolean {
+  return ownStreams.has(stream);
+}
+
+export class OldClient extends OldEmitter {
+  room = "";
+  socket: WebSocket | null = null;
+  me: string | null = null;
+  connections: string[] = [];
+  peerConnections: Record<string, RTCPeerConnection> = {};
+  dataChannels: Record<string, RTCDataChannel> = {};
+  localMediaStream: MediaStream | null = null;
+  numStreams = 0;
+  initializedStreams = 0;
+  fileData: Record<string, unknown> = {};
+  readonly fileChannels: OldFiles["fileChannels"];
+  readonly receiveFiles: OldFiles["receiveFiles"];
+  readonly #defaultRoom: string;
+  readonly #files = new OldFiles({
+    channel: (socketId) => this.dataChannels[socketId],
+    emit: (eventName, ...args) => this.emit(eventName, ...args),
+  });
+  /** Who was there first: this side makes the offer to them, and opens the channel. */
+  readonly #toCall = new Set<string>();
+  readonly #called = new Set<string>();
+  readonly #opened = new WeakSet<RTCPeerConnection>();
+  readonly #published: { stream: MediaStream; handle: PublishedStream | undefined }[] = [];
+  #inner: RoomImpl | undefined;
+  #isReady = false;
+  #reportedAt = -REPORT_EVERY;
+
+  constructor(defaultRoom: string) {
+    super();
+    this.#defaultRoom = defaultRoom;
+    this.fileChannels = this.#files.fileChannels;
+    this.receiveFiles = this.#files.receiveFiles;
+    // Pages may say it themselves.
+    this.on("ready", () => this.#start());
+  }
+
+  // ---- The server -----------------------------------------------------------------------------------------------------
+
+  connect(server: string, room?: string): void {
+    this.#inner?.leave();
+    this.room = room || roomOf(server) || this.#defaultRoom;
+    const inner = new RoomImpl(
+      { url: server, room: this.room },
+      {
+        autoStart: false,
+        isOldApi: true,
+        onSocket: (event, socket, detail) => this.#handleSocket(event, socket, detail),
+        onServerMessage: (message, socket) => this.#handleServerMessage(message, socket),
+        onConnection: (peer) => this.#handleConnection(peer),
+        onDataChannel: (peer, channel) => {
+          this.addDataChannel(peer.id, channel);
+          this.emit("pc_add_data_channel", channel, peer.id, peer.connection);
+        },
+      },
+      { joined: () => this.#handleJoined(), ended: () => this.#handleEnd() },
+    );
+    this.#inner = inner;
+    inner.on("peer_joined", ({ id }) => {
+      this.connections.push(id);
+      this.emit("new_peer", id);
+      inner.peers.get(id)?.start();
+    });
+    inner.on("peer_left", ({ id }) => this.#handlePeerLeft(id));
+    inner.on("peer_updated", ({ id }) => this.#openChannelIfNeeded(id));
+    inner.on("stream", (peer, { stream }) => this.emit("pc_add_stream", stream, peer.id, peer.connection));
+    inner.on("message", ({ id }, data) => this.emit("data_channel_message", this.dataChannels[id], id, data));
+    inner.on("error", (error) => console.warn(error.message));
+    inner.on("left", () => this.#handleEnd());
+    this.addStreams();
+    inner.connect();
+  }
+
+  /** The page is ready: the others are called now, with or without a stream. */
+  allReadyComplete(): void {
+    this.emit("ready");
+  }
+
+  #handleSocket(event: "open" | "error" | "close", socket: WebSocket, detail?: Event): void {
+    const isFirst = this.socket === null;
+    if (event === "error") this.emit("socket_error", detail, socket);
+    if (event !== "open") return;
+    this.socket = socket;
+    if (isFirst) this.emit("socket_opened", socket);
+  }
+
+  #handleServerMessage(message: unknown, socket: WebSocket): void {
+    const { eventName, data } = isObject(message) ? message : {};
+    if (typeof eventName !== "string") this.emit("socket_receive_message", socket, message);
+    // Names without the underscore are this side's own.
+    else if (eventName.startsWith("_")) this.emit(eventName, data);
+    if (eventName === "_offer") this.emit("get_offer", data);
+    else if (eventName === "_answer") this.emit("get_answer", data);
+    else if (eventName === "_ice_candidate") this.emit("get_ice_candidate", candidateOf(data));
+  }
+
+  #handleJoined(): void {
+    if (!this.#inner) return;
+    this.me = this.#inner.id;
+    this.connections = [...this.#inner.peers.keys()];
+    for (const id of this.connections) this.#toCall.add(id);
+    this.emit("get_peers", this.connections);
+    this.emit("connected", this.socket);
+    if (this.#isReady) this.#start();
+  }
+
+  #handleEnd(): void {
+    for (const id of [...this.connections]) this.#handlePeerLeft(id);
+    const { socket } = this;
+    this.#inner = undefined;
+    this.#isReady = false;
+    this.#toCall.clear();
+    this.#called.clear();
+    this.socket = null;
+    this.peerConnections = {};
+    this.dataChannels = {};
+    this.connections = [];
+    for (const published of this.#published) published.handle = undefined;
+    this.emit("socket_closed", socket);
+  }
+
+  #handlePeerLeft(id: string): void {
+    this.connections = this.connections.filter((other) => other !== id);
+    this.#toCall.delete(id);
+    this.#called.delete(id);
+    this.#files.handlePeerGone(id);
+    delete this.peerConnections[id];
+    delete this.dataChannels[id];
+    this.emit("remove_peer", id);
+  }
+
+  // ---- Streams --------------------------------------------------------------------------------------------------------
+
+  /** The stream goes to everybody as soon as it is there; the others are called then, if they were not before. */
+  createStream(
+    options: { video?: boolean | MediaTrackConstraints; audio?: boolean | MediaTrackConstraints } = {},
+  ): void {
+    const { video = false, audio = false } = options;
+    this.numStreams += 1;
+    openCamera({ video, audio }).then(
+      (stream) => {
+        ownStreams.add(stream);
+        this.localMediaStream = stream;
+        this.initializedStreams += 1;
+        this.#published.push({ stream, handle: undefined });
+        this.addStreams();
+        this.emit("stream_created", stream);
+        if (this.initializedStreams === this.numStreams) this.emit("ready");
+      },
+      (error: unknown) => {
+        this.numStreams -= 1;
+        this.emit("stream_create_error", error);
+        // As the documentation of that time has it.
+        this.emit("stream_created_error", error);
+      },
+    );
+  }
+
+  addStreams(): void {
+    for (const published of this.#published) published.handle ??= this.#inner?.publish(published.stream);
+  }
+
+  attachStream(stream: MediaStream, domId: string): void {
+    const element = document.getElementById(domId);
+    if (element instanceof HTMLMediaElement) play(element, stream, isOwnStream(stream));
+  }
+
+  // ---- Connections ----------------------------------------------------------------------------------------------------
+
+  createPeerConnections(): void {
+    for (const id of this.connections) this.createPeerConnection(id);
+  }
+
+  /** The connection is there from when the peer is known. */
+  createPeerConnection(socketId: string): RTCPeerConnection | undefined {
+    return this.peerConnections[socketId];
+  }
+
+  closePeerConnection(pc?: RTCPeerConnection): void {
+    pc?.close();
+  }
+
+  sendOffers(): void {
+    for (const peer of this.#inner?.peers.values() ?? []) peer.start();
+  }
+
+  receiveOffer(socketId: string, sdp: RTCSessionDescriptionInit): void {
+    this.#inner?.peers.get(socketId)?.handleDescription(sdp);
+  }
+
+  sendAnswer(socketId: string, sdp: RTCSessionDescriptionInit): void {
+    this.receiveOffer(socketId, sdp);
+  }
+
+  receiveAnswer(socketId: string, sdp: RTCSessionDescriptionInit): void {
+    this.#inner?.peers.get(socketId)?.handleDescription(sdp);
+  }
+
+  #start(): void {
+    this.#isReady = true;
+    if (!this.me) return;
+    this.addStreams();
+    for (const id of this.#toCall) {
+      this.#toCall.delete(id);
+      this.#called.add(id);
+      this.createDataChannel(id);
+      this.#inner?.peers.get(id)?.start();
+    }
+  }
+
+  #handleConnection(peer: InternalPeer): void {
+    const { id, connection } = peer;
+    this.peerConnections[id] = connection;
+    connection.addEventListener("icecandidate", ({ candidate }) =>
+      this.emit("pc_get_ice_candidate", candidate, id, connection),
+    );
+    connection.addEventListener("connectionstatechange", () => {
+      if (connection.connectionState !== "connected" || this.#opened.has(connection)) return;
+      this.#opened.add(connection);
+      this.emit("pc_opened", id, connection);
+    });
+    // It takes the place of one that was beyond repair.
+    if (this.#called.has(id)) this.createDataChannel(id);
+  }
+
+  /**
+   * Who called without opening a channel uses today's API. It has others, and those are used; but a page wants to see one
+   * that opens.
+   */
+  #openChannelIfNeeded(id: string): void {
+    const peer = this.#inner?.peers.get(id);
+    if (peer?.state === "connected" && peer.usesSdk && !peer.usesOldApi && !this.dataChannels[id]) {
+      this.createDataChannel(id);
+    }
+  }
+
+  // ---- Data channels --------------------------------------------------------------------------------------------------
+
+  broadcast(message: unknown): void {
+    for (const id of Object.keys(this.dataChannels)) this.sendMessage(message, id);
+  }
+
+  sendMessage(message: unknown, socketId: string): void {
+    const channel = this.dataChannels[socketId];
+    if (channel?.readyState !== "open") return;
+    const peer = this.#inner?.peers.get(socketId);
+    if (peer?.usesSdk && !peer.usesOldApi) {
+      this.#sendByClient(message, socketId);
+      return;
+    }
+    try {
+      channel.send(JSON.stringify({ type: "__msg", data: message }));
+    } catch (error) {
+      // Too large for one message. Today's channels cut it, where the peer has them.
+      if (!peer?.usesSdk) throw error;
+      this.#sendByClient(message, socketId);
+    }
+  }
+
+  #sendByClient(message: unknown, socketId: string): void {
+    this.#inner?.send(message, { to: socketId }).catch((error: unknown) => {
+      this.emit("data_channel_error", this.dataChannels[socketId], socketId, error);
+    });
+  }
+
+  addDataChannels(): void {
+    for (const id of Object.keys(this.peerConnections)) if (!this.dataChannels[id]) this.createDataChannel(id);
+  }
+
+  createDataChannel(socketId: string, label = "messages"): RTCDataChannel | undefined {
+    const fail = (error: unknown) => this.emit("data_channel_create_error", socketId, error);
+    const connection = this.peerConnections[socketId];
+    if (!socketId) fail(new Error("attempt to create data channel without socket id"));
+    else if (!connection) fail(new Error("attempt to create data channel without peerConnection"));
+    else {
+      try {
+        return this.addDataChannel(socketId, connection.createDataChannel(label));
+      } catch (error) {
+        fail(error);
+      }
+    }
+    return undefined;
+  }
+
+  addDataChannel(socketId: string, channel: RTCDataChannel): RTCDataChannel {
+    const opened = () => this.emit("data_channel_opened", channel, socketId);
+    // A channel of the other side may be open by the time it is announced.
+    if (channel.readyState === "open") queueMicrotask(opened);
+    else channel.onopen = opened;
+    channel.onclose = () => {
+      if (this.dataChannels[socketId] === channel) delete this.dataChannels[socketId];
+      this.emit("data_channel_closed", channel, socketId);
+    };
+    const intake = new TokenBucket(...MESSAGES);
+    channel.onmessage = ({ data }: MessageEvent<unknown>) => {
+      const message = parse(data);
+      if (!message) return;
+      if (message.type === "__file") this.#files.handlePacket(message, socketId);
+      else if (intake.take(1)) this.emit("data_channel_message", channel, socketId, message.data);
+      else this.#reportFlood(channel, socketId);
+    };
+    channel.onerror = (error) => this.emit("data_channel_error", channel, socketId, error);
+    this.dataChannels[socketId] = channel;
+    return channel;
+  }
+
+  /** Says who it is, but no more often than somebody can read. */
+  #reportFlood(channel: RTCDataChannel, socketId: string): void {
+    const now = performance.now();
+    if (now - this.#reportedAt < REPORT_EVERY) return;
+    this.#reportedAt = now;
+    this.emit("data_channel_error", channel, socketId, new Error(`too many messages from ${socketId}`));
+  }
+
+  // ---- Files ----------------------------------------------------------------------------------------------------------
+
+  /** `dom`: an input of type file, or its id. */
+  shareFile(dom: unknown): void {
+    for (const id of Object.keys(this.dataChannels)) this.sendFile(dom, id);
+  }
+
+  sendFile(dom: unknown, socketId: string): void {
+    this.#files.sendFile(dom, socketId);
+  }
+
+  sendFileAccept(sendId: string): void {
+    this.#files.sendFileAccept(sendId);
+  }
+
+  sendFileRefuse(sendId: string): void {
+    this.#files.sendFileRefuse(sendId);
+  }
+
+  cleanSendFile(sendId: string, socketId: string): void {
+    this.#files.cleanSendFile(sendId, socketId);
+  }
+
+  cleanReceiveFile(sendId: string): void {
+    this.#files.cleanReceiveFile(sendId);
+  }
+
+  parseFilePacket(packet: Record<string, unknown>, socketId: string): void {
+    this.#files.handlePacket(packet, socketId);
+  }
+}
+
+function parse(text: unknown): Record<string, unknown> | undefined {
+  try {
+    const message: unknown = typeof text === "string" ? JSON.parse(text) : undefined;
+    return isObject(message) ? message : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function roomOf(server: string): string {
+  try {
+    return new URL(server, location.href).searchParams.get("room") ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function candidateOf(data: unknown): unknown {
+  try {
+    return new RTCIceCandidate(data as RTCIceCandidateInit);
+  } catch {
+    return data;
+  }
+}

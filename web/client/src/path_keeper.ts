@@ -1,0 +1,119 @@
+// Keeps the path to one peer alive: when to restart ICE, when to begin anew, when to give up. It never acts while the
+// peer cannot be reached through the server, and remembers what it has to do until then.
+
+import { currentPath } from "./stats";
+
+export interface PathOwner {
+  readonly connection: RTCPeerConnection;
+  /** The server and the peer behind it can be reached. */
+  isReachable(): boolean;
+  /** Replaces the connection by a new one: its data channels have ended, and they cannot be opened again. */
+  open(): void;
+  /** The server has lost the peer, and so have we. */
+  giveUp(): void;
+}
+
+/** Disconnected often heals by itself, sooner than this. */
+const DISCONNECTED_LIMIT = 4_000;
+/** A restart that has led to nothing. */
+const RESTART_LIMIT = 15_000;
+/** A page that goes closes its channels, too; then the path dies as well. */
+const CHANNEL_LIMIT = 8_000;
+
+export class PathKeeper {
+  /** The server does not know the peer at this moment. */
+  isMissing = false;
+  readonly #owner: PathOwner;
+  #isRelayed = false;
+  #restartTimer: ReturnType<typeof setTimeout> | undefined;
+  #channelTimer: ReturnType<typeof setTimeout> | undefined;
+  #graceTimer: ReturnType<typeof setTimeout> | undefined;
+  #graceIsOver = false;
+  #isSuspect = false;
+
+  constructor(owner: PathOwner) {
+    this.#owner = owner;
+  }
+
+  handleState(): void {
+    const state = this.#owner.connection.connectionState;
+    if (state === "connected") {
+      clearTimeout(this.#restartTimer);
+      this.#isSuspect = false;
+      void this.notePath();
+    } else if (this.#isBroken()) {
+      this.#restartIn(state === "failed" || this.#isSuspect ? 0 : DISCONNECTED_LIMIT);
+    }
+    this.#reconsider();
+  }
+
+  /** Relayed addresses die with the server's memory of their owner, so it matters later how the peer was connected. */
+  async notePath(): Promise<void> {
+    const { path } = await currentPath(this.#owner.connection);
+    if (path) this.#isRelayed = path === "relayed";
+  }
+
+  async handleReachable(afresh: boolean): Promise<void> {
+    this.isMissing = this.#graceIsOver = false;
+    clearTimeout(this.#graceTimer);
+    if (afresh) await this.notePath();
+    if ((afresh && this.#isRelayed) || this.#isBroken()) this.#restartIn(0);
+  }
+
+  handleNetworkChange(): void {
+    // From now on "disconnected" is not taken for a hiccup.
+    this.#isSuspect = true;
+    if (this.#isBroken()) this.#restartIn(0);
+  }
+
+  handleChannelLost(): void {
+    clearTimeout(this.#channelTimer);
+    this.#channelTimer = setTimeout(() => {
+      if (this.#owner.isReachable() && this.#isHealthy()) this.#owner.open();
+    }, CHANNEL_LIMIT);
+  }
+
+  /**
+   * The server does not know the peer any more. It may come back within `grace` milliseconds, and it may as well have
+   * lost nothing but the server: so it stays as long as the path to it is alive.
+   */
+  handleMissing(grace: number): void {
+    if (this.isMissing && grace > 0) return;
+    this.isMissing = true;
+    clearTimeout(this.#graceTimer);
+    this.#graceTimer = setTimeout(() => {
+      this.#graceIsOver = true;
+      this.#reconsider();
+    }, grace);
+  }
+
+  /** Ends it, or makes it ready for another connection. */
+  reset(): void {
+    for (const timer of [this.#restartTimer, this.#channelTimer, this.#graceTimer]) clearTimeout(timer);
+    this.#isRelayed = false;
+  }
+
+  #reconsider(): void {
+    if (this.#graceIsOver && !this.#isHealthy()) this.#owner.giveUp();
+  }
+
+  #restartIn(delay: number): void {
+    clearTimeout(this.#restartTimer);
+    this.#restartTimer = setTimeout(() => {
+      // Without the server nothing can be done; `handleReachable` comes when there is.
+      if (!this.#owner.isReachable()) return;
+      // With an offer on its way, that offer is repeated; a second restart would only spoil it.
+      const { connection } = this.#owner;
+      if (connection.signalingState === "stable") connection.restartIce();
+      this.#restartTimer = setTimeout(() => this.#isBroken() && this.#restartIn(0), RESTART_LIMIT);
+    }, delay);
+  }
+
+  #isHealthy(): boolean {
+    return this.#owner.connection.connectionState === "connected";
+  }
+
+  #isBroken(): boolean {
+    return ["disconnected", "failed"].includes(this.#owner.connection.connectionState);
+  }
+}

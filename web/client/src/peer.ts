@@ -1,0 +1,261 @@
+// One other member: the RTCPeerConnection to it with everything that runs over it. The room tells it what the server
+// says.
+
+import { Channel, type PeerFiles } from "./channels";
+import { BimccRtcError } from "./errors";
+import { createPeerFiles } from "./files";
+import type { Content } from "./framing";
+import { type InternalPeer, OLD_API, type RoomHooks } from "./hooks";
+import { decode, PeerMessages } from "./messages";
+import { Negotiation } from "./negotiation";
+import { PathKeeper } from "./path_keeper";
+import { type ClientEvent, isObject, type PeerInfo, parseJson, type SdkMarker } from "./protocol";
+import { PathStats } from "./stats";
+import { type LocalStream, RemoteStreams, Senders } from "./streams";
+import { TokenBucket } from "./token_bucket";
+import type { PeerState, PeerStats, RemoteStream, RoomEvents } from "./types";
+
+/** What a peer needs of its room. */
+export interface PeerOwner {
+  readonly id: string;
+  readonly hooks: RoomHooks;
+  readonly maxMessageBytes: number;
+  readonly streams: readonly LocalStream[];
+  configuration(): RTCConfiguration;
+  isJoined(): boolean;
+  signal(event: ClientEvent): void;
+  /** Sends through the server; false if that is not possible now or ever. */
+  sendByServer(to: string, content: Content, isForeign: boolean): Promise<boolean>;
+  emit<K extends keyof RoomEvents>(event: K, ...args: Parameters<RoomEvents[K]>): void;
+  remove(peer: RoomPeer, reason: string): void;
+}
+
+/** Ids of in-band channels count up from 0; every browser has these. */
+const FIRST_CHANNEL_ID = 100;
+const MARKER_VERSION = 1;
+/** A peer that misbehaves is reported at most so often. */
+const REPORT_EVERY = 5_000;
+
+export class RoomPeer implements InternalPeer {
+  readonly id: string;
+  name: string | undefined;
+  metadata: unknown;
+  usesSdk: boolean | undefined;
+  usesOldApi = false;
+  state: PeerState = "connecting";
+  /** Set by the constructor, through `open`. */
+  connection!: RTCPeerConnection;
+  senders!: Senders;
+  readonly files: PeerFiles;
+  readonly messages: PeerMessages;
+  readonly keeper = new PathKeeper(this);
+  readonly #room: PeerOwner;
+  readonly #streams = new RemoteStreams((event, stream) => this.#room.emit(event, this, stream));
+  readonly #channels: readonly Channel[];
+  readonly #stats = new PathStats();
+  readonly #oldMessages = new TokenBucket(200, 500);
+  #oldChannel: RTCDataChannel | undefined;
+  readonly #strangers = new TokenBucket(0.1, 5);
+  #negotiation!: Negotiation;
+  #isStarted: boolean;
+  #beforeStart: (() => void)[] = [];
+  #reportedAt = -REPORT_EVERY;
+
+  /** `waits`: it was told of us, so the first offer is its. */
+  constructor(room: PeerOwner, info: PeerInfo, waits: boolean) {
+    this.#room = room;
+    this.id = info.socketId;
+    this.describe(info);
+    this.#isStarted = !OLD_API || room.hooks.autoStart !== false;
+    const onLost = () => this.keeper.handleChannelLost();
+    const messages = new Channel("messages", { id: FIRST_CHANNEL_ID }, onLost);
+    const droppable = new Channel("droppable", { id: FIRST_CHANNEL_ID + 1, ordered: false, maxRetransmits: 0 }, onLost);
+    const files = new Channel("files", { id: FIRST_CHANNEL_ID + 2 }, onLost);
+    this.#channels = [messages, droppable, files];
+    this.messages = new PeerMessages(this, messages, droppable, room.maxMessageBytes);
+    this.files = createPeerFiles(this, files, {
+      offered: (file) => room.emit("file", this, file),
+      failed: (error) => room.emit("error", error),
+    });
+    this.open(waits);
+  }
+
+  get streams(): readonly RemoteStream[] {
+    return this.#streams.all;
+  }
+
+  /** Takes over what is said of the peer. */
+  describe({ name, metadata }: Omit<PeerInfo, "socketId">): void {
+    if (name !== undefined) this.name = name ?? undefined;
+    if (metadata !== undefined) this.metadata = metadata ?? undefined;
+  }
+
+  start(): void {
+    if (!OLD_API || this.#isStarted) return;
+    this.#isStarted = true;
+    for (const step of this.#beforeStart.splice(0)) step();
+    this.#negotiation.resync();
+  }
+
+  handleDescription(description: RTCSessionDescriptionInit, marker?: SdkMarker): void {
+    this.#whenStarted(() => {
+      this.usesSdk ||= marker !== undefined;
+      if (marker) {
+        for (const channel of this.#channels) channel.allow();
+        this.#streams.labels = marker.streams;
+        if (OLD_API) this.usesOldApi = marker.old === true;
+      }
+      // Old clients open a channel when they call, and await one when they are called.
+      if (!this.usesSdk && description.type === "answer" && !this.#oldChannel && !this.#room.hooks.onDataChannel) {
+        this.#useOldChannel(this.connection.createDataChannel("old"));
+      }
+      this.#negotiation.handleDescription(description, marker);
+    });
+  }
+
+  handleCandidate(candidate: RTCIceCandidateInit): void {
+    this.#whenStarted(() => this.#negotiation.handleCandidate(candidate));
+  }
+
+  /**
+   * Peer and server can both be reached again after one could not. `afresh`: the server has forgotten one of the two
+   * meanwhile, so relayed addresses are gone.
+   */
+  handleReachable(afresh: boolean): void {
+    void this.keeper.handleReachable(afresh);
+    this.messages.reliable.wake();
+    // Nobody waits for a first offer that may have been lost.
+    if (!this.connection.remoteDescription && !afresh) this.#negotiation.start();
+    else this.#negotiation.resync();
+  }
+
+  handleMessage(data: unknown, droppable: boolean): void {
+    this.#room.emit("message", this, data, { via: "peer", droppable });
+  }
+
+  configure(): void {
+    this.connection.setConfiguration(this.#room.configuration());
+  }
+
+  stats(): Promise<PeerStats> {
+    return this.#stats.read(this);
+  }
+
+  report(what: string): void {
+    const now = performance.now();
+    if (now - this.#reportedAt < REPORT_EVERY) return;
+    this.#reportedAt = now;
+    this.#room.emit("error", new BimccRtcError("bad_peer_message", `refused from ${this.id}: ${what}`, this));
+  }
+
+  isReachable(): boolean {
+    return (!OLD_API || this.#isStarted) && this.#room.isJoined() && !this.keeper.isMissing;
+  }
+
+  giveUp(): void {
+    this.#room.remove(this, "disconnected");
+  }
+
+  close(): void {
+    this.#closeConnection();
+    for (const channel of this.#channels) channel.close();
+    this.files.close();
+  }
+
+  #closeConnection(): void {
+    this.keeper.reset();
+    this.#negotiation.close();
+    this.connection.onconnectionstatechange = null;
+    this.connection.close();
+    this.#streams.close();
+  }
+
+  /** Begins with a new connection. */
+  open(waits = false): void {
+    if (this.connection) this.#closeConnection();
+    const connection = new RTCPeerConnection(this.#room.configuration());
+    this.connection = connection;
+    this.senders = new Senders(connection);
+    this.#negotiation = new Negotiation(connection, this, this.#room.id < this.id, waits);
+    connection.ontrack = (event) => this.#streams.handleTrack(event);
+    connection.ondatachannel = ({ channel }) => this.#useOldChannel(channel);
+    connection.onconnectionstatechange = () => this.#handleState();
+    for (const channel of this.#channels) channel.attach(connection);
+    if (OLD_API) this.#room.hooks.onConnection?.(this);
+    for (const stream of this.#room.streams) this.senders.sync(stream);
+  }
+
+  #whenStarted(step: () => void): void {
+    if (!OLD_API || this.#isStarted) step();
+    else this.#beforeStart.push(step);
+  }
+
+  #handleState(): void {
+    const { connectionState } = this.connection;
+    const before = this.state;
+    if (connectionState === "connected" || connectionState === "failed") this.state = connectionState;
+    else if (before !== "connecting") this.state = "reconnecting";
+    if (this.state !== before) this.#room.emit("peer_updated", this);
+    this.keeper.handleState();
+  }
+
+  // ---- What negotiation has to say ------------------------------------------------------------------------------------
+
+  sendDescription({ type, sdp }: RTCSessionDescription, offer: number | undefined): void {
+    const streams: Record<string, string> = {};
+    for (const { stream, label } of this.#room.streams) if (label !== undefined) streams[stream.id] = label;
+    const sdk: SdkMarker = { v: MARKER_VERSION, offer, streams };
+    if (OLD_API && this.#room.hooks.isOldApi) sdk.old = true;
+    this.#room.signal({
+      eventName: type === "offer" ? "__offer" : "__answer",
+      data: { socketId: this.id, sdp: { type, sdp }, sdk },
+    });
+  }
+
+  sendCandidate({ candidate, sdpMid, sdpMLineIndex }: RTCIceCandidate): void {
+    const label = sdpMLineIndex ?? 0;
+    const data = { socketId: this.id, label, candidate, sdpMid, sdpMLineIndex: label };
+    this.#room.signal({ eventName: "__ice_candidate", data });
+  }
+
+  /** The other side has begun anew: so do we. */
+  handleStranger(description: RTCSessionDescriptionInit, marker: SdkMarker | undefined): void {
+    if (!this.#strangers.take(1)) {
+      this.report("too many connections");
+      return;
+    }
+    this.open();
+    if (description.type === "offer") this.#negotiation.handleDescription(description, marker);
+  }
+
+  handleBadDescription(error: unknown): void {
+    this.report(`description: ${error}`);
+  }
+
+  // ---- Clients without this SDK ---------------------------------------------------------------------------------------
+
+  #useOldChannel(channel: RTCDataChannel): void {
+    if (OLD_API && this.#room.hooks.onDataChannel) {
+      this.#room.hooks.onDataChannel(this, channel);
+      return;
+    }
+    this.#oldChannel = channel;
+    channel.onopen = () => this.messages.reliable.wake();
+    channel.onmessage = ({ data }: MessageEvent<unknown>) => {
+      const isFine = typeof data === "string" && data.length <= this.#room.maxMessageBytes && this.#oldMessages.take(1);
+      const message = isFine && parseJson(data);
+      if (!isObject(message)) this.report("no message, or too many");
+      else if (message.type === "__msg") this.handleMessage(message.data, false);
+    };
+  }
+
+  async bypass(content: Content): Promise<boolean> {
+    const isForeign = this.usesSdk === false;
+    if (isForeign && !content.isBinary && this.#oldChannel) {
+      if (this.#oldChannel.readyState !== "open") return false;
+      this.#oldChannel.send(JSON.stringify({ type: "__msg", data: decode(content) }));
+      return true;
+    }
+    return !this.keeper.isMissing && this.#room.sendByServer(this.id, content, isForeign);
+  }
+}

@@ -1,0 +1,45 @@
+// When to try again after the connection was lost, or a try failed. Pure: all that counts comes in.
+
+export interface ReconnectContext {
+  /** Tries that failed since the room was last joined; 1 when it has just been lost. */
+  attempt: number;
+  /** Milliseconds since the room was lost, or since the first try. */
+  elapsed: number;
+  /** Whether this member has been in the room before. */
+  hasJoined: boolean;
+  /** How the socket closed, if it did. */
+  closeCode?: number | undefined;
+  /** The code by which the server refused `__join`, if it did. */
+  refusal?: string | undefined;
+  /** What a server that goes asked for, in milliseconds. */
+  reconnectAfter?: number | undefined;
+  /** From 0 to 1. */
+  random: number;
+}
+
+const FIRST_DELAY = 300;
+/** A server that restarts is back soon, and calls that went through it wait: so patience comes late. */
+const EARLY_LIMIT = 3_000;
+const EARLY = 120_000;
+const LATE_LIMIT = 15_000;
+const REFUSED_DELAY = 2_000;
+/** How long somebody who joins for the first time is left in the dark. */
+const FIRST_JOIN_LIMIT = 10_000;
+
+export const CLOSED_REPLACED = 4001;
+export const CLOSED_KICKED = 4002;
+
+/** Who was in the room and comes back too late for its seat waits for another. */
+const WORTH_WAITING = ["room_full", "too_many_rooms"];
+
+/** Milliseconds to the next try, or null: give up. */
+export function reconnectDelay(context: ReconnectContext): number | null {
+  const { attempt, elapsed, hasJoined, closeCode, refusal, reconnectAfter = 0, random } = context;
+  if (closeCode === CLOSED_REPLACED || closeCode === CLOSED_KICKED) return null;
+  if (refusal && refusal !== "rate_limited" && !(hasJoined && WORTH_WAITING.includes(refusal))) return null;
+  if (!hasJoined && elapsed > FIRST_JOIN_LIMIT) return null;
+  const limit = elapsed < EARLY ? EARLY_LIMIT : LATE_LIMIT;
+  const first = refusal ? REFUSED_DELAY : FIRST_DELAY;
+  const delay = Math.min(first * 2 ** Math.min(attempt - 1, 10), limit);
+  return Math.max(delay * (0.5 + random / 2), reconnectAfter);
+}

@@ -1,0 +1,334 @@
+// A room as the application sees it: joins what the server says with the peers and what is published.
+
+import { TypedEmitter } from "./emitter";
+import { BimccRtcError } from "./errors";
+import type { Content } from "./framing";
+import type { RoomHooks } from "./hooks";
+import { encode, unwrap, wrap } from "./messages";
+import { watchNetwork } from "./network";
+import { type PeerOwner, RoomPeer } from "./peer";
+import type { ClientEvent, ErrorData, JoinData, PeerInfo, PeersData, RoomEvent } from "./protocol";
+import { Signaling, type SignalingOwner, type SignalingState } from "./signaling";
+import { LocalStream, type LocalStreamOwner } from "./streams";
+import { TokenBucket } from "./token_bucket";
+import type {
+  JoinOptions,
+  OutgoingFile,
+  Peer,
+  PeerStats,
+  PublishedStream,
+  Room,
+  RoomEvents,
+  RoomState,
+  SendFileOptions,
+  SendOptions,
+} from "./types";
+
+const DEFAULT_MAX_MESSAGE_BYTES = 4_194_304;
+/** One frame's content on the droppable channel. */
+const MAX_DROPPABLE_BYTES = 16_383;
+/** After a restart of the server the others come back when they notice it. */
+const RETURN_GRACE = 30_000;
+/** Candidates found while the server is away. */
+const MAX_UNSENT = 512;
+
+/** Resolves when the room is joined. The signal ends the attempt. */
+export function createRoom(options: JoinOptions, hooks: RoomHooks = {}): Promise<RoomImpl> {
+  return new Promise((resolve, reject) => {
+    const room = new RoomImpl(options, hooks, { joined: resolve, ended: reject });
+    const { signal } = options;
+    const abort = () => room.abort();
+    if (signal?.aborted) abort();
+    else room.connect();
+    signal?.addEventListener("abort", abort);
+  });
+}
+
+/** Of the attempt to join: one of the two is called, once. */
+interface Outcome {
+  joined(room: RoomImpl): void;
+  ended(error: BimccRtcError): void;
+}
+
+export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwner, SignalingOwner, LocalStreamOwner {
+  readonly #options: JoinOptions;
+  readonly #outcome: Outcome;
+  id = "";
+  room: string;
+  state: RoomState = "reconnecting";
+  name: string | undefined;
+  metadata: unknown;
+  readonly peers = new Map<string, RoomPeer>();
+  streams: readonly LocalStream[] = [];
+  readonly maxMessageBytes: number;
+  readonly #signaling = new Signaling(this);
+  /** Below what the server takes from one connection. */
+  readonly #serverMessages = new TokenBucket(60, 300);
+  readonly #stopWatching: () => void;
+  #iceServers: RTCIceServer[] = [];
+  #unsent: ClientEvent[] = [];
+  #isProfileUnsent = false;
+
+  constructor(
+    options: JoinOptions,
+    readonly hooks: RoomHooks,
+    outcome: Outcome,
+  ) {
+    super();
+    this.#options = options;
+    this.#outcome = outcome;
+    this.room = options.room;
+    this.name = options.name;
+    this.metadata = options.metadata;
+    this.maxMessageBytes = options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES;
+    this.#stopWatching = watchNetwork({
+      changed: () => {
+        this.#signaling.doubt();
+        this.#forPeers((peer) => peer.keeper.handleNetworkChange());
+      },
+      awake: () => this.#signaling.doubt(),
+      gone: () => this.leave(),
+    });
+  }
+
+  connect(): void {
+    this.#signaling.connect();
+  }
+
+  publish(stream: MediaStream, { label }: { label?: string } = {}): PublishedStream {
+    const known = this.streams.find((published) => published.stream === stream);
+    const local = known ?? new LocalStream(stream, label, this);
+    if (!known) this.streams = [...this.streams, local];
+    local.sync();
+    return local;
+  }
+
+  async send(data: unknown, { to, droppable }: SendOptions = {}): Promise<void> {
+    const limit = this.maxMessageBytes;
+    const content = encode(data, droppable ? Math.min(MAX_DROPPABLE_BYTES, limit) : limit);
+    const targets = this.#targets(to);
+    if (droppable) for (const peer of targets) peer.messages.sendDroppable(content);
+    else if (to !== undefined) await targets[0]?.messages.send(content);
+    // Who leaves meanwhile misses nothing.
+    else await Promise.all(targets.map((peer) => peer.messages.send(content).catch(() => {})));
+  }
+
+  sendFile(file: Blob, options: SendFileOptions = {}): OutgoingFile[] {
+    const targets = this.#targets(options.to).filter(({ usesSdk }) => options.to !== undefined || usesSdk !== false);
+    return targets.map((peer) => peer.files.send(file, options));
+  }
+
+  update(change: { name?: string | null; metadata?: unknown }): void {
+    const { name, metadata } = change;
+    if (name !== undefined) this.name = name ?? undefined;
+    if (metadata !== undefined) this.metadata = metadata ?? undefined;
+    this.#isProfileUnsent = !this.#signaling.send({ eventName: "__update", data: change });
+  }
+
+  stats(): Promise<PeerStats[]> {
+    return Promise.all([...this.peers.values()].map((peer) => peer.stats()));
+  }
+
+  leave(): void {
+    this.#signaling.leave();
+  }
+
+  /** Ends the attempt to join; later there is none. */
+  abort(): void {
+    if (!this.id) this.leave();
+  }
+
+  #targets(to: Peer | string | undefined): RoomPeer[] {
+    if (this.state === "left") throw new BimccRtcError("aborted", "left");
+    if (to === undefined) return [...this.peers.values()];
+    const peer = this.peers.get(typeof to === "string" ? to : to.id);
+    if (!peer) throw new BimccRtcError("peer_gone", "no such peer");
+    return [peer];
+  }
+
+  #forPeers(action: (peer: RoomPeer) => void): void {
+    for (const peer of [...this.peers.values()]) action(peer);
+  }
+
+  // ---- For the streams ------------------------------------------------------------------------------------------------
+
+  syncStream(stream: LocalStream): void {
+    if (this.streams.includes(stream)) this.#forPeers((peer) => peer.senders.sync(stream));
+  }
+
+  async replaceTrack(stream: LocalStream, old: MediaStreamTrack, track: MediaStreamTrack): Promise<void> {
+    await Promise.all([...this.peers.values()].map((peer) => peer.senders.replace(stream, old, track)));
+  }
+
+  unpublish(stream: LocalStream): void {
+    this.streams = this.streams.filter((published) => published !== stream);
+    this.#forPeers((peer) => peer.senders.remove(stream));
+  }
+
+  // ---- For signaling --------------------------------------------------------------------------------------------------
+
+  socketUrl(): string {
+    const url = new URL(this.#options.url ?? location.origin, location.href);
+    url.protocol = url.protocol.replace(/^http/, "ws");
+    url.hash = "";
+    return url.href;
+  }
+
+  async joinData(): Promise<Omit<JoinData, "resume">> {
+    const { room, token } = this.#options;
+    return {
+      room,
+      name: this.name,
+      metadata: this.metadata,
+      token: typeof token === "function" ? await token() : token,
+    };
+  }
+
+  handleSignalingState(state: SignalingState): void {
+    if (this.state !== "joined" || state === "joined" || state === "ended") return;
+    this.#forPeers((peer) => void peer.keeper.notePath());
+    this.#setState("reconnecting");
+  }
+
+  handleEnd(error = this.id ? undefined : new BimccRtcError("aborted", "given up")): void {
+    this.#stopWatching();
+    this.#forPeers((peer) => peer.close());
+    this.peers.clear();
+    this.#setState("left");
+    if (this.id) this.emit("left", error);
+    else if (error) this.#outcome.ended(error);
+  }
+
+  handleEvent({ eventName, data }: RoomEvent): void {
+    switch (eventName) {
+      case "_peers":
+        this.#handlePeers(data);
+        return;
+      case "_new_peer":
+        this.#handlePresent(data, true, true, true);
+        return;
+      case "_error":
+        this.#handleError(data);
+        return;
+      case "_ice_servers":
+        this.#useIceServers(data.iceServers);
+        return;
+    }
+    const peer = this.peers.get(data.socketId);
+    if (!peer) return;
+    switch (eventName) {
+      case "_remove_peer":
+        if (data.reason === "disconnected" && peer.usesSdk) peer.keeper.handleMissing(0);
+        else this.remove(peer, data.reason);
+        return;
+      case "_peer_updated":
+        peer.describe(data);
+        this.emit("peer_updated", peer);
+        return;
+      case "_offer":
+      case "_answer":
+        peer.handleDescription(data.sdp, data.sdk);
+        return;
+      case "_ice_candidate":
+        peer.handleCandidate(data.candidate);
+        return;
+      case "_message":
+        this.emit("message", peer, unwrap(data.data), { via: "server", droppable: false });
+    }
+  }
+
+  #handlePeers(data: PeersData): void {
+    const isFirst = this.id === "";
+    if (data.you !== this.id) {
+      // Nobody knows us under the old id any more.
+      this.#forPeers((peer) => this.remove(peer, "moved"));
+      this.id = data.you;
+    }
+    this.room = data.room || this.room;
+    this.#useIceServers(data.iceServers);
+    this.#sendUnsent();
+    this.#setState("joined");
+    const afresh = !data.resumed;
+    // Who is not there after a restart of the server may be on the way; who was lost by a server that goes on has been
+    // awaited already.
+    this.#forPeers((peer) => {
+      if (!data.connections.includes(peer.id)) peer.keeper.handleMissing(afresh ? RETURN_GRACE : 0);
+    });
+    for (const socketId of data.connections) {
+      const info = data.peers.find((peer) => peer.socketId === socketId);
+      this.#handlePresent({ ...info, socketId }, afresh, false, !isFirst);
+    }
+    if (isFirst) this.#outcome.joined(this);
+  }
+
+  #handlePresent(info: PeerInfo, afresh: boolean, waits: boolean, isNews: boolean): void {
+    const known = this.peers.get(info.socketId);
+    if (known) {
+      const { name = null, metadata = null } = info;
+      known.describe({ name, metadata });
+      known.handleReachable(afresh);
+      this.emit("peer_updated", known);
+      return;
+    }
+    const peer = new RoomPeer(this, info, waits);
+    this.peers.set(peer.id, peer);
+    if (isNews) this.emit("peer_joined", peer);
+  }
+
+  #handleError({ code, message, eventName, socketId }: ErrorData): void {
+    // The peer is on its way out or back: what was meant for it is repeated, or not needed.
+    if (code === "peer_away" || code === "no_such_peer") return;
+    this.emit("error", new BimccRtcError(code, `${eventName ?? "server"}: ${message}`, this.peers.get(socketId ?? "")));
+  }
+
+  #useIceServers(iceServers: RTCIceServer[]): void {
+    this.#iceServers = iceServers;
+    this.#forPeers((peer) => peer.configure());
+  }
+
+  #sendUnsent(): void {
+    for (const event of this.#unsent.splice(0)) this.#signaling.send(event);
+    if (this.#isProfileUnsent) this.update({ name: this.name ?? null, metadata: this.metadata ?? null });
+  }
+
+  #setState(state: RoomState): void {
+    if (state === this.state) return;
+    this.state = state;
+    if (this.id) this.emit("state", state);
+  }
+
+  // ---- For the peers --------------------------------------------------------------------------------------------------
+
+  remove(peer: RoomPeer, reason: string): void {
+    if (!this.peers.delete(peer.id)) return;
+    peer.close();
+    this.emit("peer_left", peer, reason);
+  }
+
+  isJoined(): boolean {
+    return this.#signaling.state === "joined";
+  }
+
+  signal(event: ClientEvent): void {
+    if (this.#signaling.send(event) || event.eventName !== "__ice_candidate") return;
+    if (this.#unsent.length < MAX_UNSENT) this.#unsent.push(event);
+  }
+
+  configuration(): RTCConfiguration {
+    const { rtcConfiguration: own } = this.#options;
+    return {
+      bundlePolicy: "max-bundle",
+      rtcpMuxPolicy: "require",
+      ...own,
+      iceServers: [...this.#iceServers, ...(own?.iceServers ?? [])],
+    };
+  }
+
+  async sendByServer(socketId: string, content: Content, isForeign: boolean): Promise<boolean> {
+    const message = wrap(content);
+    if (!message || !this.isJoined()) return false;
+    await this.#serverMessages.taken(1 + content.bytes.length / 4096);
+    const data = isForeign ? message.data : message;
+    return this.#signaling.send({ eventName: "__message", data: { socketId, data } });
+  }
+}

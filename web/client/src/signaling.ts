@@ -1,0 +1,240 @@
+// The connection to the server: one socket at a time, found dead when it is, replaced by itself. It knows who we are
+// there (the resume token, kept in this object's memory alone, so that a duplicated tab is somebody else), and nothing
+// of peers and calls.
+//
+// waiting -> connecting -> joining -> joined, and from each of these back to waiting when the socket is lost; ended for
+// good by `leave()`, by a server that does not want us, or when the first join takes too long.
+
+import { BimccRtcError } from "./errors";
+import { OLD_API, type RoomHooks } from "./hooks";
+import {
+  type ClientEvent,
+  type ErrorData,
+  type JoinData,
+  parseJson,
+  parseServerEvent,
+  type RoomEvent,
+} from "./protocol";
+import { CLOSED_KICKED, CLOSED_REPLACED, reconnectDelay } from "./reconnect_policy";
+
+export type SignalingState = "waiting" | "connecting" | "joining" | "joined" | "ended";
+
+/** Whose connection it is. */
+export interface SignalingOwner {
+  readonly hooks: Pick<RoomHooks, "onSocket" | "onServerMessage">;
+  /** Both are asked anew for each try. */
+  socketUrl(): string;
+  joinData(): Promise<Omit<JoinData, "resume">>;
+  handleSignalingState(state: SignalingState): void;
+  /** `_peers` and what comes after it. */
+  handleEvent(event: RoomEvent): void;
+  /** Called once; without an error it was `leave()`. */
+  handleEnd(error?: BimccRtcError): void;
+}
+
+/** From opening the socket to being joined. */
+const TRY_LIMIT = 8_000;
+const PING_EVERY = 15_000;
+const PONG_LIMIT = 5_000;
+/** When there is reason to doubt: a change of network, a page that wakes up. */
+const QUICK_PONG_LIMIT = 4_000;
+/** A try younger than this is not begun anew by such a hint. */
+const YOUNG_TRY = 1_000;
+
+export class Signaling {
+  readonly #owner: SignalingOwner;
+  #state: SignalingState = "waiting";
+  #socket: WebSocket | undefined;
+  #resume = "";
+  #hasJoined = false;
+  #attempt = 0;
+  #lostAt = performance.now();
+  #triedAt = 0;
+  #reconnectAfter: number | undefined;
+  /** Of the next try, or of the end of this one. */
+  #tryTimer: ReturnType<typeof setTimeout> | undefined;
+  #pingTimer: ReturnType<typeof setTimeout> | undefined;
+  #pongTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(owner: SignalingOwner) {
+    this.#owner = owner;
+  }
+
+  get state(): SignalingState {
+    return this.#state;
+  }
+
+  /** Begins a try now. */
+  connect(): void {
+    if (this.#state === "ended") return;
+    this.#dropSocket();
+    this.#triedAt = performance.now();
+    this.#setState("connecting");
+    let socket: WebSocket;
+    try {
+      socket = new WebSocket(this.#owner.socketUrl());
+    } catch (cause) {
+      this.#end(new BimccRtcError("not_supported", `no WebSocket: ${cause}`, undefined, { cause }));
+      return;
+    }
+    this.#socket = socket;
+    this.#tryTimer = setTimeout(() => this.#lost(), TRY_LIMIT);
+    /** A socket that was left behind has nothing to say. */
+    const ifCurrent =
+      <E extends Event>(handle: (event: E) => void) =>
+      (event: E) => {
+        if (socket === this.#socket) handle(event);
+      };
+    socket.onopen = ifCurrent((event) => {
+      if (OLD_API) this.#owner.hooks.onSocket?.("open", socket, event);
+      void this.#join(socket);
+    });
+    socket.onmessage = ifCurrent(({ data }) => {
+      if (typeof data === "string") this.#heard(data, socket);
+    });
+    if (OLD_API) socket.onerror = ifCurrent((event) => this.#owner.hooks.onSocket?.("error", socket, event));
+    socket.onclose = ifCurrent(({ code }) => this.#lost(code));
+  }
+
+  /** Sends if the room is joined, and says whether it was. What does not fit the moment is for the caller to repeat. */
+  send(event: ClientEvent): boolean {
+    if (this.#state !== "joined") return false;
+    this.#write(event);
+    return true;
+  }
+
+  /** The network may be another now, or the page has slept: see at once whether the server is still there. */
+  doubt(): void {
+    if (this.#state === "joined") this.#ping(QUICK_PONG_LIMIT);
+    else if (this.#state !== "ended" && (this.#state === "waiting" || performance.now() - this.#triedAt > YOUNG_TRY)) {
+      this.#attempt = Math.min(this.#attempt, 1);
+      this.connect();
+    }
+  }
+
+  leave(): void {
+    this.send({ eventName: "__leave", data: {} });
+    this.#end();
+  }
+
+  async #join(socket: WebSocket): Promise<void> {
+    this.#setState("joining");
+    let data: Omit<JoinData, "resume">;
+    try {
+      data = await this.#owner.joinData();
+    } catch {
+      if (socket === this.#socket) this.#lost();
+      return;
+    }
+    if (socket === this.#socket) this.#write({ eventName: "__join", data: { ...data, resume: this.#resume } });
+  }
+
+  #heard(text: string, socket: WebSocket): void {
+    clearTimeout(this.#pongTimer);
+    if (OLD_API) this.#owner.hooks.onServerMessage?.(parseJson(text), socket);
+    const event = parseServerEvent(text);
+    if (!event || event.eventName === "_pong") return;
+    switch (event.eventName) {
+      case "_peers":
+        this.#joined(event.data.resume);
+        break;
+      case "_ice_servers":
+        this.#resume = event.data.resume ?? this.#resume;
+        break;
+      case "_closing":
+        this.#reconnectAfter = event.data.reconnectAfter;
+        return;
+      case "_error":
+        if (event.data.eventName === "__join") {
+          this.#refused(event.data, socket);
+          return;
+        }
+    }
+    if (this.#state === "joined") this.#owner.handleEvent(event);
+  }
+
+  #joined(resume: string): void {
+    clearTimeout(this.#tryTimer);
+    this.#resume = resume;
+    this.#hasJoined = true;
+    this.#attempt = 0;
+    this.#reconnectAfter = undefined;
+    this.#scheduleNextPing();
+    this.#setState("joined");
+  }
+
+  #refused(error: ErrorData, socket: WebSocket): void {
+    if (error.code === "bad_token" && this.#resume) {
+      // We have been away for too long, or the server has forgotten its key: come as somebody new.
+      this.#resume = "";
+      void this.#join(socket);
+    } else {
+      this.#lost(undefined, new BimccRtcError(error.code, error.message));
+    }
+  }
+
+  #lost(closeCode?: number, refusal?: BimccRtcError): void {
+    this.#dropSocket();
+    if (this.#state === "joined") this.#lostAt = performance.now();
+    this.#attempt += 1;
+    const delay = reconnectDelay({
+      closeCode,
+      refusal: refusal?.reason,
+      attempt: this.#attempt,
+      elapsed: performance.now() - this.#lostAt,
+      hasJoined: this.#hasJoined,
+      reconnectAfter: this.#reconnectAfter,
+      random: Math.random(),
+    });
+    this.#reconnectAfter = undefined;
+    if (delay === null) {
+      this.#end(refusal ?? reasonOfClose(closeCode));
+      return;
+    }
+    this.#tryTimer = setTimeout(() => this.connect(), delay);
+    this.#setState("waiting");
+  }
+
+  #ping(limit: number): void {
+    this.#scheduleNextPing();
+    this.#write({ eventName: "__ping", data: {} });
+    clearTimeout(this.#pongTimer);
+    this.#pongTimer = setTimeout(() => this.#lost(), limit);
+  }
+
+  #scheduleNextPing(): void {
+    clearTimeout(this.#pingTimer);
+    this.#pingTimer = setTimeout(() => this.#ping(PONG_LIMIT), PING_EVERY);
+  }
+
+  #write(event: ClientEvent): void {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(event));
+  }
+
+  #dropSocket(): void {
+    for (const timer of [this.#tryTimer, this.#pingTimer, this.#pongTimer]) clearTimeout(timer);
+    const socket = this.#socket;
+    this.#socket = undefined;
+    if (!socket) return;
+    socket.close();
+    if (OLD_API) this.#owner.hooks.onSocket?.("close", socket);
+  }
+
+  #end(error?: BimccRtcError): void {
+    if (this.#state === "ended") return;
+    this.#dropSocket();
+    this.#setState("ended");
+    this.#owner.handleEnd(error);
+  }
+
+  #setState(state: SignalingState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#owner.handleSignalingState(state);
+  }
+}
+
+function reasonOfClose(code: number | undefined): BimccRtcError {
+  const reason = code === CLOSED_REPLACED ? "replaced" : code === CLOSED_KICKED ? "kicked" : "unreachable";
+  return new BimccRtcError(reason, `the server: ${reason}`);
+}

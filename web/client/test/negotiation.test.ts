@@ -1,0 +1,242 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Negotiation, type NegotiationOwner } from "../src/negotiation";
+import type { SdkMarker } from "../src/protocol";
+import { FakeConnection } from "./fake_connection";
+import { seeded } from "./random";
+
+type Wire =
+  | { kind: "description"; sdp: RTCSessionDescriptionInit; offer: number | undefined }
+  | { kind: "candidate"; candidate: RTCIceCandidateInit };
+
+interface World {
+  random: () => number;
+  /** Share of messages that get lost. */
+  loss: number;
+  errors: unknown[];
+}
+
+class Side {
+  readonly connection: FakeConnection;
+  readonly negotiation: Negotiation;
+  readonly sent: Wire[] = [];
+  inbox: Wire[] = [];
+  strangers = 0;
+  isReachable = true;
+  other: Side | undefined;
+  marks = true;
+
+  constructor(name: string, polite: boolean, waits: boolean, world: World) {
+    const pause = async () => {
+      for (let steps = world.random() * 4; steps > 1; steps--) await new Promise((resolve) => setTimeout(resolve, 1));
+    };
+    this.connection = new FakeConnection(name, pause);
+    const send = (message: Wire) => {
+      this.sent.push(message);
+      if (this.isReachable && world.random() >= world.loss) this.other?.inbox.push(message);
+    };
+    const owner: NegotiationOwner = {
+      isReachable: () => this.isReachable,
+      sendDescription: (sdp, offer) => send({ kind: "description", sdp, offer }),
+      sendCandidate: (candidate) => send({ kind: "candidate", candidate }),
+      handleStranger: () => {
+        this.strangers += 1;
+      },
+      handleBadDescription: (error) => world.errors.push(error),
+    };
+    this.negotiation = new Negotiation(this.connection, owner, polite, waits);
+  }
+
+  /** Takes the next message from the wire. */
+  receive(): boolean {
+    const message = this.inbox.shift();
+    if (message?.kind === "candidate") this.negotiation.handleCandidate(message.candidate);
+    if (message?.kind === "description") {
+      const marker: SdkMarker = { v: 1, streams: {}, ...(message.offer !== undefined && { offer: message.offer }) };
+      this.negotiation.handleDescription(message.sdp, this.other?.marks ? marker : undefined);
+    }
+    return message !== undefined;
+  }
+
+  get offers(): number {
+    return this.sent.filter((message) => message.kind === "description" && message.sdp.type === "offer").length;
+  }
+}
+
+function twoSides(seed: number, { loss = 0, waits = false } = {}): [Side, Side, World] {
+  const world: World = { random: seeded(seed), loss, errors: [] };
+  const a = new Side("a", true, waits, world);
+  const b = new Side("b", false, false, world);
+  a.other = b;
+  b.other = a;
+  return [a, b, world];
+}
+
+/** Lets time pass and messages arrive in an order of the seed's. */
+async function settle(sides: Side[], random: () => number, rounds = 200): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    for (const side of sides) if (random() < 0.5) side.receive();
+    await vi.advanceTimersByTimeAsync(random() < 0.5 ? 0 : 2);
+  }
+  while (sides.some((side) => side.receive())) await vi.advanceTimersByTimeAsync(10);
+  await vi.advanceTimersByTimeAsync(10);
+}
+
+function expectAgreed(a: Side, b: Side, wishes: [number, number], context: string): void {
+  expect([a.connection.signalingState, b.connection.signalingState], context).toEqual(["stable", "stable"]);
+  expect(a.connection.agreed, context).toEqual({ mine: wishes[0], theirs: wishes[1] });
+  expect(b.connection.agreed, context).toEqual({ mine: wishes[1], theirs: wishes[0] });
+}
+
+describe("Negotiation", () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it("agrees whoever wants something when, in 300 seeded orders with glare", async () => {
+    for (let seed = 1; seed <= 300; seed++) {
+      const [a, b, { random, errors }] = twoSides(seed);
+      const wishes: [number, number] = [0, 0];
+      for (let burst = 0; burst < 4; burst++) {
+        for (const [i, side] of [a, b].entries()) {
+          if (random() < 0.3) continue;
+          side.connection.want();
+          wishes[i as 0 | 1] += 1;
+        }
+        await settle([a, b], random, Math.floor(random() * 30));
+      }
+      await settle([a, b], random);
+      expect(errors, `seed ${seed}`).toEqual([]);
+      expectAgreed(a, b, wishes, `seed ${seed}`);
+    }
+  });
+
+  it("has the impolite side's offer win, and the polite side's wish come after it", async () => {
+    const [a, b, { random }] = twoSides(7);
+    a.connection.want();
+    b.connection.want();
+    await vi.advanceTimersByTimeAsync(20);
+    expect([a.offers, b.offers]).toEqual([1, 1]);
+    await settle([a, b], random);
+    expectAgreed(a, b, [1, 1], "glare");
+    // The answer already carried the polite side's wish.
+    expect([a.offers, b.offers]).toEqual([1, 1]);
+    expect(b.connection.addedCandidates, "of the ignored offer a1, of the answer a2").toEqual(["a2"]);
+  });
+
+  it("has Firefox give way to other browsers, which cannot", async () => {
+    for (let seed = 1; seed <= 50; seed++) {
+      const [a, b, { random, errors }] = twoSides(seed);
+      (seed % 2 ? a : b).connection.isFirefox = true;
+      a.connection.want();
+      b.connection.want();
+      await settle([a, b], random);
+      expect(errors, `seed ${seed}`).toEqual([]);
+      expectAgreed(a, b, [1, 1], `seed ${seed}`);
+    }
+  });
+
+  it("gets there although one message in three is lost, by repeating offers", async () => {
+    for (let seed = 1; seed <= 100; seed++) {
+      const [a, b, world] = twoSides(seed, { loss: 0.33 });
+      a.connection.want();
+      b.connection.want();
+      for (let minute = 0; minute < 6; minute++) {
+        await settle([a, b], world.random, 20);
+        await vi.advanceTimersByTimeAsync(60_000);
+      }
+      world.loss = 0;
+      await vi.advanceTimersByTimeAsync(60_000);
+      await settle([a, b], world.random);
+      expect(world.errors, `seed ${seed}`).toEqual([]);
+      expectAgreed(a, b, [1, 1], `seed ${seed}`);
+      a.negotiation.close();
+      b.negotiation.close();
+    }
+  });
+
+  it("repeats a lost offer at once when the polite side's offer shows that it is lost", async () => {
+    const [a, b, world] = twoSides(3);
+    world.loss = 1;
+    b.connection.want();
+    await vi.advanceTimersByTimeAsync(2_000);
+    world.loss = 0;
+    a.connection.want();
+    await settle([a, b], world.random, 40);
+    expectAgreed(a, b, [1, 1], "after the collision");
+    expect(b.offers).toBe(2);
+  });
+
+  it("takes no answer for another offer than the last", async () => {
+    const [a, b, world] = twoSides(4);
+    a.connection.want();
+    await settle([a, b], world.random);
+    const stale = b.sent.find((message) => message.kind === "description");
+    a.connection.want();
+    await vi.advanceTimersByTimeAsync(20);
+    expect(a.connection.signalingState).toBe("have-local-offer");
+    if (stale) a.inbox.unshift(stale);
+    a.receive();
+    await vi.advanceTimersByTimeAsync(20);
+    expect(a.connection.signalingState).toBe("have-local-offer");
+    await settle([a, b], world.random);
+    expectAgreed(a, b, [2, 0], "with the right answer");
+  });
+
+  it("waits for the newcomer's offer, and answers with what it wanted itself", async () => {
+    const [a, b, world] = twoSides(5, { waits: true });
+    a.connection.want();
+    await settle([a, b], world.random);
+    expect(a.sent).toEqual([]);
+    b.connection.want();
+    await settle([a, b], world.random);
+    expectAgreed(a, b, [1, 1], "one offer");
+    expect([a.offers, b.offers]).toEqual([0, 1]);
+  });
+
+  it("says nothing while the server is away, and what is to be said afterwards", async () => {
+    const [a, b, world] = twoSides(6);
+    a.isReachable = false;
+    a.connection.want();
+    await settle([a, b], world.random);
+    expect(a.connection.signalingState, "no ICE restart either before it has joined").toBe("stable");
+    a.isReachable = true;
+    a.negotiation.resync();
+    await settle([a, b], world.random);
+    expectAgreed(a, b, [1, 0], "afterwards");
+  });
+
+  it("keeps candidates until the description is there, but not endlessly many", async () => {
+    const [a, b, world] = twoSides(8);
+    for (let i = 0; i < 10_000; i++) b.negotiation.handleCandidate({ candidate: `early${i}` });
+    a.connection.want();
+    await settle([a, b], world.random);
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(b.connection.addedCandidates.slice(0, 2)).toEqual(["early0", "early1"]);
+    expect(b.connection.addedCandidates.length).toBe(256 + 1);
+  });
+
+  it("gives way to a client that does not know how to, whoever is polite", async () => {
+    const [a, b, world] = twoSides(9);
+    a.marks = false;
+    b.connection.want();
+    await vi.advanceTimersByTimeAsync(20);
+    a.inbox = [];
+    a.connection.want();
+    await settle([a, b], world.random);
+    expect([a.connection.signalingState, b.connection.signalingState]).toEqual(["stable", "stable"]);
+    expect(b.connection.agreed).toEqual({ mine: 1, theirs: 1 });
+  });
+
+  it("recognises that the other side has begun anew", async () => {
+    const [a, b, world] = twoSides(10);
+    a.connection.want();
+    await settle([a, b], world.random);
+    b.negotiation.handleDescription({ type: "offer", sdp: "a=fingerprint:sha-256 other\r\n" }, { v: 1, streams: {} });
+    await settle([a, b], world.random);
+    expect(b.strangers).toBe(1);
+    expectAgreed(a, b, [1, 0], "nothing has changed");
+  });
+});
