@@ -1,0 +1,32 @@
+import { useEffect } from "react";
+import type { Session } from "./model/session";
+import { Lobby } from "./ui/Lobby";
+import { RoomPage } from "./ui/RoomPage";
+
+/** With a session the page of its room, else the lobby. */
+export function App({ session }: { session: Session | undefined }) {
+  useEffect(() => {
+    if (!session) {
+      document.body.dataset.state = "lobby";
+      return;
+    }
+    return keepTidy(session);
+  }, [session]);
+  return session ? <RoomPage session={session} /> : <Lobby />;
+}
+
+/** The others shall not wait for somebody whose page is gone, and no file shall be lost by a slip of the hand. */
+function keepTidy(session: Session): () => void {
+  const onHide = () => {
+    if (session.phase.get().name !== "entry") session.leave();
+  };
+  const onBeforeUnload = (event: BeforeUnloadEvent) => {
+    if (session.visit?.chat.busy) event.preventDefault();
+  };
+  window.addEventListener("pagehide", onHide);
+  window.addEventListener("beforeunload", onBeforeUnload);
+  return () => {
+    window.removeEventListener("pagehide", onHide);
+    window.removeEventListener("beforeunload", onBeforeUnload);
+  };
+}

@@ -1,0 +1,139 @@
+// Excalidraw, joined to the room. Loaded lazily by `Board`; nothing else imports it.
+
+import "./asset_path";
+import "@excalidraw/excalidraw/index.css";
+import { Excalidraw, loadFromBlob } from "@excalidraw/excalidraw";
+import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
+import type { Peer } from "bimcc-rtc";
+import { useCallback, useEffect, useRef, useState } from "react";
+import { conceal, expose as exposeToPage } from "../debug";
+import type { BoardProps } from "./Board";
+import { BoardMenu, BoardWelcome } from "./BoardMenu";
+import { ExcalidrawScene } from "./excalidraw_scene";
+import { BoardSession } from "./session";
+import { sha256 } from "./sha256";
+
+const ADOPT_INTERVAL = 700;
+
+const UI_OPTIONS = {
+  canvasActions: {
+    changeViewBackgroundColor: false,
+    loadScene: false,
+    saveToActiveFile: false,
+    toggleTheme: false,
+    export: { saveFileToDisk: true },
+  },
+};
+
+function contentIdOf(file: File): Promise<string> {
+  return file.arrayBuffer().then((buffer) => sha256(new Uint8Array(buffer)));
+}
+
+export default function ExcalidrawBoard({ room, theme, readOnly = false, onProblem }: BoardProps) {
+  const [api, setApi] = useState<ExcalidrawImperativeAPI>();
+  // Excalidraw puts its own first scene in place some time after it has handed out its API.
+  const [isReady, setReady] = useState(false);
+  const [isLoading, setLoading] = useState(false);
+  const session = useRef<BoardSession>(undefined);
+  const filePicker = useRef<HTMLInputElement>(null);
+  const tell = useRef(onProblem);
+  tell.current = onProblem;
+
+  useEffect(() => {
+    if (!api || !isReady) return;
+    const scene = new ExcalidrawScene(api, room);
+    const problems: string[] = [];
+    const onProblem = (peer: Peer | undefined, reason: string) => {
+      problems.splice(0, problems.length - 99);
+      problems.push(`${peer?.id ?? "user"}: ${reason}`);
+      tell.current?.(peer, reason);
+    };
+    const started = new BoardSession({ room, scene, onProblem });
+    session.current = started;
+    const images = setInterval(() => {
+      void scene.adoptImages(started.images);
+      setLoading(started.loading);
+    }, ADOPT_INTERVAL);
+    const withdraw = expose(api, started, problems);
+    return () => {
+      clearInterval(images);
+      started.end();
+      session.current = undefined;
+      withdraw();
+    };
+  }, [api, isReady, room]);
+
+  const addFile = useCallback(
+    async (file: File | undefined) => {
+      if (!api || !file) return;
+      try {
+        const opened = await loadFromBlob(file, null, api.getSceneElementsIncludingDeleted());
+        api.addFiles(Object.values(opened.files ?? {}));
+        new ExcalidrawScene(api, room).add(opened.elements);
+        api.scrollToContent(opened.elements, { fitToContent: true });
+      } catch {
+        tell.current?.(undefined, "This file holds no drawing.");
+      }
+    },
+    [api, room],
+  );
+
+  return (
+    <>
+      <Excalidraw
+        excalidrawAPI={setApi}
+        onChange={() => {
+          setReady(true);
+          session.current?.handleSceneChange();
+        }}
+        onPointerUpdate={({ pointer, button }) => {
+          const selected = Object.keys(api?.getAppState().selectedElementIds ?? {});
+          session.current?.handlePointer({ ...pointer, button, selected: selected.slice(0, 50) });
+        }}
+        theme={theme}
+        viewModeEnabled={readOnly}
+        isCollaborating
+        name={room.room}
+        langCode="en"
+        UIOptions={UI_OPTIONS}
+        aiEnabled={false}
+        validateEmbeddable={false}
+        renderEmbeddable={() => null}
+        generateIdForFile={contentIdOf}
+      >
+        <BoardMenu readOnly={readOnly} onOpen={() => filePicker.current?.click()} />
+        <BoardWelcome />
+      </Excalidraw>
+      <input
+        ref={filePicker}
+        type="file"
+        hidden
+        aria-label="Drawing to add"
+        accept=".excalidraw,.json,.png,.svg"
+        onChange={(event) => {
+          void addFile(event.target.files?.[0]);
+          event.target.value = "";
+        }}
+      />
+      {isLoading ? (
+        <p className="whiteboard-state" role="status">
+          Fetching the board…
+        </p>
+      ) : null}
+    </>
+  );
+}
+
+/** What the console and tests see of the board. */
+function expose(api: ExcalidrawImperativeAPI, session: BoardSession, problems: string[]): () => void {
+  const board = {
+    elements: () => JSON.parse(JSON.stringify(api.getSceneElements())),
+    merged: () => session.elements(),
+    files: () => Object.keys(api.getFiles()),
+    loading: () => session.loading,
+    problems: () => [...problems],
+    api,
+  };
+  exposeToPage({ board });
+  return () => conceal("board");
+}

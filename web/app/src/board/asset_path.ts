@@ -1,0 +1,14 @@
+// Where Excalidraw finds its fonts. To be imported before Excalidraw, which reads it while it is loaded.
+
+export {};
+
+declare global {
+  interface Window {
+    EXCALIDRAW_ASSET_PATH?: string | string[];
+  }
+}
+
+// Filled in by vite/board_assets.ts, with the version, so that the files may be cached for ever.
+declare const __BOARD_ASSETS__: string;
+
+window.EXCALIDRAW_ASSET_PATH = __BOARD_ASSETS__;

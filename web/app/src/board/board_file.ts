@@ -1,0 +1,9 @@
+import type { IncomingFile } from "bimcc-rtc";
+import { isRecord } from "./protocol";
+
+export const BOARD_FILE = "board-file";
+
+/** Whether a file that is offered is an image for the board; nobody else should accept or refuse it. */
+export function isBoardFile(file: IncomingFile): boolean {
+  return isRecord(file.metadata) && file.metadata.kind === BOARD_FILE;
+}

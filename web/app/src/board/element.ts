@@ -1,0 +1,61 @@
+// What merging needs to know of an element. The rest of its fields are Excalidraw's; `sanitize.ts` knows them.
+
+export interface BoardElement {
+  readonly id: string;
+  readonly type: string;
+  readonly version: number;
+  readonly versionNonce: number;
+  /** Fractional index: the order on the board. */
+  readonly index: string;
+  readonly isDeleted: boolean;
+  readonly [field: string]: unknown;
+}
+
+type Versioned = Pick<BoardElement, "version" | "versionNonce">;
+
+export function sameVersion(a: Versioned, b: Versioned): boolean {
+  return a.version === b.version && a.versionNonce === b.versionNonce;
+}
+
+/**
+ * Excalidraw's rule: the higher version wins, between equal ones the lower nonce. A total order over what can happen to
+ * one element, so that everybody ends with the same, in whatever order changes arrive.
+ */
+export function supersedes(a: Versioned, b: Versioned): boolean {
+  return a.version > b.version || (a.version === b.version && a.versionNonce < b.versionNonce);
+}
+
+/** The order on the board; the id decides between two elements that were given one index at the same time. */
+export function compareOrder(a: BoardElement, b: BoardElement): number {
+  if (a.index !== b.index) return a.index < b.index ? -1 : 1;
+  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
+}
+
+/** 32 bits out of a text (FNV-1a with a final mix). */
+export function hashText(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+/** About the bytes of an element as JSON; may be too high, for numbers with many digits, but never far too low. */
+export function weightOf(element: BoardElement): number {
+  let weight = 900;
+  for (const field of ["text", "originalText", "name", "link"]) {
+    const text = element[field];
+    if (typeof text === "string") weight += text.length * 3;
+  }
+  for (const [field, each] of [
+    ["points", 40],
+    ["pressures", 20],
+    ["boundElements", 60],
+    ["groupIds", 40],
+    ["fixedSegments", 120],
+  ] as const) {
+    const list = element[field];
+    if (Array.isArray(list)) weight += list.length * each;
+  }
+  return weight;
+}

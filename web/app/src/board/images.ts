@@ -1,0 +1,199 @@
+// The image files of the board. A file's id is the SHA-256 of its bytes, so whoever sends it, it can be checked. A board
+// asks one peer after the other for what it lacks; the file comes by `room.sendFile`.
+
+import type { IncomingFile, Peer, Room } from "bimcc-rtc";
+import { BOARD_FILE, isBoardFile } from "./board_file";
+import { MAX_FILE_BYTES, MAX_FILES, MAX_FILES_BYTES } from "./limits";
+import { isRecord } from "./protocol";
+import { sha256 } from "./sha256";
+
+export const IMAGE_TYPES = [
+  "image/png",
+  "image/jpeg",
+  "image/gif",
+  "image/webp",
+  "image/svg+xml",
+  "image/bmp",
+  "image/x-icon",
+  "image/avif",
+  "image/jfif",
+] as const;
+export type ImageType = (typeof IMAGE_TYPES)[number];
+
+export interface ImageFile {
+  readonly id: string;
+  readonly mimeType: ImageType;
+  readonly blob: Blob;
+}
+
+/** In milliseconds: for a peer's answer, and between two rounds of asking everybody. */
+const ANSWER_TIME = 5_000;
+const ROUND_TIME = 20_000;
+const MAX_SERVING = 4;
+
+interface Want {
+  asked: Set<string>;
+  from: string | undefined;
+  /** Until then nothing is to be done for it. */
+  until: number;
+}
+
+export interface ImagesEvents {
+  arrived(file: ImageFile): void;
+  problem(peer: Peer, reason: string): void;
+}
+
+export function isContentId(id: unknown): id is string {
+  return typeof id === "string" && /^[0-9a-f]{64}$/.test(id);
+}
+
+export class Images {
+  readonly #files = new Map<string, ImageFile>();
+  readonly #wants = new Map<string, Want>();
+  readonly #serving = new Map<string, Set<string>>();
+  #bytes = 0;
+  #receivingBytes = 0;
+
+  constructor(
+    readonly room: Room,
+    readonly events: ImagesEvents,
+  ) {}
+
+  has(id: string): boolean {
+    return this.#files.has(id);
+  }
+
+  /** What this user has put on the board. */
+  add(file: ImageFile): void {
+    if (this.#files.has(file.id)) return;
+    this.#files.set(file.id, file);
+    this.#bytes += file.blob.size;
+    this.#wants.delete(file.id);
+  }
+
+  /** These images are on the board; those that are not here are asked for. */
+  handleNeeded(now: number, ids: Iterable<string>): void {
+    const needed = new Set<string>();
+    for (const id of ids) if (isContentId(id) && !this.#files.has(id)) needed.add(id);
+    for (const [id, want] of this.#wants) if (!needed.has(id) && want.from === undefined) this.#wants.delete(id);
+    for (const id of needed) {
+      if (this.#wants.size + this.#files.size >= MAX_FILES) break;
+      if (!this.#wants.has(id)) this.#wants.set(id, { asked: new Set(), from: undefined, until: now });
+    }
+  }
+
+  handleTimer(now: number): void {
+    for (const [id, want] of this.#wants) {
+      if (now < want.until) continue;
+      const connected = [...this.room.peers.values()].filter((peer) => peer.state === "connected");
+      const next = connected.find((peer) => !want.asked.has(peer.id));
+      want.from = next?.id;
+      if (!next) {
+        want.asked.clear();
+        want.until = now + ROUND_TIME;
+        continue;
+      }
+      want.asked.add(next.id);
+      want.until = now + ANSWER_TIME;
+      this.#send(next, { kind: "board/want-file", id });
+    }
+  }
+
+  /** When `handleTimer` has something to do. */
+  pollTimeout(): number {
+    let at = Number.POSITIVE_INFINITY;
+    for (const { until } of this.#wants.values()) at = Math.min(at, until);
+    return at;
+  }
+
+  /** True if the message was one about files. */
+  handleMessage(now: number, peer: Peer, data: Readonly<Record<string, unknown>>): boolean {
+    const { kind, id } = data;
+    if (kind === "board/want-file") {
+      if (isContentId(id)) this.#serve(peer, id);
+      return true;
+    }
+    if (kind !== "board/no-file") return false;
+    const want = isContentId(id) ? this.#wants.get(id) : undefined;
+    if (want?.from === peer.id) want.until = now;
+    return true;
+  }
+
+  /** True if the file was one for the board. */
+  handleFile(now: number, peer: Peer, file: IncomingFile): boolean {
+    if (!isBoardFile(file)) return false;
+    const metadata = isRecord(file.metadata) ? file.metadata : {};
+    const { id } = metadata;
+    const mimeType = IMAGE_TYPES.find((type) => type === metadata.mimeType);
+    const want = isContentId(id) ? this.#wants.get(id) : undefined;
+    if (!want || want.from !== peer.id || !isContentId(id)) {
+      file.refuse();
+      return true;
+    }
+    const room = MAX_FILES_BYTES - this.#bytes - this.#receivingBytes;
+    if (!mimeType || !(file.size <= MAX_FILE_BYTES) || file.size > room) {
+      file.refuse();
+      want.until = now;
+      this.events.problem(peer, mimeType ? "offers an image that is too large" : "offers an image of an unknown kind");
+      return true;
+    }
+    // The transfer has its own ways to end; the want waits for that.
+    want.until = Number.POSITIVE_INFINITY;
+    void this.#receive(peer, file, { id, mimeType, want });
+    return true;
+  }
+
+  handlePeerLeft(now: number, peer: string): void {
+    this.#serving.delete(peer);
+    for (const want of this.#wants.values()) {
+      if (want.from === peer && want.until !== Number.POSITIVE_INFINITY) want.until = now;
+    }
+  }
+
+  async #receive(
+    peer: Peer,
+    file: IncomingFile,
+    { id, mimeType, want }: Pick<ImageFile, "id" | "mimeType"> & { want: Want },
+  ) {
+    const size = file.size;
+    this.#receivingBytes += size;
+    try {
+      const blob = await file.accept();
+      if (blob.size > MAX_FILE_BYTES || (await sha256(new Uint8Array(await blob.arrayBuffer()))) !== id) {
+        this.events.problem(peer, "sent another image than was asked for");
+        want.until = 0;
+        return;
+      }
+      const image = { id, mimeType, blob: new Blob([blob], { type: mimeType }) };
+      this.add(image);
+      this.events.arrived(image);
+    } catch {
+      // Somebody else may have it.
+      want.until = 0;
+    } finally {
+      this.#receivingBytes -= size;
+    }
+  }
+
+  #serve(peer: Peer, id: string): void {
+    const image = this.#files.get(id);
+    const serving = this.#serving.get(peer.id) ?? new Set();
+    this.#serving.set(peer.id, serving);
+    if (!image) this.#send(peer, { kind: "board/no-file", id });
+    if (!image || serving.has(id) || serving.size >= MAX_SERVING) return;
+    serving.add(id);
+    const metadata = { kind: BOARD_FILE, id, mimeType: image.mimeType };
+    const ended = () => void serving.delete(id);
+    try {
+      const transfers = this.room.sendFile(image.blob, { to: peer, name: id.slice(0, 16), metadata });
+      Promise.all(transfers.map(({ done }) => done)).then(ended, ended);
+    } catch {
+      ended();
+    }
+  }
+
+  #send(peer: Peer, message: unknown): void {
+    // A lost question is asked again.
+    this.room.send(message, { to: peer }).catch(() => {});
+  }
+}

@@ -1,0 +1,119 @@
+// Turns what the user did to an element into a version of it that others take: one that wins over what is known, keeps
+// to the bounds, and has an id that can still be changed.
+
+import { type BoardElement, supersedes } from "./element";
+import type { ElementStore } from "./element_store";
+import { FINAL_VERSION, MAX_INDEX_LENGTH, MAX_NONCE, MAX_POINTS } from "./limits";
+import { isRecord } from "./protocol";
+import { isFractionalIndex, isId } from "./read_fields";
+import { sanitizeElement } from "./sanitize";
+
+/** From 0 to below 1. */
+export type Random = () => number;
+
+export interface LocalEdit {
+  /** What is to be merged and sent. More than one if the element had to be given another id. */
+  elements: BoardElement[];
+  /** The user's scene has something else than `elements`. */
+  differs: boolean;
+}
+
+/** `successors`: by the id that was given up, the one under which the element goes on; kept up to date here. */
+export function adoptLocalEdit(
+  raw: BoardElement,
+  store: ElementStore,
+  random: Random,
+  successors: Map<string, string>,
+): LocalEdit | { refused: string } {
+  const nonce = () => Math.floor(random() * 2 ** 31);
+  const known = store.get(raw.id);
+  const fitted = fit(raw, store);
+
+  // The number is only put right below; what a rule about numbers says must not keep the user's edit from the others.
+  const stamp = { version: 1, versionNonce: nonce(), ...(isId(raw.id) ? {} : { id: newId(random) }) };
+  const sanitized = sanitizeElement({ ...fitted, ...stamp });
+  if ("refused" in sanitized) return sanitized;
+  const clean = sanitized.element;
+
+  const own = { version: Math.trunc(Number(raw.version)) || 1, versionNonce: raw.versionNonce };
+  const usable = Number.isSafeInteger(own.versionNonce) && own.versionNonce >= 0 && own.versionNonce <= MAX_NONCE;
+  const wins = usable && own.version > 0 && (!known || supersedes(own, known));
+  const version = wins ? own.version : Math.max(own.version, (known?.version ?? 0) + 1);
+  const element = { ...clean, version, versionNonce: wins ? own.versionNonce : stamp.versionNonce };
+  const differs = !wins || fitted !== raw || clean.id !== raw.id;
+  if (version < FINAL_VERSION) return { elements: [element], differs };
+
+  // No higher version of this id will be taken by anybody: what lives goes on under another id.
+  const elements: BoardElement[] = [];
+  if (!(known?.isDeleted && known.version === FINAL_VERSION)) {
+    elements.push({ ...element, version: FINAL_VERSION, versionNonce: stamp.versionNonce, isDeleted: true });
+  }
+  if (!element.isDeleted) {
+    // A drag goes on changing the old id until the scene shows the new one.
+    const earlier = store.get(successors.get(raw.id) ?? "");
+    if (earlier && !earlier.isDeleted && earlier.version + 1 < FINAL_VERSION) {
+      const { id, index, version } = earlier;
+      return { elements: [{ ...element, id, index, version: version + 1, versionNonce: nonce() }], differs: true };
+    }
+    const renamed = { ...element, id: newId(random), version: 1, versionNonce: nonce() };
+    successors.set(raw.id, renamed.id);
+    elements.push(renamed, ...redirect(store, raw.id, renamed.id, nonce));
+  }
+  return { elements, differs: true };
+}
+
+/** Other elements that speak of `from`, speaking of `to`. */
+function redirect(store: ElementStore, from: string, to: string, nonce: () => number): BoardElement[] {
+  const quoted = `"${from}"`;
+  const changed: BoardElement[] = [];
+  for (const element of store.all()) {
+    if (element.isDeleted || element.id === from || element.version + 1 >= FINAL_VERSION) continue;
+    const references: Record<string, unknown> = {};
+    for (const field of ["containerId", "frameId", "boundElements", "startBinding", "endBinding"]) {
+      const json = JSON.stringify(element[field]);
+      if (json?.includes(quoted)) references[field] = JSON.parse(json.replaceAll(quoted, `"${to}"`));
+    }
+    if (Object.keys(references).length > 0) {
+      changed.push({ ...element, ...references, version: element.version + 1, versionNonce: nonce() });
+    }
+  }
+  return changed;
+}
+
+/** The element itself, or a copy that keeps to what others take: fewer points, an index that leaves room. */
+function fit(raw: BoardElement, store: ElementStore): BoardElement {
+  let fitted = raw;
+  while (Array.isArray(fitted.points) && fitted.points.length > MAX_POINTS) {
+    const last = fitted.points.length - 1;
+    const everyOther = (list: unknown) =>
+      Array.isArray(list) ? list.filter((_, i) => i % 2 === 0 || i === last) : list;
+    fitted = { ...fitted, points: everyOther(fitted.points), pressures: everyOther(fitted.pressures) };
+  }
+  if (!isFractionalIndex(fitted.index)) fitted = { ...fitted, index: usableIndex(fitted.index, store) };
+  return fitted;
+}
+
+/** Close to where `index` would have been: at the very bottom, or on top. */
+function usableIndex(index: unknown, store: ElementStore): string {
+  const scene = store.scene();
+  const wasLow = typeof index === "string" && index < "C";
+  const neighbour = (wasLow ? scene[0] : scene.at(-1))?.index ?? "a0";
+  return neighbour.length < MAX_INDEX_LENGTH ? `${neighbour}V` : neighbour;
+}
+
+function newId(random: Random): string {
+  const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  let id = "";
+  while (id.length < 21) id += alphabet[Math.floor(random() * alphabet.length)];
+  return id;
+}
+
+/** The form in which an element that cannot be on the board is taken out of the user's scene. */
+export function withdrawn(raw: BoardElement): BoardElement {
+  const version = Number.isSafeInteger(raw.version) ? raw.version + 1 : FINAL_VERSION;
+  return { ...raw, isDeleted: true, version };
+}
+
+export function hasVersion(value: unknown): value is BoardElement {
+  return isRecord(value) && typeof value.id === "string" && typeof value.version === "number";
+}

@@ -1,0 +1,58 @@
+// What a board remembers about one other: what it may still send, what it may still ask, what was said about it.
+
+import { MESSAGES_BURST, MESSAGES_PER_SECOND, WEIGHT_BURST, WEIGHT_PER_SECOND } from "./limits";
+import { RateLimit } from "./rate";
+
+/** A reason is told again after this time, in milliseconds. */
+const TELL_AGAIN = 10_000;
+const MAX_REASONS = 20;
+/** So many messages over the limit within a while are a flood; a few are a tab that was asleep. */
+const FLOOD = 200;
+
+export class PeerState {
+  connected = false;
+  /** It has been asked for the whole board. */
+  asked = false;
+
+  readonly #messages: RateLimit;
+  readonly #received: RateLimit;
+  readonly #answered: RateLimit;
+  readonly #toldAt = new Map<string, number>();
+  #dropped = 0;
+  #droppedSince = 0;
+
+  constructor(now: number) {
+    this.#messages = new RateLimit(MESSAGES_PER_SECOND, MESSAGES_BURST, now);
+    this.#received = new RateLimit(WEIGHT_PER_SECOND, WEIGHT_BURST, now);
+    this.#answered = new RateLimit(WEIGHT_PER_SECOND, WEIGHT_BURST, now);
+  }
+
+  /** `flooding`: it is dropped, and worth telling. */
+  receive(now: number, weight: number): "fine" | "dropped" | "flooding" {
+    if (this.#messages.take(now) && this.#received.take(now, weight)) return "fine";
+    if (now - this.#droppedSince > TELL_AGAIN) {
+      this.#dropped = 0;
+      this.#droppedSince = now;
+    }
+    return ++this.#dropped >= FLOOD ? "flooding" : "dropped";
+  }
+
+  /** It was asked for this much. */
+  expect(weight: number): void {
+    this.#received.grant(weight);
+    this.#messages.grant(weight / (64 * 1024));
+  }
+
+  mayAnswer(now: number, weight: number): boolean {
+    return this.#answered.take(now, weight);
+  }
+
+  /** Whether this has not been told lately. */
+  tell(now: number, reason: string): boolean {
+    const told = this.#toldAt.get(reason);
+    if (told !== undefined && now - told < TELL_AGAIN) return false;
+    if (this.#toldAt.size >= MAX_REASONS) this.#toldAt.clear();
+    this.#toldAt.set(reason, now);
+    return true;
+  }
+}

@@ -1,0 +1,259 @@
+// Joins a board to a room and to a scene: performs what `BoardSync`, `Cursors` and `Images` ask for. Knows no React and
+// no Excalidraw; the scene comes as `SceneAccess`.
+
+import type { Peer, Room } from "bimcc-rtc";
+import { type Cursor, Cursors } from "./cursors";
+import type { BoardElement } from "./element";
+import { type ImageFile, Images } from "./images";
+import { keepBoard, loadKeptBoard } from "./kept_board";
+import type { Timing } from "./limits";
+import { isBoardMessage } from "./protocol";
+import { BoardSync } from "./sync";
+
+export interface SceneAccess {
+  /** Everything in the scene, deleted elements too. */
+  elements(): readonly unknown[];
+  /** Ids of what the user is in the midst of changing. */
+  held(): ReadonlySet<string>;
+  /** Puts these in the place of what has the same ids, but for what is held. */
+  show(elements: readonly BoardElement[]): void;
+  showCursors(cursors: ReadonlyMap<string, Cursor>): void;
+  showImage(file: ImageFile): void;
+}
+
+export interface SessionOptions {
+  room: Room;
+  scene: SceneAccess;
+  /** `peer` undefined: it was the user's own. */
+  onProblem(peer: Peer | undefined, reason: string): void;
+  timing?: Partial<Timing>;
+}
+
+/** Between two messages about the own pointer, in milliseconds. */
+const POINTER_INTERVAL = 50;
+const KEEP_INTERVAL = 3_000;
+/** A peer for which so many messages wait gets no live changes until they have left; then boards are compared. */
+const MAX_PENDING = 12;
+/** Timers do not wait longer than this, so that what is measured in between is not missed. */
+const LONGEST_WAIT = 5_000;
+
+export class BoardSession {
+  readonly images: Images;
+  readonly #options: SessionOptions;
+  readonly #sync: BoardSync;
+  readonly #cursors = new Cursors();
+  readonly #listeners: (() => void)[] = [];
+  readonly #connected = new Set<string>();
+  readonly #pageHidden = () => this.#keep();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerAt = Number.POSITIVE_INFINITY;
+  #performing = false;
+  /** By peer: messages that wait until they can leave. */
+  readonly #pending = new Map<string, number>();
+  readonly #behind = new Set<string>();
+  #pointer: Cursor | undefined;
+  #pointerSentAt = 0;
+  #keepAt = Number.POSITIVE_INFINITY;
+  #ended = false;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    const { room } = options;
+    const now = this.#now();
+    this.#sync = new BoardSync(now, Math.random, options.timing);
+    this.images = new Images(room, {
+      arrived: (file) => options.scene.showImage(file),
+      problem: (peer, reason) => options.onProblem(peer, reason),
+    });
+    this.#sync.handleKept(now, loadKeptBoard(room.room));
+    for (const peer of room.peers.values()) this.#addPeer(now, peer);
+    this.#sync.handleStart();
+    this.#listeners.push(
+      room.on("peer_joined", (peer) => this.#addPeer(this.#now(), peer)),
+      room.on("peer_updated", (peer) => this.#updatePeer(peer)),
+      room.on("peer_left", (peer) => this.#removePeer(peer)),
+      room.on("message", (peer, data) => this.#receive(peer, data)),
+      room.on("file", (peer, file) => void this.images.handleFile(this.#now(), peer, file)),
+    );
+    globalThis.addEventListener?.("pagehide", this.#pageHidden);
+    this.handleSceneChange();
+  }
+
+  /** The board is still to come from a peer. */
+  get loading(): boolean {
+    return this.#sync.loading;
+  }
+
+  /** What can be seen, as it was merged. */
+  elements(): BoardElement[] {
+    return this.#sync.elements();
+  }
+
+  /** To be called after each change of the scene. */
+  handleSceneChange(): void {
+    if (this.#ended || this.#performing) return;
+    const now = this.#now();
+    this.#readScene(now);
+    this.#keepAt = Math.min(this.#keepAt, now + KEEP_INTERVAL);
+    this.#perform(now);
+  }
+
+  handlePointer(pointer: Cursor): void {
+    this.#pointer = pointer;
+    this.#schedule(this.#pointerSentAt + POINTER_INTERVAL);
+  }
+
+  end(): void {
+    if (this.#ended) return;
+    this.#keep();
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    globalThis.removeEventListener?.("pagehide", this.#pageHidden);
+    for (const stop of this.#listeners) stop();
+  }
+
+  /** A clock that nobody sets. */
+  #now(): number {
+    return performance.now();
+  }
+
+  #readScene(now: number): void {
+    const { scene } = this.#options;
+    this.#sync.handleLocalChange(now, scene.elements(), scene.held());
+  }
+
+  #addPeer(now: number, peer: Peer): void {
+    this.#sync.handlePeerJoined(now, peer.id);
+    this.#connected.delete(peer.id);
+    this.#updatePeer(peer);
+  }
+
+  #updatePeer(peer: Peer): void {
+    const now = this.#now();
+    const connected = peer.state === "connected";
+    if (connected !== this.#connected.has(peer.id)) {
+      if (connected) {
+        this.#connected.add(peer.id);
+        this.#sync.handlePeerConnected(now, peer.id);
+      } else {
+        this.#connected.delete(peer.id);
+        this.#sync.handlePeerDisconnected(now, peer.id);
+      }
+    }
+    this.#perform(now);
+  }
+
+  #removePeer(peer: Peer): void {
+    const now = this.#now();
+    this.#connected.delete(peer.id);
+    this.#behind.delete(peer.id);
+    this.#sync.handlePeerLeft(now, peer.id);
+    this.#cursors.handlePeerLeft(peer.id);
+    this.images.handlePeerLeft(now, peer.id);
+    this.#perform(now);
+  }
+
+  #receive(peer: Peer, data: unknown): void {
+    if (this.#ended || !isBoardMessage(data)) return;
+    const now = this.#now();
+    if (data.kind === "board/pointer") this.#cursors.handlePointer(now, peer.id, data);
+    else {
+      if (this.#sync.handleMessage(now, peer.id, data)) this.images.handleMessage(now, peer, data);
+    }
+    this.#perform(now, false);
+  }
+
+  #tick(): void {
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    const now = this.#now();
+    this.#readScene(now);
+    this.#sync.handleTimer(now);
+    this.#cursors.handleTimer(now);
+    this.images.handleNeeded(now, this.#imageIds());
+    this.images.handleTimer(now);
+    if (this.#pointer && now - this.#pointerSentAt >= POINTER_INTERVAL) this.#sendPointer(now, this.#pointer);
+    if (now >= this.#keepAt) this.#keep();
+    this.#perform(now);
+  }
+
+  /** Performs what is asked for and sets the timer. Cursors wait for the timer if a message is all that happened. */
+  #perform(now: number, withCursors = true): void {
+    if (this.#ended || this.#performing) return;
+    this.#performing = true;
+    for (let output = this.#sync.pollOutput(); output; output = this.#sync.pollOutput()) {
+      if (output.type === "send") this.#send(output.to, output.message);
+      else if (output.type === "problem") this.#problem(output.peer, output.reason);
+      else {
+        this.#options.scene.show(output.elements);
+        this.#readScene(now);
+      }
+    }
+    const cursors = withCursors ? this.#cursors.pollChange() : undefined;
+    if (cursors) this.#options.scene.showCursors(cursors);
+    this.#performing = false;
+
+    const pointerAt = this.#pointer ? this.#pointerSentAt + POINTER_INTERVAL : Number.POSITIVE_INFINITY;
+    const cursorsAt = withCursors ? Number.POSITIVE_INFINITY : now + POINTER_INTERVAL;
+    const wakeups = [this.#sync.pollTimeout(), this.images.pollTimeout(), pointerAt, cursorsAt, this.#keepAt];
+    this.#schedule(Math.min(...wakeups, now + LONGEST_WAIT));
+  }
+
+  #schedule(at: number): void {
+    if (this.#ended || at >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = at;
+    this.#timer = setTimeout(() => this.#tick(), Math.max(0, at - this.#now()));
+  }
+
+  /** To each by itself: the room's own broadcast is done when the slowest has it. */
+  #send(to: string | undefined, message: unknown): void {
+    if (to !== undefined) {
+      this.#sendTo(to, message);
+      return;
+    }
+    for (const id of this.#options.room.peers.keys()) {
+      if ((this.#pending.get(id) ?? 0) < MAX_PENDING) this.#sendTo(id, message);
+      else this.#behind.add(id);
+    }
+  }
+
+  #sendTo(id: string, message: unknown): void {
+    this.#pending.set(id, (this.#pending.get(id) ?? 0) + 1);
+    const settled = () => {
+      const left = (this.#pending.get(id) ?? 1) - 1;
+      if (left > 0) this.#pending.set(id, left);
+      else this.#pending.delete(id);
+      if (left > 0 || !this.#behind.delete(id)) return;
+      const now = this.#now();
+      this.#sync.handleCaughtUp(now);
+      this.#perform(now);
+    };
+    // What is lost comes with the next comparison.
+    this.#options.room.send(message, { to: id }).then(settled, settled);
+  }
+
+  #sendPointer(now: number, pointer: Cursor): void {
+    this.#pointer = undefined;
+    this.#pointerSentAt = now;
+    if (this.#options.room.peers.size === 0) return;
+    this.#options.room.send({ kind: "board/pointer", ...pointer }, { droppable: true }).catch(() => {});
+  }
+
+  #problem(peer: string | undefined, reason: string): void {
+    const who = peer === undefined ? undefined : this.#options.room.peers.get(peer);
+    if (peer === undefined || who) this.#options.onProblem(who, reason);
+  }
+
+  #imageIds(): string[] {
+    const ids: string[] = [];
+    for (const { type, fileId, isDeleted } of this.#sync.snapshot()) {
+      if (!isDeleted && type === "image" && typeof fileId === "string") ids.push(fileId);
+    }
+    return ids;
+  }
+
+  #keep(): void {
+    this.#keepAt = Number.POSITIVE_INFINITY;
+    keepBoard(this.#options.room.room, this.#sync.snapshot());
+  }
+}

@@ -1,0 +1,461 @@
+// One peer's board, sans I/O: no React, no network, no clock.
+//
+//   1. Tell it what happens: `handleLocalChange`, `handleMessage`, `handlePeer…`, `handleTimer`.
+//   2. Perform `pollOutput()` until it is undefined.
+//   3. Call `handleTimer` when `pollTimeout()` has come.
+//
+// Merging: an element's highest version wins, between equal ones the lowest nonce (`element.ts`). What the user does
+// always gets a version above what is known here. Versions end at FINAL_VERSION, which only a deleted element may carry:
+// a change that would get there deletes the id for good and goes on under a new id. So nobody can pin an element by
+// giving it a version that nobody may exceed.
+//
+// Healing: live changes may get lost. Now and then everybody says a digest of its board, and who has another one
+// exchanges the versions of those buckets that differ. No peer's time is ever compared with another's.
+
+import { type BoardElement, sameVersion, supersedes, weightOf } from "./element";
+import { bucketOf, ElementStore } from "./element_store";
+import {
+  BUCKETS,
+  FINAL_VERSION,
+  LIVE_WEIGHT_PER_SECOND,
+  MAX_BOARD_WEIGHT,
+  MAX_MESSAGE_WEIGHT,
+  PIECE_WEIGHT,
+  TIMING,
+  type Timing,
+} from "./limits";
+import { adoptLocalEdit, hasVersion, type Random, withdrawn } from "./local_edits";
+import { PeerState } from "./peer_state";
+import { type BoardMessage, isBoardMessage, readMessage, type Stamp, weighMessage } from "./protocol";
+import { sanitizeElement } from "./sanitize";
+
+export type Output =
+  | { type: "send"; to: string | undefined; message: BoardMessage }
+  /** These take the place of what the user's scene has under the same ids, but for what the user holds. */
+  | { type: "show"; elements: BoardElement[] }
+  /** Something was refused. Of a `peer`, the reason says what it did; of the user, what happened. */
+  | { type: "problem"; peer: string | undefined; reason: string };
+
+const NOBODY: ReadonlySet<string> = new Set();
+const NEVER = Number.POSITIVE_INFINITY;
+
+export class BoardSync {
+  readonly #store = new ElementStore();
+  readonly #timing: Timing;
+  readonly #random: Random;
+  readonly #peers = new Map<string, PeerState>();
+  readonly #outputs: Output[] = [];
+  readonly #toldUser: PeerState;
+
+  /** What the user's scene had when last looked at. */
+  readonly #seen = new Map<string, { version: number; versionNonce: number }>();
+  /** Merged here but not in the user's scene. */
+  readonly #stale = new Set<string>();
+  #showAt = NEVER;
+
+  readonly #successors = new Map<string, string>();
+
+  readonly #unsent = new Set<string>();
+  #sendAt = NEVER;
+  #maySendAt = 0;
+
+  #compareAt: number;
+  /** For a first comparison with one peer only, when somebody has just connected. */
+  #settleAt = NEVER;
+
+  #loading: { from: string; until: number } | undefined;
+  #loaded = true;
+  /** Until then a peer that is still connecting is not asked for the board. */
+  readonly #preferConnectedUntil: number;
+
+  constructor(now: number, random: Random, timing: Partial<Timing> = {}) {
+    this.#timing = { ...TIMING, ...timing };
+    this.#random = random;
+    this.#toldUser = new PeerState(now);
+    this.#compareAt = now + this.#untilNextComparison();
+    this.#preferConnectedUntil = now + this.#timing.load / 2;
+  }
+
+  /** What can be seen, in its order. */
+  elements(): BoardElement[] {
+    return this.#store.scene();
+  }
+
+  /** For keeping: what can be seen, and what must not come back. */
+  snapshot(): BoardElement[] {
+    return [...this.#store.all()];
+  }
+
+  /** The board is still to come from a peer. */
+  get loading(): boolean {
+    return this.#loading !== undefined;
+  }
+
+  /**
+   * The user's scene as it is now, deleted elements included. To be called after each change of it, also after those
+   * that came from a `show`. `held` names elements that the user is in the midst of changing.
+   */
+  handleLocalChange(now: number, scene: readonly unknown[], held: ReadonlySet<string> = NOBODY): void {
+    for (const raw of scene) {
+      if (!hasVersion(raw)) continue;
+      const seen = this.#seen.get(raw.id);
+      if (seen && sameVersion(seen, raw)) continue;
+      const known = this.#store.get(raw.id);
+      if (known && sameVersion(known, raw)) {
+        this.#stale.delete(raw.id);
+      } else if (known || !raw.isDeleted) {
+        if (!this.#handleLocalEdit(now, raw, held.has(raw.id))) continue;
+      }
+      this.#seen.set(raw.id, { version: raw.version, versionNonce: raw.versionNonce });
+    }
+    if (scene.length < this.#seen.size) this.#showMissing(now, scene);
+  }
+
+  /** What was kept from an earlier visit; merged like a peer's. */
+  handleKept(now: number, elements: readonly unknown[]): void {
+    for (const element of elements) this.#merge(now, undefined, element);
+  }
+
+  /** Those who have joined until now were here before: one of them has the board. */
+  handleStart(): void {
+    this.#loaded = this.#peers.size === 0;
+  }
+
+  handlePeerJoined(now: number, peer: string): void {
+    this.#peer(now, peer);
+  }
+
+  /** It can be reached directly, for the first time or again. */
+  handlePeerConnected(now: number, peer: string): void {
+    this.#peer(now, peer).connected = true;
+    this.#scheduleSettling(now);
+    this.#scheduleLoad(now);
+  }
+
+  /** Live changes have not been sent to somebody whose line was full; now it is not. */
+  handleCaughtUp(now: number): void {
+    this.#scheduleSettling(now);
+  }
+
+  handlePeerDisconnected(now: number, peer: string): void {
+    const state = this.#peers.get(peer);
+    if (state) state.connected = false;
+    if (this.#loading?.from === peer) this.#loadFromNext(now);
+  }
+
+  handlePeerLeft(now: number, peer: string): void {
+    this.#peers.delete(peer);
+    if (this.#loading?.from === peer) this.#loadFromNext(now);
+  }
+
+  /**
+   * Any message of the room; those that are not for the board are left alone. Never throws. False if the message is to
+   * be ignored by others too, because its sender sends too much.
+   */
+  handleMessage(now: number, peer: string, data: unknown): boolean {
+    if (!isBoardMessage(data)) return true;
+    const state = this.#peer(now, peer);
+    const weight = weighMessage(data, MAX_MESSAGE_WEIGHT);
+    const verdict = state.receive(now, Math.min(weight, MAX_MESSAGE_WEIGHT));
+    if (verdict === "flooding") this.#problem(now, peer, "sends more than a board can take");
+    if (verdict !== "fine") return false;
+    const message = weight > MAX_MESSAGE_WEIGHT ? { refused: "over 2 MB" } : readMessage(data);
+    if (!message) return true;
+    if ("refused" in message) {
+      this.#problem(now, peer, `sent a message that is refused: ${message.refused}`);
+      return false;
+    }
+    switch (message.kind) {
+      case "board/update":
+        for (const element of message.elements) this.#merge(now, peer, element);
+        if (this.#loading?.from === peer) this.#loading.until = now + this.#timing.load;
+        break;
+      case "board/state":
+        this.#answerState(now, peer, message.digests);
+        break;
+      case "board/compare":
+        this.#answerCompare(now, peer, message.buckets, message.stamps);
+        break;
+      case "board/want":
+        this.#answerWant(now, peer, message.ids);
+        break;
+      case "board/end":
+        if (this.#loading?.from === peer) this.#finishLoading(now);
+        break;
+    }
+    return true;
+  }
+
+  handleTimer(now: number): void {
+    if (this.#loading && now >= this.#loading.until) this.#loadFromNext(now);
+    else if (!this.#loading) this.#scheduleLoad(now);
+    if (now >= this.#sendAt) this.#sendChanges(now);
+    if (now >= this.#showAt) this.#show(now);
+    if (now >= this.#settleAt) {
+      this.#settleAt = NEVER;
+      // One at first: whoever was away longest would else be told the same by everybody.
+      const connected = [...this.#peers].filter(([, state]) => state.connected);
+      const one = connected[Math.floor(this.#random() * connected.length)];
+      if (one) {
+        this.#send(one[0], { kind: "board/state", digests: this.#store.digests() });
+        this.#compareAt = Math.min(this.#compareAt, now + this.#timing.settle * (4 + this.#random()));
+      }
+    }
+    if (now >= this.#compareAt) {
+      this.#compareAt = now + this.#untilNextComparison();
+      if (this.#peers.size > 0) this.#send(undefined, { kind: "board/state", digests: this.#store.digests() });
+    }
+  }
+
+  /** When `handleTimer` has something to do. */
+  pollTimeout(): number {
+    const loadAt =
+      this.#loading?.until ?? (this.#loaded || this.#peers.size === 0 ? NEVER : this.#preferConnectedUntil);
+    return Math.min(this.#sendAt, this.#showAt, this.#settleAt, this.#compareAt, loadAt);
+  }
+
+  pollOutput(): Output | undefined {
+    return this.#outputs.shift();
+  }
+
+  // The user's edits.
+
+  /** False if it is to be looked at again. */
+  #handleLocalEdit(now: number, raw: BoardElement, isHeld: boolean): boolean {
+    const edit = adoptLocalEdit(raw, this.#store, this.#random, this.#successors);
+    if ("refused" in edit) {
+      if (isHeld) return false;
+      this.#problem(now, undefined, `Something was taken off the board: ${edit.refused}.`);
+      this.#takeBack(now, raw);
+      return true;
+    }
+    for (const element of edit.elements) {
+      const result = this.#store.merge(element);
+      if (result === "full") {
+        this.#problem(now, undefined, "The board is full: what was added is not on it.");
+        this.#takeBack(now, raw);
+      }
+      if (result !== "taken") continue;
+      this.#stale.delete(element.id);
+      this.#unsent.add(element.id);
+      this.#sendAt = Math.min(this.#sendAt, Math.max(now, this.#maySendAt));
+      if (edit.differs) this.#markStale(now, element.id);
+    }
+    // Of an id that had ended before, nothing is sent, but the scene shows it.
+    if (edit.differs) this.#markStale(now, raw.id);
+    this.#prune();
+    return true;
+  }
+
+  /** The scene goes back to what the board has. */
+  #takeBack(now: number, raw: BoardElement): void {
+    if (this.#store.get(raw.id)) this.#markStale(now, raw.id);
+    else this.#outputs.push({ type: "show", elements: [withdrawn(raw)] });
+  }
+
+  /** Opening a file, say, must not take away what others have drawn. */
+  #showMissing(now: number, scene: readonly unknown[]): void {
+    const present = new Set(scene.map((raw) => (hasVersion(raw) ? raw.id : undefined)));
+    for (const id of this.#seen.keys()) {
+      if (present.has(id)) continue;
+      this.#seen.delete(id);
+      if (this.#store.get(id)?.isDeleted === false) this.#markStale(now, id);
+    }
+  }
+
+  #sendChanges(now: number): void {
+    this.#sendAt = NEVER;
+    const changed = [...this.#unsent].map((id) => this.#store.get(id)).filter((element) => element !== undefined);
+    this.#unsent.clear();
+    if (this.#peers.size === 0 || changed.length === 0) return;
+    const weight = this.#sendElements(undefined, changed);
+    this.#maySendAt = now + Math.max(this.#timing.send, (weight * 1000) / LIVE_WEIGHT_PER_SECOND);
+  }
+
+  // What comes from others.
+
+  #merge(now: number, peer: string | undefined, value: unknown): void {
+    const sanitized = sanitizeElement(value);
+    if ("refused" in sanitized) {
+      this.#problem(now, peer, `sent an element that is refused: ${sanitized.refused}`);
+      return;
+    }
+    const { element } = sanitized;
+    const result = this.#store.merge(element);
+    if (result === "full") this.#problem(now, peer, "sends more than the board can hold");
+    if (result !== "taken") return;
+    this.#markStale(now, element.id);
+    if (element.isDeleted) this.#prune();
+  }
+
+  #markStale(now: number, id: string): void {
+    this.#stale.add(id);
+    // The larger the board, the longer it takes to show it.
+    this.#showAt = Math.min(this.#showAt, now + this.#timing.show + this.#store.size / 100);
+  }
+
+  #show(now: number): void {
+    const elements: BoardElement[] = [];
+    for (const id of this.#stale) {
+      const element = this.#store.get(id);
+      if (element && (!element.isDeleted || this.#seen.has(id))) elements.push(element);
+      else this.#stale.delete(id);
+    }
+    // What the user holds is not replaced; it is offered again until it can be.
+    this.#showAt = elements.length > 0 ? now + this.#timing.show * 8 : NEVER;
+    if (elements.length > 0) this.#outputs.push({ type: "show", elements });
+  }
+
+  #prune(): void {
+    for (const id of this.#store.prune()) {
+      this.#stale.delete(id);
+      this.#unsent.delete(id);
+    }
+  }
+
+  // Comparing boards.
+
+  #answerState(now: number, peer: string, digests: readonly number[]): void {
+    if (this.#loading) return;
+    const own = this.#store.digests();
+    const buckets = own.flatMap((digest, bucket) => (digest === digests[bucket] ? [] : [bucket]));
+    if (buckets.length === 0 || !this.#peers.get(peer)?.mayAnswer(now, 20_000 + this.#store.size * 60)) return;
+
+    const stamps: Stamp[][] = Array.from({ length: BUCKETS }, () => []);
+    for (const { id, version, versionNonce, isDeleted } of this.#store.all()) {
+      stamps[bucketOf(id)]?.push([id, version, versionNonce, isDeleted ? 1 : 0]);
+    }
+    let piece: { kind: "board/compare"; buckets: number[]; stamps: Stamp[] } | undefined;
+    for (const bucket of buckets) {
+      piece ??= { kind: "board/compare", buckets: [], stamps: [] };
+      piece.buckets.push(bucket);
+      piece.stamps.push(...(stamps[bucket] ?? []));
+      if (piece.stamps.length * 60 < PIECE_WEIGHT) continue;
+      this.#send(peer, piece);
+      piece = undefined;
+    }
+    if (piece) this.#send(peer, piece);
+  }
+
+  #answerCompare(now: number, peer: string, buckets: readonly number[], stamps: readonly Stamp[]): void {
+    if (!this.#peers.get(peer)?.mayAnswer(now, 1_000 + this.#store.size * 20)) return;
+    const theirs = new Map(stamps.map(([id, ...rest]) => [id, rest] as const));
+    const lacking: BoardElement[] = [];
+    const wanted: string[] = [];
+    const compared = new Set(buckets);
+    for (const element of this.#store.all()) {
+      if (!compared.has(bucketOf(element.id))) continue;
+      const [version, versionNonce] = theirs.get(element.id) ?? [];
+      theirs.delete(element.id);
+      if (version === undefined || versionNonce === undefined) {
+        if (!element.isDeleted) lacking.push(element);
+      } else if (supersedes(element, { version, versionNonce })) {
+        lacking.push(element);
+      } else if (!sameVersion(element, { version, versionNonce }) && version <= FINAL_VERSION) {
+        wanted.push(element.id);
+      }
+    }
+    for (const [id, [, , deleted]] of theirs) if (deleted === 0) wanted.push(id);
+    this.#answerWith(now, peer, lacking);
+    while (wanted.length > 0) this.#send(peer, { kind: "board/want", ids: wanted.splice(0, 4_000) });
+  }
+
+  #answerWant(now: number, peer: string, ids: readonly string[] | "all"): void {
+    if (ids !== "all") {
+      const elements = [...new Set(ids)].map((id) => this.#store.get(id)).filter((element) => element !== undefined);
+      this.#answerWith(now, peer, elements);
+      return;
+    }
+    if (this.#answerWith(now, peer, [...this.#store.all()])) this.#send(peer, { kind: "board/end" });
+  }
+
+  /** False if this peer has asked for too much. */
+  #answerWith(now: number, peer: string, elements: readonly BoardElement[]): boolean {
+    const weight = 1_000 + elements.reduce((sum, element) => sum + weightOf(element), 0);
+    // The whole board must be possible once, however large it is.
+    const charged = Math.min(weight, WHOLE_BOARD_CHARGE);
+    if (!this.#peers.get(peer)?.mayAnswer(now, charged)) return false;
+    this.#sendElements(peer, elements);
+    return true;
+  }
+
+  // The whole board, for who comes late.
+
+  #scheduleLoad(now: number): void {
+    if (this.#loaded || this.#loading || this.#peers.size === 0) return;
+    const connected = [...this.#peers.values()].some((state) => state.connected);
+    if (connected || now >= this.#preferConnectedUntil) this.#loadFromNext(now);
+  }
+
+  #loadFromNext(now: number): void {
+    this.#loading = undefined;
+    const candidates = [...this.#peers].filter(([, state]) => !state.asked);
+    const next = candidates.find(([, state]) => state.connected) ?? candidates[0];
+    if (!next) {
+      this.#finishLoading(now);
+      return;
+    }
+    const [peer, state] = next;
+    state.asked = true;
+    state.expect(MAX_BOARD_WEIGHT);
+    this.#loading = { from: peer, until: now + this.#timing.load };
+    this.#send(peer, { kind: "board/want", ids: "all" });
+  }
+
+  #finishLoading(now: number): void {
+    this.#loading = undefined;
+    this.#loaded = true;
+    this.#compareAt = Math.min(this.#compareAt, now + this.#timing.settle);
+  }
+
+  // Small things.
+
+  /** Cuts into pieces; returns what they weigh. */
+  #sendElements(to: string | undefined, elements: readonly BoardElement[]): number {
+    let total = 0;
+    let piece: BoardElement[] = [];
+    let weight = 0;
+    for (const element of elements) {
+      const more = weightOf(element);
+      if (piece.length > 0 && weight + more > PIECE_WEIGHT) {
+        this.#send(to, { kind: "board/update", elements: piece });
+        piece = [];
+        weight = 0;
+      }
+      piece.push(element);
+      weight += more;
+      total += more;
+    }
+    if (piece.length > 0) this.#send(to, { kind: "board/update", elements: piece });
+    return total;
+  }
+
+  #send(to: string | undefined, message: BoardMessage): void {
+    this.#outputs.push({ type: "send", to, message });
+  }
+
+  #problem(now: number, peer: string | undefined, reason: string): void {
+    const state = peer === undefined ? this.#toldUser : this.#peers.get(peer);
+    if (state?.tell(now, reason)) this.#outputs.push({ type: "problem", peer, reason });
+  }
+
+  #peer(now: number, peer: string): PeerState {
+    let state = this.#peers.get(peer);
+    if (!state) {
+      state = new PeerState(now);
+      this.#peers.set(peer, state);
+    }
+    return state;
+  }
+
+  #scheduleSettling(now: number): void {
+    this.#settleAt = Math.min(this.#settleAt, now + this.#timing.settle * (0.5 + this.#random()));
+  }
+
+  #untilNextComparison(): number {
+    return this.#timing.compare * (0.8 + 0.4 * this.#random());
+  }
+}
+
+/** A peer can have the whole board, and then again only after a while. */
+const WHOLE_BOARD_CHARGE = 8 * 1024 * 1024;

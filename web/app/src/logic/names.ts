@@ -1,0 +1,70 @@
+// Names that others chose, made fit to be shown: any script, but no way to disguise what is around them.
+
+const LONGEST_NAME = 60;
+const LONGEST_FILE_NAME = 120;
+
+// Characters that turn the direction of text around them, which makes "gpj.exe" out of "exe.jpg", and invisible ones.
+const INVISIBLE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/gu;
+// More than a script needs on one letter is there to paint over other lines.
+const PILED_MARKS = /(\p{M}{4})\p{M}+/gu;
+
+interface Named {
+  readonly id: string;
+  readonly name: string | undefined;
+}
+
+/** The text without halves of characters, which much of the platform refuses. */
+export function wellFormed(text: string): string {
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(new TextEncoder().encode(text));
+}
+
+/** One line of visible text. */
+export function cleanText(text: string, longest: number): string {
+  // What is cut away anyway need not be looked at.
+  const visible = wellFormed(text.slice(0, longest * 8))
+    .replace(INVISIBLE, " ")
+    .replace(PILED_MARKS, "$1")
+    .replace(/\s+/gu, " ")
+    .trim();
+  const letters = [...visible];
+  return letters.length <= longest ? visible : `${letters.slice(0, longest - 1).join("")}…`;
+}
+
+/** What a member is called here: those without a name are told apart by their ids. */
+export function displayName({ id, name }: Named): string {
+  return (typeof name === "string" && cleanText(name, LONGEST_NAME)) || `guest ${cleanText(String(id).slice(-4), 4)}`;
+}
+
+/** One or two letters that stand for a name where there is no picture. */
+export function initials(name: string): string {
+  const words = name.split(" ").filter((word) => /[\p{L}\p{N}]/u.test(word));
+  const first = (word: string | undefined) => word?.match(/[\p{L}\p{N}]/u)?.[0] ?? "";
+  const letters = first(words[0]) + (words.length > 1 ? first(words.at(-1)) : "");
+  return letters.toLocaleUpperCase() || ([...name][0] ?? "?");
+}
+
+/** A hue of 0 to 359 that belongs to an id. */
+export function hueOf(id: string): number {
+  let hash = 7;
+  for (let i = 0; i < Math.min(id.length, 64); i++) hash = (hash * 31 + id.charCodeAt(i)) >>> 0;
+  return (hash * 137) % 360;
+}
+
+/** A name under which a browser may save a file that somebody sent: no folders, nothing hidden, its ending kept. */
+export function fileNameOf(name: unknown): string {
+  if (typeof name !== "string") return "file";
+  const base = name.slice(-1024).split(/[/\\]/).at(-1) ?? "";
+  const clean = cleanText(base.replace(/[<>:"|?*]/g, "_"), 1024)
+    .replace(/^\.+/, "")
+    .replace(/[. ]+$/, "");
+  if (!clean) return "file";
+  const letters = [...clean];
+  if (letters.length <= LONGEST_FILE_NAME) return notReserved(clean);
+  const ending = /\.[\p{L}\p{N}]{1,10}$/u.exec(clean)?.[0] ?? "";
+  return notReserved(`${letters.slice(0, LONGEST_FILE_NAME - ending.length - 1).join("")}…${ending}`);
+}
+
+/** Windows takes these for devices, whatever their ending. */
+function notReserved(name: string): string {
+  return /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i.test(name) ? `_${name}` : name;
+}

@@ -1,0 +1,46 @@
+// Room names: what the server takes as one, and how a name stands in the page's address.
+import { wellFormed } from "./names";
+
+const LETTERS = "abcdefghjkmnpqrstuvwxyz";
+const LONGEST = 128;
+
+/** Nine letters without look-alikes, about 40 bits: easy to say, hard to guess. */
+export function randomRoomName(random: (count: number) => Uint32Array = randomNumbers): string {
+  const picks = [...random(9)].map((number) => LETTERS[number % LETTERS.length]);
+  return [0, 3, 6].map((start) => picks.slice(start, start + 3).join("")).join("-");
+}
+
+function randomNumbers(count: number): Uint32Array {
+  return crypto.getRandomValues(new Uint32Array(count));
+}
+
+/** The room that a typed text names. The same word typed on two keyboards is one room, however they compose letters. */
+export function roomNameOf(typed: string): string {
+  return wellFormed(typed).normalize("NFC").trim();
+}
+
+/** Why the server, or the address bar, would not take a name; undefined if they do. */
+export function roomNameProblem(name: string): string | undefined {
+  const bytes = new TextEncoder().encode(name).length;
+  if (bytes === 0) return "A room needs a name.";
+  if (bytes > LONGEST) return "This name is too long. Up to 128 letters fit, fewer of some scripts.";
+  if (/\p{Cc}/u.test(name)) return "This name has characters that cannot be seen. Please type it again.";
+  // Addresses cannot carry these: browsers take them for "this folder" and "the folder above".
+  if (name === "." || name === "..") return "A room needs a name with more than dots.";
+  return undefined;
+}
+
+export function roomPath(name: string): string {
+  return `/r/${encodeURIComponent(wellFormed(name))}`;
+}
+
+/** The room in a path, undefined for the lobby's. */
+export function roomInPath(path: string): string | undefined {
+  const encoded = /^\/r\/([^/]+)\/?$/.exec(path)?.[1];
+  if (encoded === undefined) return undefined;
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return encoded;
+  }
+}

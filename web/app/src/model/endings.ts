@@ -1,0 +1,81 @@
+// Why this member is not in the room, in words, with what can be done about it.
+import { BimccRtcError } from "bimcc-rtc";
+
+export type Remedy = "again" | "other_room" | "here";
+
+export interface Ending {
+  /** The error's reason, or "left". */
+  reason: string;
+  title: string;
+  text: string;
+  /** The first is the one to offer most. */
+  remedies: readonly Remedy[];
+}
+
+export const LEFT: Ending = {
+  reason: "left",
+  title: "You left the room",
+  text: "Your camera and microphone are off. The others are still there.",
+  remedies: ["again", "other_room"],
+};
+
+const ENDINGS: Record<string, Omit<Ending, "reason">> = {
+  room_full: {
+    title: "This room is full",
+    text: "As many people as it takes are here already. Try again when somebody has left, or meet in another room.",
+    remedies: ["again", "other_room"],
+  },
+  too_many_rooms: {
+    title: "The server has no room left",
+    text: "It serves as many rooms as it may. Try again in a while, or join a room that exists.",
+    remedies: ["again", "other_room"],
+  },
+  bad_room: {
+    title: "This cannot be the name of a room",
+    text: "A room's name is at most 128 letters long (fewer in some scripts) and has no invisible characters.",
+    remedies: ["other_room"],
+  },
+  bad_token: {
+    title: "You are not invited, or not any more",
+    text: "This room needs an invitation that is still good. Ask whoever invited you for a new link.",
+    remedies: ["again", "other_room"],
+  },
+  replaced: {
+    title: "You are here in another window",
+    text: "The same place in this room was taken over by another tab or window of yours. It can be in one only.",
+    remedies: ["here", "other_room"],
+  },
+  kicked: {
+    title: "You were removed from the room",
+    text: "Whoever runs this server ended your stay here.",
+    remedies: ["other_room"],
+  },
+  unreachable: {
+    title: "The server cannot be reached",
+    text: "Is this device online, and is the server running? The page tries again when the network comes back.",
+    remedies: ["again"],
+  },
+  rate_limited: {
+    title: "Too many attempts",
+    text: "The server takes a rest from this network address. Wait a moment, then try again.",
+    remedies: ["again"],
+  },
+  not_supported: {
+    title: "This browser cannot make calls",
+    text: "It lacks WebRTC, or has it switched off. Current versions of Chrome, Edge, Firefox and Safari have it.",
+    remedies: ["again"],
+  },
+};
+
+export function endingOf(error: unknown): Ending {
+  const reason = error instanceof BimccRtcError ? error.reason : "failed";
+  const known = Object.hasOwn(ENDINGS, reason) ? ENDINGS[reason] : undefined;
+  if (known) return { reason, ...known };
+  const said = error instanceof Error ? error.message : "no reason was given";
+  return {
+    reason,
+    title: "The room could not be kept open",
+    text: `It ended with: ${said}.`,
+    remedies: ["again", "other_room"],
+  };
+}

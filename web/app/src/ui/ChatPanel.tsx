@@ -1,0 +1,169 @@
+import { type FormEvent, memo, useEffect, useRef, useState } from "react";
+import { clockTime } from "../logic/format";
+import { splitLinks } from "../logic/links";
+import { hueOf } from "../logic/names";
+import { type Chat, type ChatEntry, LONGEST_MESSAGE } from "../model/chat";
+import type { Visit } from "../model/session";
+import { useSource } from "../model/store";
+import { FileEntry } from "./FileEntry";
+import { AttachIcon, SendIcon } from "./icons";
+
+export function ChatPanel({ visit }: { visit: Visit }) {
+  const { chat } = visit;
+  const entries = useSource(chat.entries);
+  return (
+    <div className="chat">
+      <ChatLog entries={entries} chat={chat} />
+      <Composer visit={visit} />
+    </div>
+  );
+}
+
+function ChatLog({ entries, chat }: { entries: readonly ChatEntry[]; chat: Chat }) {
+  const log = useRef<HTMLDivElement>(null);
+  const atEnd = useRef(true);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what is new moves the end
+  useEffect(() => {
+    // Who reads further up is not pulled away.
+    if (atEnd.current) log.current?.scrollTo({ top: log.current.scrollHeight });
+  }, [entries]);
+
+  return (
+    <div
+      className="chat-log"
+      id="chat-log"
+      ref={log}
+      role="log"
+      aria-live="polite"
+      aria-label="Messages"
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be scrollable by keys
+      tabIndex={0}
+      onScroll={({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) => {
+        atEnd.current = scrollHeight - scrollTop - clientHeight < 40;
+      }}
+    >
+      {entries.length === 0 && (
+        <p className="hint">
+          Write to everybody who is here now. Messages go from browser to browser and are kept nowhere: who comes later
+          does not see them. Files can be dropped on the page.
+        </p>
+      )}
+      <ol className="chat-entries">
+        {entries.map((entry) =>
+          entry.kind === "file" ? (
+            <FileEntry key={entry.id} entry={entry} chat={chat} />
+          ) : (
+            <Line key={entry.id} entry={entry} />
+          ),
+        )}
+      </ol>
+    </div>
+  );
+}
+
+const Line = memo(function Line({ entry }: { entry: Exclude<ChatEntry, { kind: "file" }> }) {
+  if (entry.kind === "event") {
+    return (
+      <li className="event">
+        <bdi>{entry.from.name}</bdi> {entry.what}
+      </li>
+    );
+  }
+  return (
+    <li className="message" data-own={entry.from === undefined}>
+      <EntryHead entry={entry} />
+      <p dir="auto">
+        {splitLinks(entry.text).map(({ text, href }, index) =>
+          href ? (
+            // biome-ignore lint/suspicious/noArrayIndexKey: a message's pieces never change
+            <a key={index} href={href} target="_blank" rel="noopener noreferrer">
+              {text}
+            </a>
+          ) : (
+            text
+          ),
+        )}
+      </p>
+      {entry.failed && <p className="failed">Not everybody got this.</p>}
+    </li>
+  );
+});
+
+export function EntryHead({ entry }: { entry: ChatEntry }) {
+  const { from, time } = entry;
+  return (
+    <div className="entry-head">
+      {from ? (
+        <bdi className="author" style={{ "--hue": hueOf(from.id) } as React.CSSProperties}>
+          {from.name}
+        </bdi>
+      ) : (
+        <span className="author own">You</span>
+      )}
+      <time>{clockTime(time)}</time>
+    </div>
+  );
+}
+
+function Composer({ visit }: { visit: Visit }) {
+  const { chat } = visit;
+  const people = useSource(visit.people.list);
+  const [text, setText] = useState("");
+  const files = useRef<HTMLInputElement>(null);
+  const field = useRef<HTMLTextAreaElement>(null);
+
+  useEffect(() => field.current?.focus(), []);
+
+  const send = (event?: FormEvent) => {
+    event?.preventDefault();
+    chat.say(text);
+    setText("");
+  };
+
+  return (
+    <form className="composer" id="chat-form" onSubmit={send}>
+      {people.length === 0 && <p className="hint">Nobody else is here to read it yet.</p>}
+      <div className="row">
+        <button
+          type="button"
+          className="icon-button"
+          id="attach"
+          aria-label="Send files"
+          title="Send files"
+          onClick={() => files.current?.click()}
+        >
+          <AttachIcon />
+        </button>
+        <input
+          ref={files}
+          id="file-input"
+          type="file"
+          multiple
+          hidden
+          onChange={(event) => {
+            chat.sendFiles([...(event.target.files ?? [])]);
+            event.target.value = "";
+          }}
+        />
+        <textarea
+          ref={field}
+          id="chat-text"
+          rows={1}
+          value={text}
+          maxLength={LONGEST_MESSAGE}
+          placeholder="Message"
+          aria-label="Message to everybody"
+          onChange={(event) => setText(event.target.value)}
+          onKeyDown={(event) => {
+            // Enter also confirms a choice of characters, which must not send.
+            if (event.key === "Enter" && !event.shiftKey && !event.nativeEvent.isComposing) send(event);
+          }}
+        />
+        <button type="submit" className="icon-button" aria-label="Send" title="Send">
+          <SendIcon />
+        </button>
+      </div>
+    </form>
+  );
+}

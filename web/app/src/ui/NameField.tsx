@@ -1,0 +1,52 @@
+import { type InputHTMLAttributes, type Ref, useEffect, useState } from "react";
+import type { Session } from "../model/session";
+import { useSource } from "../model/store";
+
+/** Longer ones are cut where they are shown. */
+const LONGEST_NAME = 60;
+
+interface NameInputProps extends Omit<InputHTMLAttributes<HTMLInputElement>, "onChange"> {
+  id: string;
+  value: string;
+  onChange: (name: string) => void;
+  ref?: Ref<HTMLInputElement>;
+}
+
+/** Where one types one's own name. */
+export function NameInput({ onChange, ...props }: NameInputProps) {
+  return (
+    <div className="field">
+      <label htmlFor={props.id}>Your name</label>
+      <input
+        {...props}
+        maxLength={LONGEST_NAME}
+        autoComplete="nickname"
+        placeholder="guest"
+        onChange={(event) => onChange(event.target.value)}
+      />
+    </div>
+  );
+}
+
+/** One's own name; others see it once the field is left or Enter is pressed. */
+export function NameField({ session, id }: { session: Session; id: string }) {
+  const name = useSource(session.name);
+  const [typed, setTyped] = useState(name);
+  useEffect(() => setTyped(name), [name]);
+  const commit = () => {
+    const clean = typed.trim();
+    setTyped(clean);
+    if (clean !== session.name.get()) session.rename(clean);
+  };
+  return (
+    <NameInput
+      id={id}
+      value={typed}
+      onChange={setTyped}
+      onBlur={commit}
+      onKeyDown={(event) => {
+        if (event.key === "Enter" && !event.nativeEvent.isComposing) commit();
+      }}
+    />
+  );
+}

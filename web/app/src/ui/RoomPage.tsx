@@ -1,0 +1,141 @@
+import { useEffect, useState } from "react";
+import type { Session, Visit } from "../model/session";
+import { useSource } from "../model/store";
+import { AloneCard } from "./AloneCard";
+import { Banner } from "./Banner";
+import { BoardArea } from "./BoardArea";
+import { Controls } from "./Controls";
+import { Entry } from "./Entry";
+import { EndedPage, FullPage } from "./FullPage";
+import { useFileDrop } from "./file_drop";
+import { IconButton } from "./IconButton";
+import { Brand, InviteIcon, SettingsIcon } from "./icons";
+import { LargeView } from "./LargeView";
+import { NoticeList } from "./NoticeList";
+import { PlainHttpNote } from "./PlainHttpNote";
+import { Settings } from "./Settings";
+import { SidePanel } from "./SidePanel";
+import { SHORTCUTS, useShortcuts } from "./shortcuts";
+import { Tiles } from "./Tiles";
+
+export function RoomPage({ session }: { session: Session }) {
+  const phase = useSource(session.phase);
+  useEffect(() => {
+    document.title = `${session.room} · bimcc-rtc`;
+  }, [session]);
+  switch (phase.name) {
+    case "entry":
+      return <EntryPage session={session} />;
+    case "joining":
+      return <JoiningPage session={session} />;
+    case "inside":
+      return <Inside session={session} visit={phase.visit} />;
+    case "ended":
+      return <Ended session={session} ending={phase.ending} />;
+  }
+}
+
+/** What the page is in, for styles and for tests. */
+function useBodyState(state: string): void {
+  useEffect(() => {
+    document.body.dataset.state = state;
+  }, [state]);
+}
+
+function EntryPage({ session }: { session: Session }) {
+  useBodyState("entry");
+  useShortcuts(session);
+  return <Entry session={session} />;
+}
+
+function JoiningPage({ session }: { session: Session }) {
+  useBodyState("joining");
+  return (
+    <FullPage title="Going in…">
+      <p id="state" role="status">
+        Connecting to the server.
+      </p>
+      <div className="row">
+        <button type="button" className="button" onClick={() => session.cancel()}>
+          Cancel
+        </button>
+      </div>
+    </FullPage>
+  );
+}
+
+function Ended({ session, ending }: { session: Session; ending: Parameters<typeof EndedPage>[0]["ending"] }) {
+  const { reason } = ending;
+  useBodyState(reason === "room_full" ? "full" : reason === "left" ? "left" : "refused");
+  return <EndedPage session={session} ending={ending} />;
+}
+
+function Inside({ session, visit }: { session: Session; visit: Visit }) {
+  const people = useSource(visit.people.list);
+  const server = useSource(session.server);
+  const panel = useSource(session.panel);
+  const [settings, setSettings] = useState(false);
+  const dropping = useFileDrop(visit.chat);
+  const alone = people.length === 0;
+  useBodyState(server === "reconnecting" ? "away" : alone ? "alone" : "joined");
+  useShortcuts(session);
+
+  return (
+    <div className="room" id="room" data-panel={panel}>
+      <header className="bar">
+        <a className="brand" href="/" aria-label="bimcc-rtc, to the start" target="_blank" rel="noopener">
+          <Brand />
+        </a>
+        <h1 id="title" dir="auto" title={session.room}>
+          {session.room}
+        </h1>
+        <p id="state" role="status">
+          {alone ? "Only you" : `${people.length + 1} people`}
+        </p>
+      </header>
+      <Controls session={session} visit={visit} />
+      <div className="tools">
+        <PanelButton session={session} panel="invite" icon={InviteIcon} label="Invite others" />
+        <IconButton id="open-settings" icon={SettingsIcon} label="Settings" onClick={() => setSettings(true)} />
+      </div>
+      <Banners session={session} />
+      <main className="stage">
+        <Tiles session={session} visit={visit} />
+        <div className="board-frame">
+          <BoardArea session={session} room={visit.room} />
+          <LargeView session={session} visit={visit} />
+          {alone && panel !== "invite" && <AloneCard session={session} />}
+          {dropping && <div className="drop-here">Drop files to send them to everybody</div>}
+        </div>
+        <SidePanel session={session} visit={visit} />
+      </main>
+      <NoticeList notices={session.notices} />
+      <Settings session={session} open={settings} onClose={() => setSettings(false)} />
+    </div>
+  );
+}
+
+function Banners({ session }: { session: Session }) {
+  const server = useSource(session.server);
+  const { supported, problem } = useSource(session.media.state);
+  const [noteRead, setNoteRead] = useState(false);
+  return (
+    <div className="banners">
+      {server === "reconnecting" && (
+        <Banner tone="warning" id="away">
+          Reconnecting to the server… Calls, drawing and chat with the people who are here go on.
+        </Banner>
+      )}
+      {!supported && !noteRead && (
+        <Banner tone="info" onClose={() => setNoteRead(true)}>
+          <PlainHttpNote />
+        </Banner>
+      )}
+      {problem && (
+        <Banner tone="warning" onClose={() => session.media.forgetProblem()}>
+          {problem}
+        </Banner>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,53 @@
+import { useEffect, useRef } from "react";
+import type { Panel, Session, Visit } from "../model/session";
+import { useSource } from "../model/store";
+import { ChatPanel } from "./ChatPanel";
+import { IconButton } from "./IconButton";
+import { InvitePanel } from "./InvitePanel";
+import { CloseIcon } from "./icons";
+import { PeoplePanel } from "./PeoplePanel";
+
+const TITLES: Record<Panel, string> = { chat: "Chat", people: "People", invite: "Invite others" };
+
+export function SidePanel({ session, visit }: { session: Session; visit: Visit }) {
+  const panel = useSource(session.panel);
+  const element = useRef<HTMLElement>(null);
+  const openedFrom = useRef<Element | null>(null);
+
+  useEffect(() => {
+    if (!panel) return;
+    openedFrom.current = document.activeElement;
+    if (panel !== "chat") element.current?.focus({ preventScroll: true });
+  }, [panel]);
+
+  if (!panel) return null;
+  const close = () => {
+    session.panel.set(undefined);
+    // Back to where one was; what is gone cannot be focused, and need not.
+    if (openedFrom.current instanceof HTMLElement) openedFrom.current.focus();
+  };
+  return (
+    <aside
+      className="panel"
+      id="panel"
+      ref={element}
+      tabIndex={-1}
+      aria-label={TITLES[panel]}
+      onKeyDown={(event) => {
+        if (event.key !== "Escape") return;
+        event.stopPropagation();
+        close();
+      }}
+    >
+      <header className="panel-head">
+        <h2>{TITLES[panel]}</h2>
+        <IconButton icon={CloseIcon} label="Close" onClick={close} id="close-panel" />
+      </header>
+      <div className="panel-body">
+        {panel === "chat" && <ChatPanel visit={visit} />}
+        {panel === "people" && <PeoplePanel session={session} visit={visit} />}
+        {panel === "invite" && <InvitePanel room={session.room} />}
+      </div>
+    </aside>
+  );
+}

@@ -1,0 +1,38 @@
+// Keys that work wherever the focus is. Alt with a letter: the board has taken the letters alone and those with Ctrl.
+import { useEffect } from "react";
+import type { Session } from "../model/session";
+
+export const SHORTCUTS = {
+  microphone: { code: "KeyM", keys: "Alt+M", does: "Microphone on or off" },
+  camera: { code: "KeyK", keys: "Alt+K", does: "Camera on or off" },
+  chat: { code: "KeyJ", keys: "Alt+J", does: "Open or close the chat" },
+  people: { code: "KeyP", keys: "Alt+P", does: "Open or close the list of people" },
+  invite: { code: "KeyI", keys: "Alt+I", does: "Open or close the invitation" },
+} as const;
+
+type Action = keyof typeof SHORTCUTS;
+
+export function useShortcuts(session: Session): void {
+  useEffect(() => {
+    const { media } = session;
+    const actions: Record<Action, () => void> = {
+      microphone: () => media.state.get().supported && void media.setMicrophone(media.state.get().microphone !== "on"),
+      camera: () => media.state.get().supported && void media.setCamera(media.state.get().camera !== "on"),
+      chat: () => session.togglePanel("chat"),
+      people: () => session.togglePanel("people"),
+      invite: () => session.togglePanel("invite"),
+    };
+    const onKey = (event: KeyboardEvent) => {
+      if (!event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.repeat) return;
+      // By place on the keyboard: with Alt, the letter itself is another one on some systems.
+      const action = (Object.keys(SHORTCUTS) as Action[]).find((name) => SHORTCUTS[name].code === event.code);
+      if (!action) return;
+      event.preventDefault();
+      event.stopPropagation();
+      actions[action]();
+    };
+    // Before the board sees it.
+    window.addEventListener("keydown", onKey, { capture: true });
+    return () => window.removeEventListener("keydown", onKey, { capture: true });
+  }, [session]);
+}

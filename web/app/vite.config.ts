@@ -1,0 +1,21 @@
+import { fileURLToPath } from "node:url";
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vite";
+import { boardAssets } from "./vite/board_assets.ts";
+
+export default defineConfig({
+  plugins: [react(), boardAssets()],
+  resolve: {
+    alias: { "bimcc-rtc": fileURLToPath(new URL("../client/src/index.ts", import.meta.url)) },
+    // Parts of Excalidraw ask for an older one, which npm installs beside; a page must have one only.
+    dedupe: ["react", "react-dom"],
+  },
+  build: {
+    target: "es2022",
+    chunkSizeWarningLimit: 4000,
+    // Every browser that understands the target preloads modules by itself.
+    modulePreload: { polyfill: false },
+    // The room, and the connection test, which is to load quickly and shares nothing with it.
+    rolldownOptions: { input: { index: "index.html", check: "check.html" } },
+  },
+});
