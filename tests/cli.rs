@@ -1,0 +1,330 @@
+//! The program as people start it: flags, environment and file in, exit code and output out.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::Value;
+
+/// The program in an empty world: no variables, and a home directory of its own.
+struct World {
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn run(&self, args: &[&str], variables: &[(&str, &str)]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_bimcc-rtc"))
+            .args(args)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("HOME", self.dir.path())
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap()
+    }
+
+    fn mint(&self, args: &[&str], variables: &[(&str, &str)]) -> Value {
+        let args: Vec<_> = ["mint"].iter().chain(args).copied().collect();
+        let output = self.run(&args, variables);
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn str(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_places() {
+    let world = World::new();
+    let config = world.file("rtc.toml", "max-rooms = \"none\"\nmax_peers_per_room = 5\n");
+    let ca = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let cert = world.file("cert.pem", &ca.cert.pem());
+    let key = world.file("key.pem", &rcgen::KeyPair::generate().unwrap().serialize_pem());
+    let output = world.run(
+        &[
+            "--listen",
+            "nowhere",
+            "--relay-ports",
+            "60000-50000",
+            "--allow-peer",
+            "10.0.0.0/40",
+            "--deny-peer",
+            "::/200",
+            "--tls",
+            "--tls-cert",
+            str(&cert),
+            "--tls-key",
+            str(&key),
+            "--secret-file",
+            "absent",
+            "--config",
+            str(&config),
+        ],
+        &[("BIMCC_RTC_CREDENTIAL_TTL", "1 fortnight"), ("BIMCC_RTC_PUBLIC_IP", "203.0.113.5,203.0.113.6")],
+    );
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    let place_of_file = |key: &str| format!("{key} in {}", config.display());
+    for place in [
+        "--listen: ",
+        "--relay-ports: ",
+        "--allow-peer: ",
+        "--deny-peer: ",
+        "--tls-key: ",
+        "--secret-file: ",
+        "BIMCC_RTC_CREDENTIAL_TTL: ",
+        "BIMCC_RTC_PUBLIC_IP: ",
+        &place_of_file("max-rooms"),
+        &place_of_file("\"max_peers_per_room\""),
+    ] {
+        assert_eq!(text.matches(place).count(), 1, "{place:?} in:\n{text}");
+    }
+    assert!(text.contains("10 mistakes"), "{text}");
+    assert!(text.contains("is not the key of"), "{text}");
+    assert!(output.stdout.is_empty());
+    assert!(!world.dir.path().join(".local").exists(), "a refused start leaves nothing behind");
+}
+
+#[test]
+fn unknown_flags_and_missing_files_are_bad_usage() {
+    let world = World::new();
+    for args in [
+        &["--acme", "example.org"][..],
+        &["--listen"],
+        &["frobnicate"],
+        &["--config", "absent.toml"],
+        &["--tls", "--tls-cert", "absent", "--tls-key", "absent"],
+        &["mint", "--frobnicate"],
+        &["--realm", "a", "--realm", "b"],
+    ] {
+        let output = world.run(args, &[]);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(!output.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_fine() {
+    let world = World::new();
+    for args in [&["--help"][..], &["-h"], &["serve", "--help"], &["mint", "--help"], &["--version"]] {
+        let output = world.run(args, &[]);
+        assert!(output.status.success() && !output.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn flag_beats_environment_beats_file_beats_default() {
+    let world = World::new();
+    let config = world.file("rtc.toml", "public-host = 'file.example'\nturn-listen = [5000]\ncredential-ttl = '2h'\n");
+    let host_and_port = |args: &[&str], variables: &[(&str, &str)]| {
+        let args: Vec<_> = ["--secret", "s"].iter().chain(args).copied().collect();
+        let answer = world.mint(&args, variables);
+        answer["iceServers"][0]["urls"][0].as_str().unwrap().to_owned()
+    };
+    let file = ["--config", str(&config)];
+    let variable = [("BIMCC_RTC_PUBLIC_HOST", "env.example")];
+    let with_flag = [&file[..], &["--public-host", "flag.example"]].concat();
+    assert_eq!(host_and_port(&with_flag, &variable), "stun:flag.example:5000");
+    assert_eq!(host_and_port(&file, &variable), "stun:env.example:5000");
+    assert_eq!(host_and_port(&file, &[]), "stun:file.example:5000");
+    assert_eq!(host_and_port(&[], &variable), "stun:env.example:3478");
+    // The file itself can come from the environment.
+    assert_eq!(host_and_port(&[], &[("BIMCC_RTC_CONFIG", str(&config))]), "stun:file.example:5000");
+    let ttl = |args: &[&str]| {
+        let args: Vec<_> = ["--secret", "s", "--host", "h"].iter().chain(args).copied().collect();
+        world.mint(&args, &[])["ttl"].as_u64().unwrap()
+    };
+    assert_eq!(ttl(&[]), 6 * 3600);
+    assert_eq!(ttl(&file), 2 * 3600);
+    assert_eq!(ttl(&["--config", str(&config), "--ttl", "90s"]), 90);
+}
+
+#[test]
+fn minted_credentials_are_what_every_turn_rest_tool_expects() {
+    let world = World::new();
+    let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let answer =
+        world.mint(&["--user", "alice", "--ttl", "1h", "--host", "2001:DB8::1"], &[("BIMCC_RTC_SECRET", "s3,cret")]);
+    let username = answer["username"].as_str().unwrap();
+    let (expiry, user) = username.split_once(':').unwrap();
+    assert_eq!(user, "alice");
+    let expiry: u64 = expiry.parse().unwrap();
+    assert_eq!(answer["expiresAt"].as_u64(), Some(expiry));
+    assert!(expiry >= before + 3600);
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"s3,cret");
+    let password = BASE64_STANDARD.encode(ring::hmac::sign(&key, username.as_bytes()));
+    assert_eq!(answer["password"].as_str(), Some(password.as_str()));
+    let turn = &answer["iceServers"][1];
+    assert_eq!((&turn["username"], &turn["credential"]), (&answer["username"], &answer["password"]));
+    let urls: Vec<_> = turn["urls"].as_array().unwrap().iter().map(|url| url.as_str().unwrap()).collect();
+    assert!(urls.contains(&"turn:[2001:db8::1]:3478?transport=udp"), "{urls:?}");
+}
+
+#[test]
+fn minting_uses_the_secret_that_the_server_made() {
+    let world = World::new();
+    let state = world.dir.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::write(state.join("turn-secret"), "made-at-first-start").unwrap();
+    let answer = world.mint(&["--state-dir", str(&state), "--host", "h"], &[]);
+    let expected = bimcc_rtc::credentials::password(
+        &bimcc_rtc::credentials::Secret::new(*b"made-at-first-start"),
+        answer["username"].as_str().unwrap(),
+    );
+    assert_eq!(answer["password"].as_str(), Some(expected.as_str()));
+}
+
+#[test]
+fn minting_refuses_what_would_not_work() {
+    let world = World::new();
+    let refusal = |args: &[&str]| {
+        let args: Vec<_> = ["mint"].iter().chain(args).copied().collect();
+        let output = world.run(&args, &[]);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+        stderr(&output)
+    };
+    let member = "m-0123456789abcdef0123456789abcdef";
+    assert!(refusal(&["--secret", "s", "--host", "h", "--user", member]).contains("--user: "));
+    let all = refusal(&["--user", member]);
+    assert!(["--user: ", "--host: ", "--secret: "].iter().all(|flag| all.contains(flag)), "{all}");
+    let all = refusal(&["--secret", "s", "--host", "a b", "--ttl", "1s", "--turn-listen", "x"]);
+    assert!(["--ttl: ", "--host: ", "--turn-listen: "].iter().all(|flag| all.contains(flag)), "{all}");
+}
+
+#[test]
+fn addresses_in_use_are_named_with_their_flags_all_at_once() {
+    let world = World::new();
+    let tcp = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addresses =
+        [tcp[0].local_addr(), tcp[1].local_addr(), udp.local_addr()].map(|address| address.unwrap().to_string());
+    let [listen, admin, turn] = &addresses;
+    // The port may lie within the default range of relay ports, which is a mistake of its own.
+    let args = ["--listen", listen, "--admin-listen", admin, "--turn-listen", turn, "--relay-ports", "none"];
+    let output = world.run(&args, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    for (address, flag) in addresses.iter().zip(["--listen", "--admin-listen", "--turn-listen"]) {
+        assert!(text.contains(&format!("{address} ({flag})")), "{flag} in {text}");
+    }
+    assert!(output.stdout.is_empty(), "nothing was up, so nothing is announced");
+}
+
+/// A running server that is killed with its owner.
+struct Server(std::process::Child);
+
+impl Server {
+    /// Starts on free ports of 127.0.0.1 and gives what it said when it was up.
+    fn start(world: &World, args: &[&str]) -> (Self, String) {
+        Self::start_logging_to(world, args, std::process::Stdio::inherit())
+    }
+
+    fn start_logging_to(world: &World, args: &[&str], stderr: std::process::Stdio) -> (Self, String) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bimcc-rtc"))
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--turn-listen", "127.0.0.1:0"])
+            .args(args)
+            .current_dir(world.dir.path())
+            .env_clear()
+            .env("HOME", world.dir.path())
+            .stdout(std::process::Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let said: Vec<_> = lines.by_ref().take_while(|line| !line.contains("Metrics")).collect();
+        std::thread::spawn(move || lines.for_each(drop));
+        (Self(child), said.join("\n"))
+    }
+
+    /// Sends a signal and gives the exit code.
+    fn stop(mut self, signal: &str) -> Option<i32> {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Fails where it has ended already.
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+#[test]
+fn it_ends_in_good_order_where_nobody_reads_its_log() {
+    let world = World::new();
+    let (mut server, _) = Server::start_logging_to(&world, &[], std::process::Stdio::piped());
+    drop(server.0.stderr.take());
+    let pid = server.0.id().to_string();
+    let (ended, code) = std::sync::mpsc::channel();
+    std::thread::spawn(move || ended.send(server.stop("TERM")));
+    let code = code.recv_timeout(std::time::Duration::from_secs(60));
+    if code.is_err() {
+        let _killed = Command::new("kill").args(["-s", "KILL", &pid]).status();
+    }
+    assert_eq!(code, Ok(Some(0)));
+}
+
+#[test]
+fn signals_end_it_in_good_order() {
+    let world = World::new();
+    for signal in ["TERM", "INT"] {
+        let (server, said) = Server::start(&world, &[]);
+        assert!(said.contains("http://localhost:"), "{said}");
+        assert_eq!(server.stop(signal), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn what_the_first_start_makes_is_private_and_stays() {
+    let world = World::new();
+    let made = [
+        "state/turn-secret",
+        "state/nonce-key",
+        "state/resume-key",
+        "certs/ca-key.pem",
+        "certs/key.pem",
+        "certs/cert.pem",
+        "certs/ca.pem",
+    ];
+    let start = || {
+        let (server, said) = Server::start(&world, &["--tls", "--state-dir", "state"]);
+        assert!(said.contains("https://localhost:"), "{said}");
+        assert_eq!(server.stop("TERM"), Some(0));
+        made.map(|name| std::fs::read(world.dir.path().join(name)).unwrap())
+    };
+    let first = start();
+    for name in &made[..5] {
+        let mode = std::fs::metadata(world.dir.path().join(name)).unwrap().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{name}");
+    }
+    assert_eq!(start(), first);
+    let answer = world.mint(&["--state-dir", "state", "--host", "h"], &[]);
+    let secret = bimcc_rtc::credentials::Secret::new(first[0].clone());
+    let expected = bimcc_rtc::credentials::password(&secret, answer["username"].as_str().unwrap());
+    assert_eq!(answer["password"].as_str(), Some(expected.as_str()));
+}

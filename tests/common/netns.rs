@@ -1,0 +1,63 @@
+//! Network namespaces without names: they are gone when nobody holds them, however the test ended.
+
+use std::{fs::File, os::fd::AsRawFd, process::Command, sync::Arc, thread};
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+/// A network namespace of its own. Sockets made within stay within.
+#[derive(Clone, Debug)]
+pub struct Namespace(Arc<File>);
+
+impl Namespace {
+    /// None, said aloud, where that is not permitted: these tests need root and `ip`.
+    pub fn new() -> Option<Self> {
+        let made = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            File::open("/proc/thread-self/ns/net")
+        });
+        let namespace = match made.join().unwrap() {
+            Ok(file) => Self(Arc::new(file)),
+            Err(error) => {
+                super::say_skipped(&format!("no network namespace: {error}; run as root"));
+                return None;
+            }
+        };
+        if Command::new("ip").arg("-V").output().is_err() {
+            super::say_skipped("no `ip`: install iproute2");
+            return None;
+        }
+        namespace.ip("link set lo up");
+        Some(namespace)
+    }
+
+    /// Runs `action` within. Threads and processes that it starts are within, too.
+    pub fn run<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let within = scope.spawn(|| {
+                setns(&*self.0, CloneFlags::CLONE_NEWNET).unwrap();
+                action()
+            });
+            within.join().unwrap()
+        })
+    }
+
+    /// Runs `ip` within, with arguments that are separated by blanks.
+    pub fn ip(&self, args: &str) {
+        let output = self.run(|| Command::new("ip").args(args.split_whitespace()).output()).unwrap();
+        assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A cable with an MTU of 1500 to another namespace, with these addresses at this end and at the other.
+    pub fn cable(&self, name: &str, addresses: &[&str], other: &Self, others: &[&str]) {
+        let far_end = format!("/proc/{}/fd/{}", std::process::id(), other.0.as_raw_fd());
+        self.ip(&format!("link add {name} mtu 1500 type veth peer name {name} mtu 1500 netns {far_end}"));
+        for (namespace, addresses) in [(self, addresses), (other, others)] {
+            for address in addresses {
+                // Without duplicate address detection IPv6 addresses are of use at once.
+                let nodad = if address.contains(':') { "nodad" } else { "" };
+                namespace.ip(&format!("address add {address} dev {name} {nodad}"));
+            }
+            namespace.ip(&format!("link set {name} up"));
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Many requests at once: strangers leave no trace and lock nobody out, and a whole class behind one address is welcome.
+//! `BIMCC_RTC_LONG=1` makes the floods ten times as long.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{
+    process::{PATIENCE, Process},
+    turn_client::{Credentials, TurnClient, new_message},
+};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use stun::{
+    attributes::{ATTR_MESSAGE_INTEGRITY, ATTR_NONCE, ATTR_REALM, ATTR_REQUESTED_TRANSPORT, ATTR_USERNAME},
+    message::{CLASS_REQUEST, METHOD_ALLOCATE, Message},
+};
+
+const RATE_LIMITED: &str = "turn_dropped_packets_total{reason=\"rate_limited\"}";
+
+/// Allocations of honest clients while a flood lasts.
+const HONEST: usize = 100;
+
+/// Addresses that the flood comes from.
+const ADDRESSES: usize = 20;
+
+/// Ports that the flood comes from, where the limit of open files allows.
+const PORTS: usize = 5000;
+
+/// Files that the test has open besides.
+const OTHER_FILES: u64 = 200;
+
+fn requests_per_port() -> usize {
+    if std::env::var_os("BIMCC_RTC_LONG").is_some_and(|value| value == "1") { 40 } else { 4 }
+}
+
+/// The flood's sockets.
+fn strangers() -> Vec<UdpSocket> {
+    let allowed = raise_file_limit().saturating_sub(OTHER_FILES) as usize;
+    if allowed < PORTS {
+        common::say_skipped(&format!("only {allowed} ports: the limit of open files is low"));
+    }
+    let address = |index: usize| Ipv4Addr::new(127, 0, 0, 1 + (index % ADDRESSES) as u8);
+    (0..PORTS.min(allowed)).map(|index| UdpSocket::bind((address(index), 0)).unwrap()).collect()
+}
+
+/// Raises the limit of open files, which is often 1024 at first, as far as it goes.
+fn raise_file_limit() -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    hard
+}
+
+/// An Allocate, to which attributes that prove nothing may be added.
+fn allocate(add: impl FnOnce(&mut Message)) -> Vec<u8> {
+    let mut request = new_message(METHOD_ALLOCATE, CLASS_REQUEST);
+    request.add(ATTR_REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+    add(&mut request);
+    request.encode();
+    request.raw
+}
+
+/// Requests of strangers, by the index of the socket.
+type Requests = Vec<Vec<u8>>;
+
+/// Sends all requests, each with a transaction id of its own, and tells `progress` after every hundredth part.
+///
+/// The kernel drops what no socket buffer holds, which would test the kernel: so the flood is as fast as the server is,
+/// and no faster.
+fn flood(server: &Process, sockets: &[UdpSocket], mut requests: Requests, progress: &mpsc::Sender<()>) {
+    const BURST: usize = 100;
+    let arrived = || server.metric("turn_requests_total{method=\"allocate\"}") as usize;
+    let before = arrived();
+    let total = sockets.len() * requests_per_port();
+    let part = total / HONEST;
+    for sent in 0..total {
+        let index = sent % sockets.len();
+        let request = &mut requests[index];
+        request[8..20].copy_from_slice(&rand::random::<[u8; 12]>());
+        sockets[index].send_to(request, server.turn()).unwrap();
+        if sent % BURST == BURST - 1 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if sent % part == part - 1 {
+            // The honest clients may be done already.
+            let _ = progress.send(());
+            let (mut last, mut since) = (0, Instant::now());
+            loop {
+                let now = arrived();
+                if now >= before + sent.saturating_sub(BURST) || since.elapsed() > Duration::from_millis(200) {
+                    break;
+                }
+                if now != last {
+                    (last, since) = (now, Instant::now());
+                }
+            }
+        }
+    }
+}
+
+/// Allocates and gives back, once per message on `starts`, in turns as a member and with a minted credential.
+fn honest_clients(server: SocketAddr, credentials: [Credentials; 2], starts: mpsc::Receiver<()>) {
+    for round in 0..HONEST {
+        starts.recv_timeout(PATIENCE).unwrap();
+        // The member shares its address with a part of the flood.
+        let ip = if round % 2 == 0 { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(127, 0, 1, 1) };
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        let mut client = TurnClient::over(socket, server, Some(&credentials[round % 2]));
+        assert!(client.allocate().is_ok(), "round {round}");
+        assert_eq!(client.refresh(0), Ok(0), "round {round}");
+    }
+}
+
+/// Floods the server with what `requests` makes of the sockets, and looks at what is left of it.
+async fn survives(make: impl FnOnce(&Process, &[UdpSocket]) -> Requests) {
+    let server = Process::start("--workers 2");
+    let (member_ws, member) = server.member("room").await;
+    let credentials = [member, server.mint("honest")];
+    // What the first allocation and the first look at metrics need is not the flood's.
+    TurnClient::allocated(server.turn(), &credentials[0]).refresh(0).unwrap();
+    server.metrics();
+    let memory_before = server.resident_memory();
+
+    let sockets = strangers();
+    let sent = sockets.len() * requests_per_port();
+    let requests = make(&server, &sockets);
+    let counted = |server: &Process| server.metric("turn_requests_total{method=\"allocate\"}");
+    let counted_before = counted(&server);
+    let (progress, starts) = mpsc::channel();
+    let address = server.turn();
+    let honest = thread::spawn(move || honest_clients(address, credentials, starts));
+    flood(&server, &sockets, requests, &progress);
+    honest.join().unwrap();
+
+    let memory_after = server.resident_memory();
+    let grown = memory_after.saturating_sub(memory_before);
+    let arrived = counted(&server) - counted_before;
+    println!(
+        "{sent} requests sent, {arrived} arrived with those of honest clients, {} dropped, memory {memory_before} + {grown}",
+        server.metric(RATE_LIMITED),
+    );
+    assert!(grown < 1 << 20, "{grown} bytes more than {memory_before}");
+    assert!(arrived as usize > sent * 9 / 10, "{arrived} of {sent} arrived");
+    let text = server.metrics();
+    let sum = |prefix: &str| -> i64 {
+        let lines = text.lines().filter(|line| line.starts_with(prefix));
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<i64>().unwrap()).sum()
+    };
+    let answered = sum("bimcc_rtc_turn_responses_total{method=\"allocate\"");
+    let dropped = sum("bimcc_rtc_turn_dropped_packets_total{");
+    assert_eq!(sum("bimcc_rtc_turn_requests_total{method=\"allocate\"}"), answered + dropped);
+    assert_eq!(server.metric("turn_allocations"), 0);
+    assert_eq!(server.metric("turn_allocations_opened_total"), HONEST as i64 + 1);
+    drop(member_ws);
+    server.metric_becomes("members", 0);
+}
+
+#[tokio::test]
+async fn unauthenticated_allocates_leave_no_trace() {
+    survives(|_, sockets| sockets.iter().map(|_| allocate(|_| ())).collect()).await;
+}
+
+#[tokio::test]
+async fn wrong_passwords_leave_no_trace() {
+    survives(|server, sockets| {
+        let challenge = |socket: &UdpSocket| {
+            let mut client = TurnClient::over(socket.try_clone().unwrap(), server.turn(), None);
+            let challenge = client.transact(&client.signed(METHOD_ALLOCATE, |request| {
+                request.add(ATTR_REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
+            }));
+            allocate(|request| {
+                request.add(ATTR_USERNAME, b"4102444800:somebody");
+                request.add(ATTR_REALM, &challenge.get(ATTR_REALM).unwrap());
+                request.add(ATTR_NONCE, &challenge.get(ATTR_NONCE).unwrap());
+                request.add(ATTR_MESSAGE_INTEGRITY, &rand::random::<[u8; 20]>());
+            })
+        };
+        sockets.iter().map(challenge).collect()
+    })
+    .await;
+}
+
+/// Whoever asks too much is dropped; not so others, nor those at its own address once one of them has joined a room.
+#[tokio::test]
+async fn a_source_that_asks_too_much_gets_no_more_answers() {
+    let server = Process::start("--workers 1");
+    let greedy = Ipv4Addr::new(127, 0, 0, 3);
+    let socket = UdpSocket::bind((greedy, 0)).unwrap();
+    let mut request = allocate(|_| ());
+    let mut other = TurnClient::new(server.turn(), Some(&server.mint("elsewhere")));
+    let mut ask_much = || {
+        for _ in 0..200 {
+            request[8..20].copy_from_slice(&rand::random::<[u8; 12]>());
+            socket.send_to(&request, server.turn()).unwrap();
+        }
+        // Once this is answered, so is all before.
+        other.binding();
+        server.metric(RATE_LIMITED)
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while ask_much() == 0 {
+        assert!(Instant::now() < deadline, "it is still answered");
+    }
+    let tcp = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    tcp.bind(&SocketAddr::from((greedy, 0)).into()).unwrap();
+    tcp.connect(&server.http.into()).unwrap();
+    let (_ws, member) = Process::joined(server.connect_over(tcp.into()).await, "room").await;
+    let dropped = server.metric(RATE_LIMITED);
+    for _ in 0..30 {
+        assert_eq!(ask_much(), dropped);
+    }
+    TurnClient::over(UdpSocket::bind((greedy, 0)).unwrap(), server.turn(), Some(&member)).allocate().unwrap();
+    other.allocate().unwrap();
+    let requests = server.metric("turn_requests_total{method=\"allocate\"}");
+    assert_eq!(requests, server.metric_family("turn_responses_total{method=\"allocate\"") + dropped);
+}
+
+/// Thirty in a room, with a peer connection to each other one that gathers candidates: no limit is in their way.
+#[tokio::test]
+async fn a_class_behind_one_address_starts_its_calls() {
+    const MEMBERS: usize = 30;
+    raise_file_limit();
+    let server = Process::start("--workers 2");
+    let mut connections = Vec::new();
+    let mut credentials = Vec::new();
+    for _ in 0..MEMBERS {
+        let (connection, credential) = server.member("class").await;
+        connections.push(connection);
+        credentials.push(credential);
+    }
+    let address = server.turn();
+    let clients: Vec<TurnClient> = thread::scope(|scope| {
+        let member = |credentials: &Credentials| {
+            let mut clients: Vec<_> = (1..MEMBERS).map(|_| TurnClient::new(address, Some(credentials))).collect();
+            for client in &mut clients {
+                assert_eq!(client.binding(), client.local());
+                client.allocate().unwrap();
+            }
+            clients
+        };
+        let threads: Vec<_> = credentials.iter().map(|credentials| scope.spawn(move || member(credentials))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(clients.len(), MEMBERS * (MEMBERS - 1));
+    assert_eq!(server.metric("turn_allocations"), clients.len() as i64);
+    assert_eq!(server.metric(RATE_LIMITED), 0);
+    assert_eq!(server.metric("turn_responses_total{method=\"allocate\",code=\"486\"}"), 0);
+    let ip: IpAddr = clients[0].relayed().ip();
+    assert!(clients.iter().all(|client| client.relayed().ip() == ip));
+    drop(connections);
+    server.all_gauges_become_zero();
+}

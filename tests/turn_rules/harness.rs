@@ -1,0 +1,641 @@
+//! A world without sockets and clocks: sessions, the clients that speak to them, and everything sessions share.
+//!
+//! Clients build their requests and read the answers with the `stun` and `turn` crates, not with our own code.
+#![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
+
+use std::{
+    collections::BTreeMap,
+    hash::RandomState,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use bimcc_rtc::{
+    credentials::{self, Credential, Secret, User},
+    membership::{AllocationRef, Directory, MemberId, RoomTag},
+    metrics::{Metrics, TurnCounters},
+    turn::{
+        Lifetimes, Shared,
+        allocation::Reach,
+        auth::{Authority, NonceKeys},
+        limiter::AnswerLimiter,
+        message::{self, Family},
+        peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
+        quota::Quotas,
+        relayed::{Home, RelayedTable},
+        session::{Context, FiveTuple, NoRelay, Now, Output, Session, Via},
+    },
+};
+pub(crate) use stun::{
+    attributes as attr,
+    message::{
+        CLASS_INDICATION, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION,
+        METHOD_REFRESH, METHOD_SEND, Method,
+    },
+};
+use stun::{
+    attributes::*,
+    error_code::ErrorCodeAttribute,
+    fingerprint::FINGERPRINT,
+    integrity::MessageIntegrity,
+    message::{CLASS_ERROR_RESPONSE, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, Getter, Message, MessageType, Setter},
+    xoraddr::XorMappedAddress,
+};
+
+pub(crate) const REALM: &str = "bimcc-rtc";
+pub(crate) const SECRET: &[u8] = b"the secret of these tests";
+pub(crate) const UNIX_START: u64 = 1_700_000_000;
+pub(crate) const SERVER_V4: &str = "198.51.100.1";
+pub(crate) const SERVER_V6: &str = "2001:db8:5::1";
+
+pub(crate) fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub(crate) fn minutes(n: u64) -> Duration {
+    Duration::from_secs(60 * n)
+}
+
+pub(crate) fn room(n: u32) -> RoomTag {
+    RoomTag(n.try_into().unwrap())
+}
+
+/// The method of this number (RFC 8489 section 5 interleaves it with the class).
+pub(crate) fn method(number: u16) -> Method {
+    let mut kind = MessageType::default();
+    kind.read_value(number & 0xF | (number & 0x70) << 1 | (number & 0xF80) << 2);
+    kind.method
+}
+
+/// What differs from test to test.
+pub(crate) struct Setup {
+    pub(crate) rules: PeerRules,
+    pub(crate) host: HostAddresses,
+    pub(crate) realm: &'static str,
+    /// All verify.
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) max_total: usize,
+    pub(crate) max_per_user: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            rules: PeerRules {
+                members: Mode::Members,
+                api: Mode::Any,
+                allow: Vec::new(),
+                deny: Vec::new(),
+                trusted_proxies: Vec::new(),
+                dangerously_allow_loopback: false,
+            },
+            host: host(),
+            realm: REALM,
+            secrets: vec![Secret::new(SECRET)],
+            max_total: 1000,
+            max_per_user: 100,
+        }
+    }
+}
+
+/// The addresses of the server.
+pub(crate) fn host() -> HostAddresses {
+    let relay = |text| Some(RelayAddress { advertised: ip(text), bind: ip(text) });
+    HostAddresses {
+        own: vec![ip(SERVER_V4), ip(SERVER_V6)],
+        gateways: vec![ip("198.51.100.254")],
+        relay_v4: relay(SERVER_V4),
+        relay_v6: relay(SERVER_V6),
+    }
+}
+
+/// A client's address and credential, and the nonce it holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) at: SocketAddr,
+    pub(crate) credential: Credential,
+    pub(crate) nonce: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) fn key(&self) -> MessageIntegrity {
+        let Credential { username, password, .. } = self.credential.clone();
+        MessageIntegrity::new_long_term_integrity(username, REALM.into(), password)
+    }
+}
+
+/// A request or indication in the making.
+#[derive(Clone)]
+pub(crate) struct Req(pub(crate) Message);
+
+impl Req {
+    pub(crate) fn new(method: Method) -> Self {
+        Self::of_class(method, CLASS_REQUEST)
+    }
+
+    pub(crate) fn of_class(method: Method, class: stun::message::MessageClass) -> Self {
+        let mut message = Message::new();
+        message.typ = MessageType::new(method, class);
+        message.new_transaction_id().unwrap();
+        message.write_header();
+        Self(message)
+    }
+
+    /// An Allocate with the one attribute it needs.
+    pub(crate) fn allocate() -> Self {
+        Self::new(METHOD_ALLOCATE).with(ATTR_REQUESTED_TRANSPORT, &[17, 0, 0, 0])
+    }
+
+    pub(crate) fn refresh(lifetime: u32) -> Self {
+        Self::new(METHOD_REFRESH).lifetime(lifetime)
+    }
+
+    pub(crate) fn permission(peers: &[&str]) -> Self {
+        peers.iter().fold(Self::new(METHOD_CREATE_PERMISSION), |req, peer| req.peer(addr(peer)))
+    }
+
+    pub(crate) fn channel_bind(number: u16, peer: &str) -> Self {
+        Self::new(METHOD_CHANNEL_BIND).channel(number).peer(addr(peer))
+    }
+
+    pub(crate) fn send(peer: SocketAddr, payload: &[u8]) -> Self {
+        Self::of_class(METHOD_SEND, CLASS_INDICATION).peer(peer).with(ATTR_DATA, payload)
+    }
+
+    pub(crate) fn with(mut self, attribute: AttrType, value: &[u8]) -> Self {
+        self.0.add(attribute, value);
+        self
+    }
+
+    pub(crate) fn lifetime(self, seconds: u32) -> Self {
+        self.with(ATTR_LIFETIME, &seconds.to_be_bytes())
+    }
+
+    pub(crate) fn family(self, family: u8) -> Self {
+        self.with(ATTR_REQUESTED_ADDRESS_FAMILY, &[family, 0, 0, 0])
+    }
+
+    pub(crate) fn channel(self, number: u16) -> Self {
+        let [high, low] = number.to_be_bytes();
+        self.with(ATTR_CHANNEL_NUMBER, &[high, low, 0, 0])
+    }
+
+    pub(crate) fn peer(mut self, peer: SocketAddr) -> Self {
+        XorMappedAddress { ip: peer.ip(), port: peer.port() }.add_to_as(&mut self.0, ATTR_XOR_PEER_ADDRESS).unwrap();
+        self
+    }
+
+    /// USERNAME, REALM, NONCE and MESSAGE-INTEGRITY of `client`.
+    pub(crate) fn auth(self, client: &Client) -> Self {
+        self.with(ATTR_USERNAME, client.credential.username.as_bytes())
+            .with(ATTR_REALM, REALM.as_bytes())
+            .with(ATTR_NONCE, &client.nonce)
+            .integrity(client)
+    }
+
+    pub(crate) fn integrity(mut self, client: &Client) -> Self {
+        client.key().add_to(&mut self.0).unwrap();
+        self
+    }
+
+    pub(crate) fn fingerprint(mut self) -> Self {
+        FINGERPRINT.add_to(&mut self.0).unwrap();
+        self
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0.raw
+    }
+}
+
+/// A response, as a client reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply(pub(crate) Message);
+
+impl Reply {
+    fn read(bytes: &[u8]) -> Self {
+        let mut message = Message::new();
+        message.unmarshal_binary(bytes).unwrap();
+        assert_eq!(message.raw.len(), 20 + message.length as usize, "nothing behind the message");
+        Self(message)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0.raw
+    }
+
+    /// 0 for a success response, else the error code, which always comes with a reason phrase.
+    pub(crate) fn code(&self) -> u16 {
+        if self.0.typ.class == CLASS_SUCCESS_RESPONSE {
+            return 0;
+        }
+        assert_eq!(self.0.typ.class, CLASS_ERROR_RESPONSE);
+        let mut error = ErrorCodeAttribute::default();
+        error.get_from(&self.0).unwrap();
+        assert!(!error.reason.is_empty(), "{} without reason", error.code.0);
+        error.code.0
+    }
+
+    pub(crate) fn value(&self, attribute: AttrType) -> Option<Vec<u8>> {
+        self.0.get(attribute).ok()
+    }
+
+    pub(crate) fn address(&self, attribute: AttrType) -> SocketAddr {
+        let mut address = XorMappedAddress::default();
+        address.get_from_as(&self.0, attribute).unwrap();
+        SocketAddr::new(address.ip, address.port)
+    }
+
+    pub(crate) fn relayed(&self) -> SocketAddr {
+        self.address(ATTR_XOR_RELAYED_ADDRESS)
+    }
+
+    pub(crate) fn lifetime(&self) -> u32 {
+        u32::from_be_bytes(self.value(ATTR_LIFETIME).unwrap().try_into().unwrap())
+    }
+
+    pub(crate) fn unknown(&self) -> Vec<u16> {
+        let value = self.value(ATTR_UNKNOWN_ATTRIBUTES).unwrap();
+        value.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+    }
+
+    /// The nonce of a challenge, whose realm is ours.
+    pub(crate) fn nonce(&self) -> Vec<u8> {
+        assert_eq!(self.value(ATTR_REALM).unwrap(), REALM.as_bytes());
+        self.value(ATTR_NONCE).unwrap()
+    }
+
+    pub(crate) fn is_signed_for(&self, client: &Client) -> bool {
+        client.key().check(&mut self.0.clone()).is_ok()
+    }
+
+    pub(crate) fn has_right_fingerprint(&self) -> bool {
+        FINGERPRINT.check(&self.0).is_ok()
+    }
+}
+
+/// All that came of one datagram from a client.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Silence,
+    Reply(Reply),
+    ToPeer { peer: SocketAddr, payload: Vec<u8>, reach: Reach, dont_fragment: bool },
+}
+
+impl Outcome {
+    #[track_caller]
+    pub(crate) fn reply(self) -> Reply {
+        match self {
+            Self::Reply(reply) => reply,
+            other => panic!("no reply: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn code(self) -> u16 {
+        self.reply().code()
+    }
+
+    #[track_caller]
+    pub(crate) fn silence(self) {
+        assert!(matches!(self, Self::Silence), "{self:?}");
+    }
+
+    /// Peer and payload of what goes over the network.
+    #[track_caller]
+    pub(crate) fn over_the_network(self) -> (SocketAddr, Vec<u8>) {
+        match self {
+            Self::ToPeer { peer, payload, reach: Reach::Network { .. }, .. } => (peer, payload),
+            other => panic!("not to the network: {other:?}"),
+        }
+    }
+}
+
+/// What a client gets of a peer's datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FromPeer {
+    Channel { number: u16, payload: Vec<u8> },
+    Data { peer: SocketAddr, payload: Vec<u8> },
+}
+
+type Meanwhile = Box<dyn FnMut(&mut Session, &mut Context<'_>)>;
+
+/// Sessions, and everything around them.
+pub(crate) struct World {
+    pub(crate) shared: Shared,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) now: Now,
+    /// Whether relay sockets can be bound.
+    pub(crate) can_bind: bool,
+    /// Happens once while a relay socket is being bound.
+    pub(crate) while_binding: Option<Meanwhile>,
+    metrics: Metrics,
+    counters: Arc<TurnCounters>,
+    limiter: AnswerLimiter,
+    sessions: BTreeMap<SocketAddr, Slot>,
+    to_end: Arc<Mutex<Vec<AllocationRef>>>,
+    started: Instant,
+    next_port: u16,
+    next_slot: u32,
+}
+
+struct Slot {
+    session: Session,
+    number: u32,
+    relayed: Option<SocketAddr>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(Setup::default())
+    }
+
+    pub(crate) fn with(setup: Setup) -> Self {
+        let directory = Arc::new(Directory::new());
+        let metrics = Metrics::new();
+        metrics.watch_directory(directory.clone());
+        let counters = metrics.add_turn_worker();
+        let now = Now { instant: Instant::now(), unix: UNIX_START };
+        let to_end = Arc::new(Mutex::new(Vec::new()));
+        let sink = to_end.clone();
+        directory.on_end_allocation(Box::new(move |allocation| sink.lock().unwrap().push(allocation)));
+        Self {
+            shared: Shared {
+                nonces: NonceKeys::new(&[7; 32], None),
+                authority: Authority::new(setup.realm.into(), setup.secrets),
+                policy: PeerPolicy::new(setup.rules, setup.host),
+                directory: directory.clone(),
+                quotas: Quotas::new(setup.max_total, setup.max_per_user),
+                relayed: RelayedTable::new(),
+                lifetimes: Lifetimes::default(),
+            },
+            directory,
+            now,
+            can_bind: true,
+            while_binding: None,
+            metrics,
+            counters,
+            limiter: AnswerLimiter::new(RandomState::new(), now.instant),
+            sessions: BTreeMap::new(),
+            to_end,
+            started: now.instant,
+            next_port: 50_000,
+            next_slot: 0,
+        }
+    }
+
+    /// A client at `at` with a credential of the API for `name`, good for an hour, and a fresh nonce.
+    pub(crate) fn api_client(&mut self, name: &str, at: &str) -> Client {
+        self.client(&User::api(name).unwrap(), at, self.now.unix + 3600)
+    }
+
+    /// The same for member number `id`, who must have entered.
+    pub(crate) fn member_client(&mut self, id: u128, at: &str) -> Client {
+        self.client(&User::Member(MemberId::from_bits(id)), at, self.now.unix + 3600)
+    }
+
+    pub(crate) fn client(&mut self, user: &User, at: &str, expires_at: u64) -> Client {
+        let credential = credentials::mint(&Secret::new(SECRET), user, expires_at);
+        let at = addr(at);
+        let nonce = self.send(at, Req::allocate().bytes()).reply().nonce();
+        Client { at, credential, nonce }
+    }
+
+    /// A client with an allocation, and its relayed address.
+    #[track_caller]
+    pub(crate) fn allocated(&mut self, client: Client) -> (Client, SocketAddr) {
+        let reply = self.request(&client, Req::allocate()).reply();
+        assert_eq!(reply.code(), 0);
+        (client, reply.relayed())
+    }
+
+    /// An allocation for `alice` of the API at 192.0.2.1.
+    pub(crate) fn alice(&mut self) -> Client {
+        let alice = self.api_client("alice", "192.0.2.1:1000");
+        self.allocated(alice).0
+    }
+
+    /// Member `id` enters a room, from `address` if that is verified.
+    pub(crate) fn enter(&mut self, id: u128, room_number: u32, address: Option<&str>) {
+        self.directory.enter(MemberId::from_bits(id), room(room_number), address.map(ip));
+    }
+
+    /// Member `id` leaves, and the workers hear of it.
+    pub(crate) fn leave(&mut self, id: u128) {
+        self.directory.leave(MemberId::from_bits(id));
+        self.end_told();
+    }
+
+    /// Ends the allocations that the directory wants ended.
+    pub(crate) fn end_told(&mut self) {
+        let told = std::mem::take(&mut *self.to_end.lock().unwrap());
+        for allocation in told {
+            let found = self.sessions.iter().find(|(_, slot)| u64::from(slot.number) == allocation.key);
+            if let Some(at) = found.map(|(at, _)| *at) {
+                self.with_session(at, |session, cx| session.end(cx));
+            }
+        }
+    }
+
+    /// An authenticated request.
+    pub(crate) fn request(&mut self, client: &Client, request: Req) -> Outcome {
+        let signed = request.auth(client);
+        self.send(client.at, signed.bytes())
+    }
+
+    /// A datagram from a client; relay sockets are bound as it asks.
+    pub(crate) fn send(&mut self, at: SocketAddr, datagram: &[u8]) -> Outcome {
+        let bind = match self.with_session(at, |session, cx| match session.handle_client(datagram, cx) {
+            Output::Nothing => Ok(Outcome::Silence),
+            Output::Reply(bytes) => Ok(Outcome::Reply(Reply::read(&bytes))),
+            Output::BindRelay(family) => Err(family),
+            Output::ToPeer { peer, payload, reach, dont_fragment } => {
+                Ok(Outcome::ToPeer { peer, payload: payload.to_vec(), reach, dont_fragment })
+            }
+        }) {
+            Ok(outcome) => return outcome,
+            Err(family) => family,
+        };
+        if let Some(mut meanwhile) = self.while_binding.take() {
+            self.with_session(at, |session, cx| meanwhile(session, cx));
+        }
+        let bound = self.bind(at, bind);
+        let entry = AllocationRef { worker: 0, key: self.sessions[&at].number.into() };
+        self.with_session(at, |session, cx| match session.handle_relay_bound(bound, entry, cx) {
+            Output::Reply(bytes) => Outcome::Reply(Reply::read(&bytes)),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    fn bind(&mut self, at: SocketAddr, family: Family) -> Result<SocketAddr, NoRelay> {
+        let relay = self.shared.policy.host().relay(family).filter(|_| self.can_bind).ok_or(NoRelay)?;
+        let slot = self.sessions.get_mut(&at).unwrap();
+        let home = Home { worker: 0, slot: slot.number, owner: slot.session.owner().unwrap() };
+        if slot.session.needs_even_port() {
+            self.next_port = self.next_port.next_multiple_of(2);
+        }
+        if slot.session.needs_even_port() {
+            self.next_port = self.next_port.next_multiple_of(2);
+        }
+        assert!(self.shared.relayed.claim(family, self.next_port, home));
+        let relayed = SocketAddr::new(relay.advertised, self.next_port);
+        slot.relayed = Some(relayed);
+        self.next_port += 1;
+        Ok(relayed)
+    }
+
+    /// Payload from a peer to the relayed address of the client at `at`.
+    pub(crate) fn peer_sends(&mut self, at: SocketAddr, peer: SocketAddr, payload: &[u8]) -> Option<FromPeer> {
+        self.arrives(at, (peer, Via::Network), payload)
+    }
+
+    fn arrives(&mut self, at: SocketAddr, peer: (SocketAddr, Via), payload: &[u8]) -> Option<FromPeer> {
+        let mut buffer = vec![0xEE; message::HEADROOM];
+        buffer.extend_from_slice(payload);
+        let end = buffer.len();
+        buffer.resize(end + message::TAILROOM, 0xEE);
+        let (begin, end) = self.with_session(at, |session, cx| {
+            session
+                .handle_peer(peer, &mut buffer, message::HEADROOM, end, cx)
+                .map_err(|reason| cx.counters.dropped(reason))
+                .ok()
+        })?;
+        Some(read_from_server(&buffer[begin..end]))
+    }
+
+    /// Brings what a client sent to one of this server's addresses to the relayed address there, if one lives there and
+    /// the two owners may talk: what workers do. Returns who got what.
+    pub(crate) fn deliver_own(&mut self, from: &Client, outcome: Outcome) -> Option<(SocketAddr, FromPeer)> {
+        let Outcome::ToPeer { peer, payload, reach: Reach::Own, .. } = outcome else {
+            panic!("not to an own address: {outcome:?}");
+        };
+        let home = self.shared.relayed.home(Family::of(peer.ip()), peer.port())?;
+        let (to, _) = self.sessions.iter().find(|(_, slot)| slot.number == home.slot)?;
+        let (to, from) = (*to, &self.sessions[&from.at].session);
+        let is_there = self.sessions[&to].session.relayed() == Some(peer);
+        if !is_there || !self.shared.policy.may_talk(from.owner()?, home.owner) {
+            return None;
+        }
+        let source = from.relayed()?;
+        Some((to, self.arrives(to, (source, Via::InProcess), &payload)?))
+    }
+
+    /// Lets time pass, with every timer at its moment.
+    pub(crate) fn pass(&mut self, duration: Duration) {
+        let until = self.now.instant + duration;
+        while let Some((at, deadline)) = self.next_deadline().filter(|(_, deadline)| *deadline <= until) {
+            self.set_time(deadline);
+            self.with_session(at, |session, cx| session.handle_timeout(cx));
+        }
+        self.set_time(until);
+    }
+
+    /// Lets time pass while the timers are late.
+    pub(crate) fn pass_without_timers(&mut self, duration: Duration) {
+        self.set_time(self.now.instant + duration);
+    }
+
+    fn next_deadline(&self) -> Option<(SocketAddr, Instant)> {
+        let deadlines = self.sessions.iter().filter_map(|(at, slot)| Some((*at, slot.session.next_deadline()?)));
+        deadlines.min_by_key(|(_, deadline)| *deadline)
+    }
+
+    fn set_time(&mut self, instant: Instant) {
+        let instant = instant.max(self.now.instant);
+        self.now = Now { instant, unix: UNIX_START + instant.duration_since(self.started).as_secs() };
+    }
+
+    pub(crate) fn has_session(&self, at: SocketAddr) -> bool {
+        self.sessions.contains_key(&at)
+    }
+
+    /// The relayed address of the client at `at`, if there is one.
+    pub(crate) fn relayed(&self, at: SocketAddr) -> Option<SocketAddr> {
+        self.sessions.get(&at)?.session.relayed()
+    }
+
+    /// Every client with state.
+    pub(crate) fn clients(&self) -> Vec<SocketAddr> {
+        self.sessions.keys().copied().collect()
+    }
+
+    /// Ends the session of a client, as if its transport were gone.
+    pub(crate) fn end(&mut self, at: SocketAddr) {
+        self.with_session(at, |session, cx| session.end(cx));
+    }
+
+    /// The value of a metric, `turn_` and its labels.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics.encode();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("bimcc_rtc_turn_{name} ")));
+        // Rows of responses that never happened are left out.
+        line.map_or(0, |value| value.parse().unwrap())
+    }
+
+    #[track_caller]
+    pub(crate) fn drops(&self, reason: &str) -> u64 {
+        self.metric(&format!("dropped_packets_total{{reason=\"{reason}\"}}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn refusals(&self, reason: &str) -> u64 {
+        self.metric(&format!("peer_refusals_total{{reason=\"{reason}\"}}"))
+    }
+
+    /// Runs `act` on the session of `at`, made for the occasion if need be, and does the owner's chores.
+    pub(crate) fn with_session<T>(
+        &mut self,
+        at: SocketAddr,
+        act: impl FnOnce(&mut Session, &mut Context<'_>) -> T,
+    ) -> T {
+        let server = addr(if at.is_ipv4() { "198.51.100.1:3478" } else { "[2001:db8:5::1]:3478" });
+        let next_slot = &mut self.next_slot;
+        let slot = self.sessions.entry(at).or_insert_with(|| {
+            *next_slot += 1;
+            Slot { session: Session::new(FiveTuple { client: at, server }), number: *next_slot, relayed: None }
+        });
+        let mut cx =
+            Context { now: self.now, shared: &self.shared, counters: &self.counters, limiter: &mut self.limiter };
+        let result = act(&mut slot.session, &mut cx);
+        if slot.session.relayed().is_none()
+            && slot.session.owner().is_none()
+            && let Some(relayed) = slot.relayed.take()
+        {
+            self.shared.relayed.release(Family::of(relayed.ip()), relayed.port());
+        }
+        if slot.session.is_idle() {
+            self.sessions.remove(&at);
+        }
+        result
+    }
+}
+
+fn read_from_server(bytes: &[u8]) -> FromPeer {
+    if bytes[0] & 0xC0 == 0x40 {
+        let mut data = turn::proto::chandata::ChannelData { raw: bytes.to_vec(), ..Default::default() };
+        data.decode().unwrap();
+        return FromPeer::Channel { number: data.number.0, payload: data.data };
+    }
+    let reply = Reply::read(bytes);
+    assert_eq!(reply.0.typ.class, CLASS_INDICATION);
+    assert_eq!(reply.0.typ.method, stun::message::METHOD_DATA);
+    FromPeer::Data { peer: reply.address(ATTR_XOR_PEER_ADDRESS), payload: reply.value(ATTR_DATA).unwrap() }
+}
+
+/// ChannelData as a client sends it over UDP.
+pub(crate) fn channel_data(number: u16, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = number.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
