@@ -1,0 +1,83 @@
+// How tests use the board: strokes of the mouse, and what the page tells of what is on it.
+import assert from "node:assert/strict";
+import { openRoom } from "./app.mjs";
+
+/** Opens a room, without a camera, and waits until its board stands. */
+export async function openBoard(browser, url, options = {}) {
+  const page = await openRoom(browser, url, { camera: false, ...options });
+  await page.until(() => window.bimccRtc?.board);
+  return page;
+}
+
+/** Waits until the page is connected with so many. */
+export function connected(page, count) {
+  return page.until((count) => {
+    const peers = [...window.bimccRtc.room.peers.values()];
+    return peers.length === count && peers.every(({ state }) => state === "connected");
+  }, count);
+}
+
+/** Draws with a tool: "freedraw", "rectangle", "arrow", … The points are shares of the board's width and height. */
+export async function draw(page, tool, points) {
+  await page.click(`[data-testid="toolbar-${tool}"]`);
+  await page.drag(await onBoard(page, points));
+}
+
+/** Where these shares of the board's width and height are on the page. */
+export function onBoard(page, points) {
+  return page.run((points) => {
+    const { left, top, width, height } = document.querySelector(".excalidraw canvas").getBoundingClientRect();
+    return points.map(([x, y]) => [Math.round(left + x * width), Math.round(top + y * height)]);
+  }, points);
+}
+
+/** A wave beginning at a point, in shares of the board. */
+export function wave(x, y, length = 24) {
+  return Array.from({ length }, (_, i) => [x + i * 0.008, y + 0.04 * Math.sin(i / 3)]);
+}
+
+export function elementsOf(page) {
+  return page.run(() => window.bimccRtc.board.elements());
+}
+
+/** Waits until all boards hold the same, in the same order and to the last field, and returns it. */
+export async function assertEqualBoards(pages, isDone = () => true) {
+  let boards = [];
+  for (let attempt = 0; attempt < 150; attempt++) {
+    boards = await Promise.all(pages.map(elementsOf));
+    const [first, ...others] = boards.map(sorted);
+    if (isDone(boards[0]) && others.every((other) => other === first)) return boards[0];
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  for (const board of boards.slice(1)) assert.deepEqual(board, boards[0]);
+  assert.fail(`the boards are equal, but not done: ${JSON.stringify(boards[0])}`);
+}
+
+/** As JSON, the names of the fields in one order. */
+function sorted(value) {
+  return JSON.stringify(value, (_, field) =>
+    field && typeof field === "object" && !Array.isArray(field)
+      ? Object.fromEntries(Object.entries(field).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : field,
+  );
+}
+
+export function problemsOf(page) {
+  return page.run(() => window.bimccRtc.board.problems());
+}
+
+/** An element as Excalidraw makes them, for those who send by hand. */
+export function rectangle(fields) {
+  return {
+    ...{ id: "rectangle", type: "rectangle", x: 300, y: 300, width: 80, height: 50, angle: 0, index: "a5" },
+    ...{ strokeColor: "#1e1e1e", backgroundColor: "#a5d8ff", fillStyle: "solid", strokeWidth: 2 },
+    ...{ strokeStyle: "solid", roundness: null, roughness: 1, opacity: 100, seed: 1, version: 1, versionNonce: 1 },
+    ...{ isDeleted: false, groupIds: [], frameId: null, boundElements: null, updated: 1, link: null, locked: false },
+    ...fields,
+  };
+}
+
+/** Sends a message to all others as a peer could whose page is not ours. */
+export function sendRaw(page, message) {
+  return page.run((message) => window.bimccRtc.room.send(message), message);
+}

@@ -1,0 +1,424 @@
+// What every browser test stands on: a stage with hosts, the server under test, browsers and pages, all of which are
+// cleared away when the test ends, however it ends.
+import { spawn } from "node:child_process";
+import { X509Certificate, randomInt } from "node:crypto";
+import dgram from "node:dgram";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseMetrics } from "./metrics.mjs";
+import { createLan, whyNoNamespaces } from "./netns.mjs";
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+export const BINARY = process.env.BIMCC_RTC_BINARY ?? path.resolve(HERE, "../../target/debug/bimcc-rtc");
+
+const EXECUTABLES = {
+  chromium: ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"],
+  firefox: ["/usr/bin/firefox-esr", "/usr/bin/firefox"],
+};
+
+/** The path of a program by its names, or undefined. */
+export function findProgram(...names) {
+  const directories = [...(process.env.PATH ?? "").split(":"), "/usr/sbin", "/usr/bin"];
+  return names.flatMap((name) => directories.map((directory) => path.join(directory, name))).find(existsSync);
+}
+
+function browserExecutable(kind) {
+  return process.env[`${kind.toUpperCase()}_PATH`] ?? EXECUTABLES[kind].find(existsSync);
+}
+
+const namespaceProblem = await whyNoNamespaces();
+
+/** A reason to skip a test that needs these things, or undefined. Give it to `test` as `{ skip }`. */
+export function missing(...needs) {
+  for (const need of needs) {
+    if (need === "namespaces") {
+      if (namespaceProblem) return namespaceProblem;
+    } else if (need in EXECUTABLES) {
+      if (!browserExecutable(need)) return `${need} is not installed`;
+    } else if (!findProgram(need)) {
+      return `${need} is not installed`;
+    }
+  }
+  return undefined;
+}
+
+/** This machine's first address that other machines could reach, else loopback. */
+export function ownAddress() {
+  const all = Object.values(os.networkInterfaces()).flat();
+  return all.find((a) => a.family === "IPv4" && !a.internal)?.address ?? "127.0.0.1";
+}
+
+/** Makes the stage of one test; it is cleared when the test ends. */
+export async function setStage(t) {
+  const stage = new Stage(await mkdtemp(path.join(os.tmpdir(), "bimcc-rtc-test-")));
+  t.after(() => stage.clear(t));
+  return stage;
+}
+
+class Stage {
+  #cleanups = [];
+  #servers = [];
+  #names = 0;
+
+  constructor(directory) {
+    this.directory = directory;
+  }
+
+  /** A host: this machine as it is, or one of `lan`'s. */
+  async host({ netns, address } = {}) {
+    const host = await Host.start(this, netns, address ?? ownAddress());
+    this.#cleanups.push(() => host.stop());
+    return host;
+  }
+
+  /** Hosts on a network of their own, by name. */
+  async lan(...names) {
+    const lan = await createLan(...names);
+    this.#cleanups.push(() => lan.destroy());
+    const hosts = {};
+    for (const name of names) hosts[name] = await this.host(lan.hosts[name]);
+    return hosts;
+  }
+
+  /** A path in the stage's directory that nobody else has. */
+  path(name) {
+    return path.join(this.directory, `${++this.#names}-${name}`);
+  }
+
+  remember(server) {
+    this.#servers.push(server);
+  }
+
+  async clear(t) {
+    // A failed test is explained best by what the server said meanwhile.
+    if (!t.passed) for (const server of this.#servers) console.error(`server:\n${await server.lastLines()}`);
+    for (const cleanup of this.#cleanups.reverse()) await cleanup();
+    await rm(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  }
+}
+
+/** A machine of the test: programs and browsers run on it through an agent. */
+class Host {
+  #agent;
+  #pending = new Map();
+  #nextId = 1;
+  #pagePort;
+
+  static async start(stage, netns, address) {
+    const host = new Host();
+    host.stage = stage;
+    host.address = address;
+    host.isolated = netns !== undefined;
+    const command = [process.execPath, path.join(HERE, "host-agent.mjs")];
+    if (netns) command.unshift("ip", "netns", "exec", netns);
+    host.#agent = spawn(command[0], command.slice(1), { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    host.#agent.on("message", ({ id, result, error }) => {
+      const { resolve, reject } = host.#pending.get(id);
+      host.#pending.delete(id);
+      if (error) reject(new Error(error));
+      else resolve(result);
+    });
+    host.#agent.on("exit", () => {
+      for (const { reject } of host.#pending.values()) reject(new Error("the host's agent has ended"));
+      host.#pending.clear();
+    });
+    host.#pagePort = await host.ask("servePages");
+    return host;
+  }
+
+  ask(operation, argument) {
+    return new Promise((resolve, reject) => {
+      const id = this.#nextId++;
+      this.#pending.set(id, { resolve, reject });
+      this.#agent.send({ id, operation, argument }, (error) => error && reject(error));
+    });
+  }
+
+  /** The URL of a test page as this host's browsers see it. */
+  pageUrl(name) {
+    return `http://127.0.0.1:${this.#pagePort}/${name}`;
+  }
+
+  /** Runs a program to its end: `{ code, stdout, stderr }`. */
+  exec(command, args, { cwd, timeout = 60_000 } = {}) {
+    return this.ask("exec", { command, args, cwd, timeout });
+  }
+
+  /** Starts a program that is stopped with the host. */
+  async start(command, args) {
+    const log = this.stage.path("program.log");
+    const program = await this.ask("start", { command, args, log });
+    return { stop: () => this.ask("stop", { program }), output: () => this.ask("output", { program }) };
+  }
+
+  /**
+   * Lets only in what one of these nftables rules accepts, and what comes from the host itself. What goes out is lost on the
+   * way as far as answers are: that is how firewalls look from within, where an error would tell at once.
+   */
+  async firewall(...rules) {
+    const chain = `type filter hook input priority 0; policy drop; iif "lo" accept; ${rules.join("; ")};`;
+    const { code, stderr } = await this.exec("nft", [`table inet test { chain input { ${chain} }; };`]);
+    if (code !== 0) throw new Error(`nft: ${stderr}`);
+  }
+
+  /** Takes the host off its network, without a word to anybody; returns what puts it back. */
+  async cutOff() {
+    const nft = async (text) => {
+      const { code, stderr } = await this.exec("nft", [text]);
+      if (code !== 0) throw new Error(`nft: ${stderr}`);
+    };
+    await nft("add table inet cut; add chain inet cut out { type filter hook output priority 0; oifname eth0 drop; }");
+    await nft("add chain inet cut in { type filter hook input priority 0; iifname eth0 drop; }");
+    return () => nft("delete table inet cut");
+  }
+
+  /** Starts the server under test and waits until it is ready; `args` may be made from the ports, `ports` chooses some. */
+  async serve({ args = [], tls = false, ports = {} } = {}) {
+    const server = new Server(this, tls);
+    await server.start(args, ports);
+    this.stage.remember(server);
+    return server;
+  }
+
+  /** Starts a browser, "chromium" or "firefox"; `ca` is a PEM file it shall trust. */
+  async browse(kind, { ca, preferences, args } = {}) {
+    const directory = this.stage.path(kind);
+    const executable = browserExecutable(kind);
+    const browser = await this.ask("launch", { kind, executable, directory, ca, preferences, args });
+    return new Browser(this, browser);
+  }
+
+  async stop() {
+    if (this.#agent.exitCode !== null) return;
+    const ended = new Promise((resolve) => this.#agent.once("exit", resolve));
+    this.#agent.disconnect();
+    await ended;
+  }
+}
+
+class Browser {
+  constructor(host, id) {
+    this.host = host;
+    this.id = id;
+  }
+
+  /** Opens a test page by name, or any page by its URL; the function `before` runs there before the page's own. */
+  async open(page, { before, ...options } = {}) {
+    const url = /^https?:/.test(page) ? page : this.host.pageUrl(page);
+    const argument = { browser: this.id, url, ...options, ...(before && { before: String(before) }) };
+    return new Page(this.host, await this.host.ask("open", argument));
+  }
+
+  close() {
+    return this.host.ask("closeBrowser", { browser: this.id });
+  }
+}
+
+class Page {
+  constructor(host, id) {
+    this.host = host;
+    this.id = id;
+  }
+
+  /** Calls a function in the page with arguments that JSON can carry; awaits it there. */
+  async run(pageFunction, ...args) {
+    try {
+      return await this.host.ask("evaluate", { page: this.id, source: String(pageFunction), args });
+    } catch (error) {
+      const lines = await this.console().catch(() => []);
+      throw new Error(`${error.message}\nthe page's console: ${lines.slice(-20).join("\n  ")}`);
+    }
+  }
+
+  /** Calls a function that makes the page go elsewhere, and waits until it is there. */
+  navigate(pageFunction) {
+    return this.host.ask("navigate", { page: this.id, source: String(pageFunction) });
+  }
+
+  /** Waits in the page until the function returns something true, and returns it. */
+  until(pageFunction, ...args) {
+    const source = `async (...args) => {
+      const condition = ${pageFunction};
+      for (const end = Date.now() + 60000; Date.now() < end; await new Promise((r) => setTimeout(r, 100))) {
+        const value = await condition(...args);
+        if (value) return value;
+      }
+      throw new Error("waited in vain for " + condition);
+    }`;
+    return this.run(source, ...args);
+  }
+
+  /** Clicks as a person does: what is covered or absent cannot be clicked, and the page may do what needs a click. */
+  async click(selector) {
+    try {
+      await this.host.ask("click", { page: this.id, selector });
+    } catch (error) {
+      throw new Error(`cannot click ${selector}: ${error.message}`);
+    }
+  }
+
+  /** Presses a key, or several at once: "Alt+KeyM". */
+  press(keys) {
+    return this.host.ask("press", { page: this.id, keys });
+  }
+
+  /** Drags the mouse along points of the page. */
+  drag(points) {
+    return this.host.ask("drag", { page: this.id, points });
+  }
+
+  /** Types what the keyboard can, and text that it cannot. */
+  type(text) {
+    return this.host.ask("type", { page: this.id, text });
+  }
+
+  /** The URLs that the page has asked for. */
+  requests() {
+    return this.host.ask("requestsOf", { page: this.id });
+  }
+
+  console() {
+    return this.host.ask("consoleOf", { page: this.id });
+  }
+
+  screenshot(file) {
+    return this.host.ask("screenshot", { page: this.id, path: file });
+  }
+
+  close() {
+    return this.host.ask("closePage", { page: this.id });
+  }
+}
+
+/** The server binary on a host, with state and certificates of its own in the stage's directory. */
+class Server {
+  #program;
+  #args;
+
+  constructor(host, tls) {
+    this.host = host;
+    this.tls = tls;
+    this.directory = host.stage.path("server");
+  }
+
+  async start(args, ports) {
+    await mkdir(this.directory, { recursive: true });
+    this.ports = this.host.isolated
+      ? { listen: 3000, turn: 3478, admin: 9641 }
+      : await freePorts("listen", "turn", "admin");
+    Object.assign(this.ports, ports);
+    this.#args = [
+      "serve",
+      ...["--listen", `0.0.0.0:${this.ports.listen}`],
+      ...["--turn-listen", `0.0.0.0:${this.ports.turn}`],
+      ...["--admin-listen", `127.0.0.1:${this.ports.admin}`],
+      ...["--state-dir", path.join(this.directory, "state")],
+      ...(this.tls ? ["--tls"] : []),
+      ...(typeof args === "function" ? args(this.ports) : args),
+    ];
+    await this.restart();
+  }
+
+  /** Starts it again after a stop: same ports, same state. */
+  async restart() {
+    this.#program = await this.host.ask("start", {
+      command: BINARY,
+      args: this.#args,
+      cwd: this.directory,
+      env: { RUST_BACKTRACE: "1" },
+      log: path.join(this.directory, "log"),
+    });
+    await this.#ready();
+  }
+
+  /** Asks `/readyz` until it says yes; a server that ended, or takes too long, is an error with what it printed. */
+  async #ready() {
+    const giveUp = Date.now() + 30_000;
+    for (;;) {
+      const { text, ended } = await this.host.ask("output", { program: this.#program });
+      if (ended) throw new Error(`the server ended at start:\n${text}`);
+      const problem = await this.#whyNotReady();
+      if (!problem) return;
+      if (Date.now() > giveUp) throw new Error(`the server does not get ready: ${problem}\n${text}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  async #whyNotReady() {
+    try {
+      this.ca = this.tls ? await findCa(path.join(this.directory, "certs")) : undefined;
+      const { status } = await this.host.ask("fetch", { url: `${this.url("127.0.0.1")}/readyz`, ca: this.ca });
+      return status === 200 ? undefined : `/readyz says ${status}`;
+    } catch (error) {
+      return error.message;
+    }
+  }
+
+  /** The server's page for a browser that reaches it at `address`. */
+  url(address = this.host.address) {
+    return `http${this.tls ? "s" : ""}://${address}:${this.ports.listen}`;
+  }
+
+  /** The server's WebSocket. */
+  wsUrl(address = this.host.address) {
+    return `ws${this.tls ? "s" : ""}://${address}:${this.ports.listen}`;
+  }
+
+  async metrics() {
+    const { body } = await this.host.ask("fetch", { url: `http://127.0.0.1:${this.ports.admin}/metrics` });
+    return parseMetrics(body);
+  }
+
+  async lastLines(count = 40) {
+    const { text } = await this.host.ask("output", { program: this.#program });
+    return text.split("\n").slice(-count).join("\n");
+  }
+
+  /** Stops the server as a service manager would: `{ code, signal }`. */
+  stop() {
+    return this.host.ask("stop", { program: this.#program });
+  }
+
+  /** Ends it as a crash would. */
+  kill() {
+    return this.host.ask("stop", { program: this.#program, signal: "SIGKILL" });
+  }
+}
+
+/** The certificate in a directory that is a CA's. */
+async function findCa(directory) {
+  for (const name of await readdir(directory)) {
+    if (!name.endsWith(".pem")) continue;
+    const file = path.join(directory, name);
+    const text = await readFile(file, "utf8");
+    if (text.includes("BEGIN CERTIFICATE") && new X509Certificate(text).ca) return file;
+  }
+  throw new Error(`no CA in ${directory}`);
+}
+
+/**
+ * Different ports, by name, that are free for TCP and UDP at this moment. They are below the range from which the kernel gives
+ * ports to whoever asks for any, else somebody could have one before the server does.
+ */
+async function freePorts(...names) {
+  const ports = {};
+  for (const name of names) {
+    do {
+      ports[name] = randomInt(15_000, 32_000);
+    } while (names.some((other) => other !== name && ports[other] === ports[name]) || !(await isFree(ports[name])));
+  }
+  return ports;
+}
+
+async function isFree(port) {
+  const bind = (socket, method) =>
+    new Promise((resolve) => {
+      socket.on("error", () => resolve(false));
+      socket[method](port, "0.0.0.0", () => socket.close(() => resolve(true)));
+    });
+  return (await bind(net.createServer(), "listen")) && (await bind(dgram.createSocket("udp4"), "bind"));
+}

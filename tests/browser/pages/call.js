@@ -1,0 +1,147 @@
+// One side of a call by today's protocol: the newcomer offers audio, video and a data channel with the iceServers it
+// was given. The tests drive it through `window.call`.
+
+class Call {
+  #socket;
+  #config;
+  #media;
+  #peers = new Map();
+  #echoes = new Map();
+  events = [];
+
+  /** Joins the room; resolves with the answer `_peers`. */
+  async join(url, room, { policy = "all", media = true } = {}) {
+    this.#config = { iceTransportPolicy: policy, bundlePolicy: "max-bundle" };
+    this.#media = media ? await navigator.mediaDevices.getUserMedia({ audio: true, video: true }) : undefined;
+    this.#socket = new WebSocket(url);
+    const joined = new Promise((resolve, reject) => {
+      this.#socket.onclose = ({ code }) => reject(new Error(`WebSocket closed with ${code}`));
+      this.#socket.onmessage = async ({ data: text }) => {
+        const { eventName, data } = JSON.parse(text);
+        this.events.push(eventName);
+        try {
+          await this.#handle(eventName, data, resolve);
+        } catch (error) {
+          console.error(`${eventName}: ${error}`);
+          reject(error);
+        }
+      };
+    });
+    await new Promise((resolve) => (this.#socket.onopen = resolve));
+    this.#send("__join", { room, name: "a test page" });
+    return joined;
+  }
+
+  async #handle(eventName, data, joined) {
+    if (eventName === "_peers") {
+      this.#config.iceServers = data.iceServers;
+      joined(data);
+      for (const id of data.connections) await this.#offer(id);
+    } else if (eventName === "_offer") {
+      const pc = this.#peer(data.socketId).pc;
+      await pc.setRemoteDescription(data.sdp);
+      this.#addMedia(pc);
+      await pc.setLocalDescription();
+      this.#send("__answer", { socketId: data.socketId, sdp: pc.localDescription });
+    } else if (eventName === "_answer") {
+      await this.#peer(data.socketId).pc.setRemoteDescription(data.sdp);
+    } else if (eventName === "_ice_candidate") {
+      const { candidate, sdpMLineIndex, sdpMid } = data;
+      await this.#peer(data.socketId).pc.addIceCandidate({ candidate, sdpMLineIndex, sdpMid });
+    } else if (eventName === "_error") {
+      console.error(`_error ${data.code}: ${data.message}`);
+    }
+  }
+
+  async #offer(id) {
+    const peer = this.#peer(id);
+    this.#addMedia(peer.pc);
+    this.#useChannel(peer, peer.pc.createDataChannel("echo"));
+    await peer.pc.setLocalDescription();
+    this.#send("__offer", { socketId: id, sdp: peer.pc.localDescription });
+  }
+
+  #peer(id) {
+    let peer = this.#peers.get(id);
+    if (peer) return peer;
+    const pc = new RTCPeerConnection(this.#config);
+    peer = { pc };
+    peer.channelOpen = new Promise((resolve) => (peer.openChannel = resolve));
+    this.#peers.set(id, peer);
+    pc.onicecandidate = ({ candidate }) => {
+      if (!candidate) return;
+      this.#send("__ice_candidate", {
+        socketId: id,
+        label: candidate.sdpMLineIndex,
+        candidate: candidate.candidate,
+        sdpMid: candidate.sdpMid,
+      });
+    };
+    pc.onicecandidateerror = ({ url, errorCode, errorText }) => console.log(`ICE: ${url} ${errorCode} ${errorText}`);
+    pc.onconnectionstatechange = () => console.log(`connection: ${pc.connectionState}`);
+    pc.ondatachannel = ({ channel }) => this.#useChannel(peer, channel);
+    pc.ontrack = ({ track, streams }) => {
+      if (track.kind !== "video") return;
+      const video = document.createElement("video");
+      video.muted = video.autoplay = video.playsInline = true;
+      video.srcObject = streams[0];
+      document.body.append(video);
+    };
+    return peer;
+  }
+
+  #addMedia(pc) {
+    for (const track of this.#media?.getTracks() ?? []) pc.addTrack(track, this.#media);
+  }
+
+  #useChannel(peer, channel) {
+    peer.channel = channel;
+    channel.onopen = () => peer.openChannel();
+    // Chromium may have said so before it announced a channel of the other side.
+    if (channel.readyState === "open") peer.openChannel();
+    channel.onmessage = ({ data }) => {
+      const { type, text } = JSON.parse(data);
+      if (type === "echo") channel.send(JSON.stringify({ type: "echoed", text }));
+      else if (type === "echoed") this.#echoes.get(text)?.();
+    };
+  }
+
+  #send(eventName, data) {
+    this.#socket.send(JSON.stringify({ eventName, data }));
+  }
+
+  /** Has every peer send a text back; resolves with the number of peers. */
+  async echo() {
+    for (const peer of this.#peers.values()) {
+      await peer.channelOpen;
+      const text = crypto.randomUUID();
+      await new Promise((resolve) => {
+        this.#echoes.set(text, resolve);
+        peer.channel.send(JSON.stringify({ type: "echo", text }));
+      });
+    }
+    return this.#peers.size;
+  }
+
+  /** What getStats says of the only peer's connection. */
+  async report() {
+    const [{ pc }] = this.#peers.values();
+    const stats = [...(await pc.getStats()).values()];
+    const byId = new Map(stats.map((s) => [s.id, s]));
+    const transport = stats.find((s) => s.type === "transport" && s.selectedCandidatePairId);
+    const pair =
+      byId.get(transport?.selectedCandidatePairId) ??
+      stats.find((s) => s.type === "candidate-pair" && (s.selected || (s.nominated && s.state === "succeeded")));
+    const local = byId.get(pair?.localCandidateId);
+    const video = stats.find((s) => s.type === "inbound-rtp" && s.kind === "video");
+    return {
+      local: local?.candidateType,
+      relayProtocol: local?.relayProtocol,
+      remote: byId.get(pair?.remoteCandidateId)?.candidateType,
+      bytesReceived: pair?.bytesReceived,
+      framesDecoded: video?.framesDecoded ?? 0,
+    };
+  }
+}
+
+window.call = new Call();

@@ -1,0 +1,371 @@
+// Rooms by the built SDK in real browsers: messages, streams, and what happens when server, network or peers go away.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { missing, setStage } from "./harness.mjs";
+
+const TIMEOUT = 180_000;
+const LONG = process.env.BIMCC_RTC_LONG === "1";
+
+async function join(page, server, options = {}, room = "a room") {
+  await page.until(() => window.member);
+  return page.run((...args) => window.member.join(...args), server.wsUrl(), room, options);
+}
+
+/** Waits until the page is connected with so many. */
+function connected(page, count) {
+  return page.until(
+    (n) => {
+      const states = window.member.states();
+      return states.length === n && states.every((state) => state === "connected");
+    },
+    count,
+  );
+}
+
+/** Two members that are connected, in one browser each. */
+async function pair(t, kinds, { serve = {}, ...options } = {}) {
+  const host = await (await setStage(t)).host();
+  const server = await host.serve(serve);
+  const pages = [];
+  for (const kind of kinds) pages.push(await (await host.browse(kind)).open("sdk.html"));
+  const ids = [];
+  for (const page of pages) ids.push(await join(page, server, options));
+  for (const page of pages) await connected(page, pages.length - 1);
+  return { host, server, pages, ids };
+}
+
+const run = {
+  identities: (page) => page.run(() => window.member.identities()),
+  ticksOf: (page, id) => page.run((from) => window.member.ticks[from], id),
+  ticking: (page) => page.run(() => window.member.startTicking()),
+  /** Waits until so many ticks more have come from the peer. */
+  async moreTicks(page, id, count = 5) {
+    const { numbers } = (await run.ticksOf(page, id)) ?? { numbers: [] };
+    await page.until((from, n) => window.member.ticks[from]?.numbers.length >= n, id, numbers.length + count);
+  },
+};
+
+/** Reliable and in order: no number is missing and none comes twice. */
+function assertWhole(numbers) {
+  assert.deepEqual(numbers, Array.from(numbers, (_, i) => numbers[0] + i));
+}
+
+for (const kinds of [
+  ["chromium", "chromium"],
+  ["chromium", "firefox"],
+]) {
+  const names = kinds.join(" and ");
+  const skip = missing(...new Set(kinds));
+
+  test(`${names} exchange messages and streams`, { skip, timeout: TIMEOUT }, async (t) => {
+    const { pages, ids } = await pair(t, kinds, { camera: true });
+    for (const [i, page] of pages.entries()) {
+      const other = ids[1 - i];
+      await page.until((id) => window.member.framesDecoded(id).then((n) => n > 3), other);
+      const streams = await page.run(() => window.member.events.filter(([event]) => event === "stream"));
+      assert.deepEqual(streams, [["stream", other, { label: "camera", tracks: ["audio", "video"] }]]);
+      assert.equal(await page.run(() => window.member.constructed), 1);
+    }
+    const [first, second] = pages;
+    await first.run(async () => {
+      await window.member.room.send({ text: "ä <b>" });
+      await window.member.room.send("x".repeat(300_000));
+      await window.member.room.send(new Uint8Array(100_000).fill(7));
+      await window.member.room.send("cursor", { droppable: true });
+    });
+    await second.until(() => window.member.messages.length === 4);
+    const messages = await second.run(() => window.member.messages);
+    const reliable = messages.filter(({ droppable }) => !droppable);
+    assert.deepEqual(reliable[0], { from: ids[0], data: { text: "ä <b>" }, via: "peer", droppable: false });
+    assert.equal(reliable[1].data.length, 300_000);
+    assert.deepEqual(reliable[2].binary, [...new Array(16).fill(7), 100_000]);
+    assert.ok(messages.some(({ data, droppable }) => data === "cursor" && droppable));
+    assert.deepEqual(await second.run(() => window.member.errors), []);
+
+    // Another track in its place without negotiation, a second stream, and away with it.
+    const before = await second.run(() => window.member.room.peers.values().next().value.connection.remoteDescription.sdp);
+    await first.run(() => window.member.replaceVideo("camera"));
+    const frames = await second.run((id) => window.member.framesDecoded(id), ids[0]);
+    await second.until((id, n) => window.member.framesDecoded(id).then((now) => now > n + 5), ids[0], frames);
+    const after = await second.run(() => window.member.room.peers.values().next().value.connection.remoteDescription.sdp);
+    assert.equal(after, before);
+    await first.run(() => window.member.publish("screen"));
+    await second.until(() => window.member.events.filter(([event]) => event === "stream").length === 2);
+    await first.run(() => window.member.unpublish("screen"));
+    await second.until(() => window.member.events.some(([event]) => event === "stream_ended"));
+    const ended = await second.run(() => window.member.events.filter(([event]) => event === "stream_ended"));
+    assert.deepEqual(ended, [["stream_ended", ids[0], { label: "screen", tracks: [] }]]);
+
+    const [stats] = await first.run(() => window.member.paths());
+    assert.equal(stats.path, "direct");
+    assert.equal(stats.protocol, "udp");
+    assert.ok(stats.bytesReceived > 0 && stats.roundTripTime >= 0);
+
+    await second.run(() => window.member.room.leave());
+    await first.until(() => window.member.events.some(([event]) => event === "peer_left"));
+    assert.deepEqual(await first.run(() => window.member.peerIds()), []);
+  });
+}
+
+test("two that publish at the same moment see each other, time and again", {
+  skip: missing("chromium", "firefox"),
+  timeout: TIMEOUT,
+}, async (t) => {
+  const host = await (await setStage(t)).host();
+  const server = await host.serve();
+  const pages = [];
+  for (const kind of ["chromium", "firefox"]) pages.push(await (await host.browse(kind)).open("sdk.html"));
+  // Which of the two gives way differs from room to room.
+  for (let round = 0; round < 8; round++) {
+    const ids = [];
+    for (const page of pages) ids.push(await join(page, server, {}, `room ${round}`));
+    for (const page of pages) await connected(page, 1);
+    await Promise.all(pages.map((page) => page.run(() => window.member.publish("camera"))));
+    for (const [i, page] of pages.entries()) {
+      await page.until((id) => window.member.framesDecoded(id).then((n) => n > 0), ids[1 - i]);
+      assert.deepEqual(await page.run(() => window.member.errors), []);
+    }
+    for (const page of pages) await page.run(() => window.member.room.leave());
+  }
+});
+
+const AWAY = LONG ? 10_000 : 3_000;
+
+for (const kinds of [
+  ["chromium", "chromium"],
+  ["chromium", "firefox"],
+]) {
+  const names = kinds.join(" and ");
+  const skip = missing(...new Set(kinds));
+
+  for (const policy of ["all", "relay"]) {
+    test(`${names}, ${policy}: the server is killed and comes back`, { skip, timeout: TIMEOUT }, async (t) => {
+      const { server, pages, ids } = await pair(t, kinds, { policy });
+      for (const page of pages) await run.ticking(page);
+      for (const [i, page] of pages.entries()) await run.moreTicks(page, ids[1 - i]);
+      const before = await Promise.all(pages.map(run.identities));
+
+      await server.kill();
+      for (const page of pages) await page.until(() => window.member.room.state === "reconnecting");
+      if (policy === "all") {
+        for (const [i, page] of pages.entries()) await run.moreTicks(page, ids[1 - i], AWAY / 50);
+      } else {
+        await new Promise((resolve) => setTimeout(resolve, AWAY));
+      }
+      await server.restart();
+      const restarted = performance.now();
+      for (const page of pages) await page.until(() => window.member.room.state === "joined");
+      for (const [i, page] of pages.entries()) await run.moreTicks(page, ids[1 - i]);
+      const took = performance.now() - restarted;
+      t.diagnostic(`joined, and ticks from all, ${Math.round(took)} ms after the restart`);
+      assert.ok(took < 10_000, `it took ${took} ms`);
+
+      for (const [i, page] of pages.entries()) {
+        const other = ids[1 - i];
+        const { id, peers, events, made } = await page.run(() => ({
+          id: window.member.room.id,
+          peers: window.member.peerIds(),
+          events: window.member.events,
+          made: window.member.constructed,
+        }));
+        assert.deepEqual({ id, peers, made }, { id: ids[i], peers: [other], made: 1 });
+        assert.ok(!events.some(([event]) => event.startsWith("peer_l")), JSON.stringify(events));
+        const was = before[i][other];
+        const is = (await run.identities(page))[other];
+        assert.deepEqual([is.same, is.local, is.remote], [true, was.local, was.remote]);
+        assert.ok(is.received > was.received);
+        assert.equal(is.ufrag === was.ufrag, policy === "all", "ICE is restarted where it was relayed, and only there");
+        const ticks = await run.ticksOf(page, other);
+        assertWhole(ticks.numbers);
+        if (policy === "all") assert.ok(ticks.longestGap < 1500, `direct ticks paused for ${ticks.longestGap} ms`);
+        const [path] = await page.run(() => window.member.paths());
+        assert.equal(path.path, policy === "all" ? "direct" : "relayed");
+      }
+    });
+  }
+}
+
+test("a relayed call with pictures outlives a clean restart", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+  const kinds = ["chromium", "chromium"];
+  const { server, pages, ids } = await pair(t, kinds, { policy: "relay", camera: true });
+  const moreFrames = async (page, id) => {
+    const frames = await page.run((from) => window.member.framesDecoded(from), id);
+    await page.until((from, n) => window.member.framesDecoded(from).then((now) => now > n + 10), id, frames);
+  };
+  for (const [i, page] of pages.entries()) await moreFrames(page, ids[1 - i]);
+  await server.stop();
+  for (const page of pages) await page.until(() => window.member.room.state === "reconnecting");
+  await server.restart();
+  for (const page of pages) await page.until(() => window.member.room.state === "joined");
+  for (const [i, page] of pages.entries()) await moreFrames(page, ids[1 - i]);
+  for (const page of pages) assert.equal(await page.run(() => window.member.constructed), 1);
+});
+
+test("a duplicated tab becomes a second member", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+  const host = await (await setStage(t)).host();
+  const server = await host.serve();
+  const browser = await host.browse("chromium");
+  const first = await browser.open("sdk.html");
+  const id = await join(first, server);
+  // What a browser's "duplicate tab" copies: the URL and the session storage.
+  await first.run(() => {
+    window.copy = window.open(location.href);
+  });
+  await first.until(() => window.copy.member);
+  const second = await first.run((...args) => window.copy.member.join(...args), server.wsUrl(), "a room");
+  assert.notEqual(second, id);
+  await first.until(() => window.member.states().includes("connected"));
+  assert.deepEqual(await first.run(() => [window.member.room.state, window.copy.member.room.state]), ["joined", "joined"]);
+  assert.deepEqual(await first.run(() => window.member.events.filter(([event]) => event === "left")), []);
+});
+
+test("a kicked member does not come back, and is gone at once", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+  const { server, pages, ids } = await pair(t, ["chromium", "chromium"], { policy: "relay", camera: true });
+  const [kicked, other] = pages;
+  await other.until((id) => window.member.framesDecoded(id).then((n) => n > 3), ids[0]);
+  const url = `http://127.0.0.1:${server.ports.admin}/api/rooms/${encodeURIComponent("a room")}/peers/${ids[0]}`;
+  const asked = performance.now();
+  const { status } = await fetch(url, { method: "DELETE" });
+  assert.equal(status, 204);
+  await other.until(() => window.member.events.some(([event]) => event === "peer_left"));
+  assert.ok(performance.now() - asked < 1000);
+  await kicked.until(() => window.member.room.state === "left");
+  const events = await kicked.run(() => window.member.events.filter(([event]) => event === "left"));
+  assert.deepEqual(events, [["left", "kicked"]]);
+  const left = await other.run(() => window.member.events.filter(([event]) => event === "peer_left"));
+  assert.deepEqual(left, [["peer_left", ids[0], "kicked"]]);
+  assert.deepEqual(await other.run(() => window.member.peerIds()), []);
+});
+
+test("joining fails soon, and says why", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+  const host = await (await setStage(t)).host();
+  const server = await host.serve({ args: ["--max-peers-per-room", "1"] });
+  const page = await (await host.browse("chromium")).open("sdk.html");
+  await join(page, server);
+  const fails = (url, room) => page.run((...args) => window.member.joinFails(...args), url, room);
+  const full = await fails(server.wsUrl(), "a room");
+  assert.deepEqual([full.isOurs, full.reason], [true, "room_full"]);
+  assert.deepEqual((await fails(server.wsUrl(), "\n")).reason, "bad_room");
+  const nobody = await fails("ws://127.0.0.1:1", "a room");
+  assert.deepEqual([nobody.isOurs, nobody.reason], [true, "unreachable"]);
+  assert.ok(nobody.after < 20_000, `told after ${nobody.after} ms`);
+});
+
+test("a hostile peer on the channels is refused and named", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+  const { pages, ids } = await pair(t, ["chromium", "chromium"]);
+  const [villain, victim] = pages;
+  const attack = async (label, frame, times) => {
+    await villain.run((...args) => window.member.sendRaw(...args), label, frame, times);
+  };
+  await attack("messages", "a text", 3);
+  await attack("messages", [255, 255, 255], 3);
+  await attack("messages", new Array(50_000).fill(0), 20);
+  await attack("messages", [1, 123], 1);
+  await attack("droppable", "a text", 3);
+  await attack("files", "a text", 3);
+  await attack("files", [9, 9, 9, 9, 9, 9], 3);
+  // Endless pieces of one message, 16 MB of them.
+  await attack("messages", [0, ...new Array(16_383).fill(65)], 1000);
+  await victim.until((id) => window.member.errors.some(({ peer }) => peer === id), ids[0]);
+  const errors = await victim.run(() => window.member.errors);
+  assert.ok(errors.every(({ reason, peer }) => reason === "bad_peer_message" && peer === ids[0]), JSON.stringify(errors));
+  assert.ok(errors.length < 20, "not once per message");
+  assert.deepEqual(await victim.run(() => window.member.messages), []);
+  // The page is as quick as before, and the channel is not broken for good.
+  await attack("messages", [1], 1);
+  await attack("messages", [1, ...Buffer.from('"peace"')], 1);
+  await victim.until(() => window.member.messages.some(({ data }) => data === "peace"));
+});
+
+const CUT = LONG ? 60_000 : 6_000;
+
+for (const policy of ["all", "relay"]) {
+  const skip = missing("chromium", "namespaces", "nft");
+  test(`a member whose network is cut comes back, ${policy}`, { skip, timeout: TIMEOUT }, async (t) => {
+    const { server: host, alice, bob } = await (await setStage(t)).lan("server", "alice", "bob");
+    const server = await host.serve();
+    const pages = [await (await alice.browse("chromium")).open("sdk.html"), await (await bob.browse("chromium")).open("sdk.html")];
+    const ids = [];
+    for (const page of pages) ids.push(await join(page, server, { policy, name: "cut" }));
+    for (const page of pages) await connected(page, 1);
+    for (const page of pages) await run.ticking(page);
+    for (const [i, page] of pages.entries()) await run.moreTicks(page, ids[1 - i]);
+
+    const restore = await alice.cutOff();
+    await new Promise((resolve) => setTimeout(resolve, CUT));
+    if (LONG) await pages[0].until(() => window.member.room.state === "reconnecting");
+    await restore();
+    const back = performance.now();
+    for (const [i, page] of pages.entries()) await run.moreTicks(page, ids[1 - i]);
+    t.diagnostic(`ticks from both ${Math.round(performance.now() - back)} ms after the network was back`);
+    for (const [i, page] of pages.entries()) {
+      await connected(page, 1);
+      assert.equal(await page.run(() => window.member.constructed), 1);
+      assert.equal(await page.run(() => window.member.room.id), ids[i]);
+      assertWhole((await run.ticksOf(page, ids[1 - i])).numbers);
+    }
+  });
+}
+
+test("a call outlives its credentials, and ICE is restarted with pushed ones", {
+  skip: missing("chromium"),
+  timeout: LONG ? 600_000 : TIMEOUT,
+}, async (t) => {
+  const ttl = LONG ? 20 : 10;
+  const args = ["--credential-ttl", `${ttl}s`, "--allocation-lifetime", "60s"];
+  const { server, pages, ids } = await pair(t, ["chromium", "chromium"], { policy: "relay", serve: { args } });
+  const before = await run.identities(pages[0]);
+  const first = await pages[0].run(() => window.member.iceServers());
+  for (const page of pages) await run.ticking(page);
+  // A new set comes at half of the life of each.
+  for (const page of pages) {
+    await page.until((old) => window.member.iceServers().at(-1).username !== old, (await page.run(() => window.member.iceServers())).at(-1).username);
+  }
+  const wait = LONG ? 360_000 : 1.5 * ttl * 1000;
+  await new Promise((resolve) => setTimeout(resolve, wait));
+  for (const [i, page] of pages.entries()) await run.moreTicks(page, ids[1 - i]);
+  if (LONG) {
+    const refreshes = (await server.metrics()).find(({ name }) => name === "bimcc_rtc_turn_refreshes_after_expiry_total");
+    t.diagnostic(`refreshes after expiry: ${refreshes.value}`);
+    assert.ok(refreshes.value >= 4);
+  }
+  const stale = await pages[0].run((servers) => window.member.gather(servers), first);
+  assert.deepEqual(stale.candidates, []);
+  assert.ok(stale.errors.includes(401), JSON.stringify(stale));
+
+  await pages[0].run(() => window.member.restartIce());
+  await pages[0].until(async (id, ufrag) => (await window.member.identities())[id].ufrag !== ufrag, ids[1], before[ids[1]].ufrag);
+  for (const [i, page] of pages.entries()) await run.moreTicks(page, ids[1 - i]);
+  const after = await run.identities(pages[0]);
+  assert.deepEqual([after[ids[1]].same, after[ids[1]].local], [true, before[ids[1]].local]);
+  for (const [i, page] of pages.entries()) assertWhole((await run.ticksOf(page, ids[1 - i])).numbers);
+});
+
+for (const newcomer of ["member", "old client"]) {
+  test(`the ${newcomer} comes to the other kind, and they talk`, { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+    const host = await (await setStage(t)).host();
+    const server = await host.serve();
+    const browser = await host.browse("chromium", { args: ["--disable-features=WebRtcHideLocalIpsWithMdns"] });
+    const member = await browser.open("sdk.html");
+    const old = await browser.open("old-client.html");
+    const comes = {
+      member: () => join(member, server),
+      "old client": () =>
+        old.run((url) => {
+          window.client = new OldClient([]);
+          window.client.connect(url, "a room");
+        }, server.wsUrl()),
+    };
+    for (const who of newcomer === "member" ? ["old client", "member"] : ["member", "old client"]) {
+      await comes[who]();
+      if (who === "old client") await old.until(() => window.client.me);
+    }
+    await connected(member, 1);
+    await old.until(() => Object.values(window.client.dataChannels).some(({ readyState }) => readyState === "open"));
+    await old.run(() => window.client.broadcast("an old greeting"));
+    await member.until(() => window.member.messages.some(({ data }) => data === "an old greeting"));
+    await member.run(() => window.member.room.send("a new greeting"));
+    await old.until(() => window.client.messages.some(({ data }) => data === "a new greeting"));
+    assert.deepEqual(await old.run(() => window.client.errors), []);
+  });
+}
