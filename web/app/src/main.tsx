@@ -3,11 +3,11 @@
 import { joinRoom } from "bimcc-rtc";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
+import { LONGEST_NAME } from "./logic/names";
 import { roomInPath } from "./logic/room_name";
 import { LocalMedia } from "./model/media";
 import { Session } from "./model/session";
 import { startTheme } from "./model/theme";
-import { LONGEST_NAME } from "./ui/NameField";
 import "./styles/base.css";
 import "./styles/pages.css";
 import "./styles/room.css";

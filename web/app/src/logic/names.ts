@@ -1,6 +1,6 @@
 // Names that others chose, made fit to be shown: any script, but no way to disguise what is around them.
 
-const LONGEST_NAME = 60;
+export const LONGEST_NAME = 60;
 const LONGEST_FILE_NAME = 120;
 
 // Characters that turn the direction of text around them, which makes "gpj.exe" out of "exe.jpg", and invisible ones.

@@ -1,9 +1,7 @@
 import { type InputHTMLAttributes, type Ref, useEffect, useState } from "react";
+import { LONGEST_NAME } from "../logic/names";
 import type { Session } from "../model/session";
 import { useSource } from "../model/store";
-
-/** Longer ones are cut where they are shown. */
-const LONGEST_NAME = 60;
 
 interface NameInputProps extends Omit<InputHTMLAttributes<HTMLInputElement>, "onChange"> {
   id: string;

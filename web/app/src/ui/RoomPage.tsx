@@ -12,10 +12,11 @@ import { IconButton } from "./IconButton";
 import { Brand, InviteIcon, SettingsIcon } from "./icons";
 import { LargeView } from "./LargeView";
 import { NoticeList } from "./NoticeList";
+import { PanelButton } from "./PanelButton";
 import { PlainHttpNote } from "./PlainHttpNote";
 import { Settings } from "./Settings";
 import { SidePanel } from "./SidePanel";
-import { SHORTCUTS, useShortcuts } from "./shortcuts";
+import { useShortcuts } from "./shortcuts";
 import { Tiles } from "./Tiles";
 
 export function RoomPage({ session }: { session: Session }) {
