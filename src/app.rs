@@ -104,15 +104,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         beside_loopback: beside_loopback(&relayed, &turn_addresses),
     };
     let issuer = Issuer { secret: secrets[0].clone(), ttl: config.credential_ttl, transports };
-    let shared = Arc::new(turn::Shared {
-        nonces: turn::auth::NonceKeys::new(&state_dir.nonce_key()?, None),
-        authority: turn::auth::Authority::new(config.realm.clone(), secrets),
-        policy: peer_policy::PeerPolicy::new(peer_rules(&config), host_addresses(&interfaces, &config)),
-        directory: directory.clone(),
-        quotas: turn::quota::Quotas::new(max_allocations, config.max_allocations_per_user),
-        relayed: turn::relayed::RelayedTable::new(),
-        lifetimes: turn::Lifetimes::up_to(config.allocation_lifetime),
-    });
+    let mut shared = turn::Shared::new(
+        turn::auth::NonceKeys::new(&state_dir.nonce_key()?, None),
+        turn::auth::Authority::new(config.realm.clone(), secrets),
+        peer_policy::PeerPolicy::new(peer_rules(&config), host_addresses(&interfaces, &config)),
+        directory.clone(),
+        turn::quota::Quotas::new(max_allocations, config.max_allocations_per_user),
+    );
+    shared.lifetimes = turn::Lifetimes::up_to(config.allocation_lifetime);
+    shared.bitrate = config.max_bitrate_per_allocation;
+    for address in &config.alternate_servers {
+        shared.alternates[turn::message::Family::of(address.ip())] = Some(*address);
+    }
+    let shared = Arc::new(shared);
     let mut exposed = state_dir.exposed();
     exposed.extend(tls.iter().flat_map(|tls| tls.facts().exposed.clone()));
     let workers = turn_sockets.start(shared.clone(), config.relay_ports, &metrics).context("cannot start TURN")?;
@@ -141,7 +145,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     for listener in admin {
         tasks.spawn(http::serve_admin(listener, metrics.clone(), state.signaling.clone(), shutdown.clone()));
     }
-    tasks.spawn(follow_interfaces(shared, config.clone(), shutdown.clone()));
+    tasks.spawn(follow_interfaces(shared.clone(), config.clone(), shutdown.clone()));
+    tasks.spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            shutdown.begun().await;
+            shared.drain();
+            Ok(())
+        }
+    });
     let acceptor = tls.as_ref().map(Tls::acceptor);
     if let Some(tls) = tls {
         let config = config.clone();

@@ -189,6 +189,17 @@ pub struct ServeArgs {
     /// misses its chance to refresh, for example because its page sleeps, loses the relay.
     #[arg(long, value_name = "DURATION", help_heading = "Limits")]
     pub allocation_lifetime: Option<String>,
+    /// Payload that one TURN allocation may relay each way, in bit/s: 500k, 20M [default: unlimited]
+    ///
+    /// What is beyond it is dropped, so set it well above what a call needs: a video call takes 2 to 4 Mbit/s each way.
+    #[arg(long, value_name = "BITS", help_heading = "Limits")]
+    pub max_bitrate_per_allocation: Option<String>,
+    /// Send TURN clients there instead: every new allocation is answered with 300 (Try Alternate) [repeatable]
+    ///
+    /// One address per family, IP:PORT. Calls that are relayed go on here: that is how to empty a server before it is
+    /// taken down.
+    #[arg(long, value_name = "ADDR", help_heading = "Limits")]
+    pub alternate_server: Vec<String>,
 
     /// TURN worker threads [default: number of cores]
     #[arg(long, value_name = "N", help_heading = "Limits")]

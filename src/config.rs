@@ -23,7 +23,7 @@ pub use self::{
     settings::{KEYS, Key, unknown_variables},
 };
 use self::{reader::Reader, settings::Settings};
-use crate::{credentials::Secret, ice_servers::Host};
+use crate::{credentials::Secret, ice_servers::Host, turn::bitrate::Bitrate};
 
 /// The port for HTTP and WebSocket; the old clients' samples have it.
 pub const DEFAULT_LISTEN_PORT: u16 = 3000;
@@ -67,7 +67,7 @@ pub struct Config {
     pub public_host: Option<Host>,
     /// Ports of relayed addresses.
     pub relay_ports: RelayPorts,
-    /// Printable ASCII without quotes, 1 to 60 bytes.
+    /// Printable ASCII without quotes, 1 to 40 bytes.
     pub realm: String,
     /// TURN shared secrets; resolved by [`crate::state_dir::StateDir`].
     pub secrets: SecretSource,
@@ -97,6 +97,10 @@ pub struct Config {
     pub max_allocations_per_user: usize,
     /// Longest life granted to an allocation at once.
     pub allocation_lifetime: Duration,
+    /// What one allocation may relay.
+    pub max_bitrate_per_allocation: Option<Bitrate>,
+    /// Where new allocations are sent, at most one per family.
+    pub alternate_servers: Vec<SocketAddr>,
     /// Allowed WebSocket origins in the form of [`origin`]; none: any.
     pub origins: Vec<String>,
     /// Metrics; a loopback address.

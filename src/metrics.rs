@@ -201,9 +201,11 @@ pub enum DropReason {
     SendToClient,
     /// The oldest that waited for a client on a stream, who takes less than is sent to it.
     SlowClient,
+    /// More than an allocation may relay in its time.
+    Bitrate,
 }
 
-const DROPS: [&str; 12] = [
+const DROPS: [&str; 13] = [
     "malformed",
     "too_short_to_challenge",
     "rate_limited",
@@ -216,6 +218,7 @@ const DROPS: [&str; 12] = [
     "send_to_peer",
     "send_to_client",
     "slow_client",
+    "bitrate",
 ];
 
 /// Over what a client reaches TURN.

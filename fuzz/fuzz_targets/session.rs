@@ -13,14 +13,13 @@ use bimcc_rtc::{
     membership::{AllocationRef, Directory},
     metrics::TurnCounters,
     turn::{
-        Lifetimes, Shared,
+        Shared,
         auth::{Authority, NonceKeys},
         limiter::AnswerLimiter,
-        message::{HEADROOM, TAILROOM, long_term_key},
+        message::{Family, HEADROOM, TAILROOM, long_term_key},
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
         quota::Quotas,
-        relayed::RelayedTable,
-        session::{Context, FiveTuple, Now, Output, Session, Via},
+        session::{Bound, Context, FiveTuple, Now, Output, Session, Via},
     },
 };
 use libfuzzer_sys::fuzz_target;
@@ -40,15 +39,13 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
         dangerously_allow_loopback: false,
     };
     let host = HostAddresses { own: vec![relay.advertised], relay_v4: Some(relay), ..HostAddresses::default() };
-    Shared {
-        nonces: NonceKeys::new(&[1; 32], None),
-        authority: Authority::new("fuzz".into(), vec![secret()]),
-        policy: PeerPolicy::new(rules, host),
-        directory: Arc::new(Directory::new()),
-        quotas: Quotas::new(1, 1),
-        relayed: RelayedTable::new(),
-        lifetimes: Lifetimes::default(),
-    }
+    Shared::new(
+        NonceKeys::new(&[1; 32], None),
+        Authority::new("fuzz".into(), vec![secret()]),
+        PeerPolicy::new(rules, host),
+        Arc::new(Directory::new()),
+        Quotas::new(1, 1),
+    )
 });
 
 fn secret() -> Secret {
@@ -94,9 +91,11 @@ fuzz_target!(|input: &[u8]| {
     for (index, datagram) in datagrams.into_iter().enumerate() {
         let mut cx = Context { now, shared: &SHARED, counters: &counters, limiter: &mut limiter };
         if let Output::BindRelay(_) = session.handle_client(datagram, &mut cx) {
-            session.handle_relay_bound(Ok(relayed), entry, &mut cx);
+            let mut bound = Bound::default();
+            bound.relayed[Family::V4] = Some(relayed);
+            session.handle_relay_bound(bound, entry, &mut cx);
         }
-        assert!(index > 1 || session.relayed().is_some(), "the set-up makes an allocation");
+        assert!(index > 1 || session.is_allocated(), "the set-up makes an allocation");
         let mut buffer = [vec![0; HEADROOM], datagram.to_vec(), vec![0; TAILROOM]].concat();
         let passed =
             session.handle_peer((PEER.into(), Via::Network), &mut buffer, HEADROOM, HEADROOM + datagram.len(), &cx);
@@ -110,5 +109,5 @@ fuzz_target!(|input: &[u8]| {
     }
     let cx = Context { now, shared: &SHARED, counters: &counters, limiter: &mut limiter };
     session.end(&cx);
-    assert!(session.relayed().is_none());
+    assert!(!session.is_allocated());
 });

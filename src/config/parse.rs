@@ -2,13 +2,17 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU64,
     time::Duration,
 };
 
 use ipnet::IpNet;
 
 use super::RelayPorts;
-use crate::ice_servers::Host;
+use crate::{ice_servers::Host, turn::bitrate::Bitrate};
+
+/// Half of what a voice takes.
+const LEAST_BITRATE: u64 = 8_000;
 
 /// Addresses to listen on: the written one, or both wildcards where only a port was given.
 pub(super) struct Listen {
@@ -179,6 +183,34 @@ pub(super) fn origin_setting(text: &str) -> Result<String, String> {
     Err(format!("{text:?} is no origin: {hint}"))
 }
 
+/// Bits per second: `20M`, `500k`, `1G`, or a number alone.
+pub(super) fn bitrate(text: &str) -> Result<Bitrate, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((end, 'k' | 'K')) => (&text[..end], 1_000),
+        Some((end, 'M')) => (&text[..end], 1_000_000),
+        Some((end, 'G')) => (&text[..end], 1_000_000_000),
+        _ => (text, 1),
+    };
+    let bits = digits(number)
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(|| format!("{text:?} is no bitrate: expected bits per second, for example 500k, 20M or 1G"))?;
+    NonZeroU64::new(bits)
+        .filter(|bits| bits.get() >= LEAST_BITRATE)
+        .map(Bitrate)
+        .ok_or_else(|| format!("{text} is too little for any call: expected at least {LEAST_BITRATE}"))
+}
+
+/// `IP:PORT` or `[IPv6]:PORT` of another TURN server.
+pub(super) fn alternate_server(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 || address.ip().is_unspecified() => {
+            Err(format!("{text} is nowhere: expected the address and port of another TURN server"))
+        }
+        Ok(address) => Ok(address),
+        Err(_) => Err(format!("{text:?} is no address: expected IP:PORT or [IPv6]:PORT of another TURN server")),
+    }
+}
+
 /// `true`, `false` and what people write for them.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
@@ -227,6 +259,26 @@ mod tests {
         for text in ["", "h", "6 h", "1h30", "-5s", "5w", "1.5h", "99999999999999999999s", "9999999999999999999d", "5é"]
         {
             assert!(duration(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bitrates() {
+        for (text, bits) in [("8000", 8_000), ("500k", 500_000), ("20M", 20_000_000), ("1G", 1_000_000_000)] {
+            assert_eq!(bitrate(text).unwrap().0.get(), bits, "{text}");
+        }
+        for text in ["", "k", "0", "7k", "-1M", "1.5M", "1 M", "20m", "20Mbit", "99999999999G", "5é"] {
+            assert!(bitrate(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn alternate_servers() {
+        for text in ["203.0.113.5:3478", "[2001:db8::5]:3478"] {
+            assert_eq!(alternate_server(text).unwrap().to_string(), text);
+        }
+        for text in ["", "203.0.113.5", "203.0.113.5:0", "0.0.0.0:1", "turn.example.org:3478", "2001:db8::5:3478"] {
+            assert!(alternate_server(text).is_err(), "{text:?}");
         }
     }
 

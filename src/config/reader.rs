@@ -19,7 +19,7 @@ use crate::{credentials::Secret, logging, tls};
 /// A full room of browsers makes up to six allocations per peer connection, and a user may be in several pages.
 const ALLOCATIONS_PER_PEER: usize = 24;
 /// The realm is in every challenge, and a challenge to a stranger must stay small.
-const MAX_REALM_BYTES: usize = 60;
+const MAX_REALM_BYTES: usize = 40;
 
 /// Reads settings one by one; where one is wrong it notes the mistake and goes on with the default.
 pub(super) struct Reader {
@@ -82,6 +82,8 @@ impl Reader {
             allocation_lifetime: self
                 .one("allocation-lifetime", allocation_lifetime)
                 .unwrap_or(*ALLOCATION_LIFETIME_RANGE.end()),
+            max_bitrate_per_allocation: self.one("max-bitrate-per-allocation", parse::bitrate),
+            alternate_servers: self.alternate_servers(),
             origins: self.many("origin", parse::origin_setting),
             workers: {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -101,6 +103,19 @@ impl Reader {
         };
         self.check_ports(&config);
         config
+    }
+
+    /// At most one for each family: a client is sent to one of its own.
+    fn alternate_servers(&mut self) -> Vec<SocketAddr> {
+        let servers = self.many("alternate-server", parse::alternate_server);
+        for is_family in [SocketAddr::is_ipv4, SocketAddr::is_ipv6] {
+            if servers.iter().filter(|address| is_family(address)).count() > 1
+                && let Some(given) = self.settings.all("alternate-server").cloned()
+            {
+                self.mistake(&given, "one address per family is enough: clients are sent to the first of theirs");
+            }
+        }
+        servers
     }
 
     fn mistake(&mut self, place: &Given, text: impl fmt::Display) {

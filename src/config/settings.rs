@@ -56,6 +56,8 @@ pub const KEYS: &[Key] = &[
     one("max-allocations"),
     one("max-allocations-per-user"),
     one("allocation-lifetime"),
+    one("max-bitrate-per-allocation"),
+    many("alternate-server"),
     one("workers"),
     one("state-dir"),
     one("log"),

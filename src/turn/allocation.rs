@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{message::TransactionId, quota::Place, relayed::OwnerTag};
+use super::{
+    bitrate::{Bitrate, Direction, Meter},
+    message::{ByFamily, Family, Key, TransactionId},
+    quota::Place,
+    relayed::OwnerTag,
+};
 use crate::{
     membership::{AllocationRef, MemberId, RoomWatch},
     metrics::{Held, TurnCounters},
@@ -74,6 +79,9 @@ pub struct Allocation {
     pub grant: Grant,
     permissions: Vec<Permission>,
     channels: Vec<Channel>,
+    meter: Option<Box<Meter>>,
+    /// The transaction that gave up one of two relayed addresses, and the answer, for retransmissions.
+    pub gave_up_by: Option<Box<(TransactionId, Box<[u8]>)>>,
     counters: Arc<TurnCounters>,
 }
 
@@ -83,22 +91,29 @@ pub struct Grant {
     /// The username that made it: nobody else may use it.
     pub username: Box<str>,
     /// The long-term key of that user.
-    pub key: [u8; 16],
+    pub key: Key,
     /// When the credential ends, in Unix seconds. Says nothing about the allocation's life.
     pub credential_expires_at: u64,
     /// On whose behalf it lives.
     pub owner: OwnerTag,
     /// The member, for member credentials.
     pub member: Option<AllocatingMember>,
-    /// What peers see.
-    pub relayed: SocketAddr,
-    /// When it ends unless refreshed.
-    pub expires: Instant,
+    /// What peers see: one address, or one of each family.
+    pub leases: ByFamily<Option<Lease>>,
     /// The transaction that made it, and the answer, for retransmissions.
     pub made_by: (TransactionId, Box<[u8]>),
     /// The policy's revision at which the permissions were last judged.
     pub policy_revision: u64,
-    /// The place in the quotas, given back when the allocation is dropped.
+}
+
+/// A relayed address, which lives for itself (RFC 8656 section 8.1).
+#[derive(Debug)]
+pub struct Lease {
+    /// What peers see.
+    pub address: SocketAddr,
+    /// When it ends unless refreshed.
+    pub expires: Instant,
+    /// The place in the quotas, given back when this is dropped.
     pub place: Place,
 }
 
@@ -119,7 +134,39 @@ impl Allocation {
     /// A new allocation without permissions and channels. It counts in `counters` until it is dropped.
     pub fn new(grant: Grant, counters: Arc<TurnCounters>) -> Self {
         counters.opened(Held::Allocations, 1);
-        Self { grant, permissions: Vec::new(), channels: Vec::new(), counters }
+        Self { grant, permissions: Vec::new(), channels: Vec::new(), meter: None, gave_up_by: None, counters }
+    }
+
+    /// Limits what it may relay from `now` on.
+    #[must_use]
+    pub fn limited_to(mut self, rate: Option<Bitrate>, now: Instant) -> Self {
+        self.meter = rate.map(|rate| Box::new(Meter::new(rate, now)));
+        self
+    }
+
+    /// Whether so much payload may go this way now; then it is taken off.
+    pub fn admits(&mut self, direction: Direction, bytes: usize, now: Instant) -> bool {
+        self.meter.as_mut().is_none_or(|meter| meter.admits(direction, bytes, now))
+    }
+
+    /// The relayed address of this family.
+    pub fn relayed(&self, family: Family) -> Option<SocketAddr> {
+        self.grant.leases[family].as_ref().map(|lease| lease.address)
+    }
+
+    /// When a relayed address ends next; `None` if there is none left.
+    pub fn next_end(&self) -> Option<Instant> {
+        self.grant.leases.iter().map(|lease| lease.expires).min()
+    }
+
+    /// Gives up the relayed address of this family, and what was for its peers.
+    pub fn give_up(&mut self, family: Family) {
+        self.grant.leases[family] = None;
+        self.judge_again(|permission| (Family::of(permission.ip) != family).then_some(permission.reach));
+        let is_over = |channel: &Channel| Family::of(channel.peer.ip()) == family;
+        let bound = self.channels.iter().filter(|channel| is_over(channel) && channel.is_bound).count();
+        self.channels.retain(|channel| !is_over(channel));
+        self.counters.closed(Held::Channels, bound);
     }
 
     /// The permission for `ip`, if in force.
@@ -204,16 +251,21 @@ impl Allocation {
         self.channels.iter().find(|c| c.peer == peer && now < c.bound_until).map(|c| c.number)
     }
 
-    /// When something here ends next.
-    pub fn next_deadline(&self) -> Instant {
+    /// When something here ends next; `None` if there is nothing.
+    pub fn next_deadline(&self) -> Option<Instant> {
         let permissions = self.permissions.iter().map(|p| p.expires);
         let channels =
             self.channels.iter().map(|c| if c.is_bound { c.bound_until } else { c.bound_until + CHANNEL_REST });
-        permissions.chain(channels).fold(self.grant.expires, Instant::min)
+        permissions.chain(channels).chain(self.next_end()).min()
     }
 
-    /// Drops what has ended. The allocation's own end is for the caller to see.
-    pub fn expire_peers(&mut self, now: Instant) {
+    /// Drops what has ended. The allocation is over when no relayed address is left.
+    pub fn expire(&mut self, now: Instant) {
+        for family in Family::BOTH {
+            if self.grant.leases[family].as_ref().is_some_and(|lease| lease.expires <= now) {
+                self.give_up(family);
+            }
+        }
         let before = self.permissions.len();
         self.permissions.retain(|p| now < p.expires);
         self.counters.closed(Held::Permissions, before - self.permissions.len());
@@ -238,20 +290,34 @@ impl Drop for Allocation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{credentials::User, turn::quota::Quotas};
+    use crate::{
+        credentials::User,
+        turn::{message::PasswordAlgorithm, quota::Quotas},
+    };
+
+    const HOUR: Duration = Duration::from_secs(3600);
 
     fn allocation(now: Instant, counters: &Arc<TurnCounters>) -> Allocation {
+        let quotas = Quotas::new(2, 2);
         let new = Grant {
             username: "1:alice".into(),
-            key: [0; 16],
+            key: Key::new(PasswordAlgorithm::Md5, "1:alice", "realm", "password"),
             credential_expires_at: 1,
             owner: OwnerTag::Api,
             member: None,
-            relayed: "198.51.100.1:50000".parse().unwrap(),
-            expires: now + Duration::from_secs(3600),
+            leases: ByFamily::new(|family| {
+                let address = match family {
+                    Family::V4 => "198.51.100.1:50000",
+                    Family::V6 => "[2001:db8::1]:50000",
+                };
+                Some(Lease {
+                    address: address.parse().unwrap(),
+                    expires: now + HOUR,
+                    place: quotas.take(&User::Api("alice".into())).unwrap(),
+                })
+            }),
             made_by: (TransactionId([0; 12]), Box::default()),
             policy_revision: 0,
-            place: Quotas::new(1, 1).take(&User::Api("alice".into())).unwrap(),
         };
         Allocation::new(new, counters.clone())
     }
@@ -264,17 +330,19 @@ mod tests {
     fn the_next_deadline_is_whatever_ends_first() {
         let now = Instant::now();
         let mut allocation = allocation(now, &Arc::default());
-        assert_eq!(allocation.next_deadline(), now + Duration::from_secs(3600));
+        assert_eq!(allocation.next_deadline(), Some(now + HOUR));
         allocation.bind(0x4000, peer(1), now).unwrap();
-        assert_eq!(allocation.next_deadline(), now + CHANNEL_LIFETIME);
+        assert_eq!(allocation.next_deadline(), Some(now + CHANNEL_LIFETIME));
         allocation.permit(peer(1).ip(), Reach::Own, now);
-        assert_eq!(allocation.next_deadline(), now + PERMISSION_LIFETIME);
-        allocation.expire_peers(now + PERMISSION_LIFETIME);
-        assert_eq!(allocation.next_deadline(), now + CHANNEL_LIFETIME);
-        allocation.expire_peers(now + CHANNEL_LIFETIME);
-        assert_eq!(allocation.next_deadline(), now + CHANNEL_LIFETIME + CHANNEL_REST);
-        allocation.expire_peers(now + CHANNEL_LIFETIME + CHANNEL_REST);
-        assert_eq!(allocation.next_deadline(), allocation.grant.expires);
+        assert_eq!(allocation.next_deadline(), Some(now + PERMISSION_LIFETIME));
+        allocation.expire(now + PERMISSION_LIFETIME);
+        assert_eq!(allocation.next_deadline(), Some(now + CHANNEL_LIFETIME));
+        allocation.expire(now + CHANNEL_LIFETIME);
+        assert_eq!(allocation.next_deadline(), Some(now + CHANNEL_LIFETIME + CHANNEL_REST));
+        allocation.expire(now + CHANNEL_LIFETIME + CHANNEL_REST);
+        assert_eq!(allocation.next_deadline(), Some(now + HOUR));
+        allocation.expire(now + HOUR);
+        assert_eq!(allocation.next_deadline(), None);
     }
 
     #[test]
@@ -286,13 +354,15 @@ mod tests {
             allocation.bind(0x4000 + n as u16, peer(n as u16), later).unwrap();
             allocation.permit(IpAddr::from([203, 0, 113, n as u8]), Reach::Own, later);
         }
-        let mut deadline = allocation.next_deadline();
-        while deadline < allocation.grant.expires {
-            allocation.expire_peers(deadline);
-            let next = allocation.next_deadline();
+        let mut deadline = allocation.next_deadline().unwrap();
+        while let Some(next) = {
+            allocation.expire(deadline);
+            allocation.next_deadline()
+        } {
             assert!(next > deadline, "a timer at a deadline must get something done");
             deadline = next;
         }
+        assert_eq!(deadline, now + HOUR);
         assert!(allocation.permissions.is_empty() && allocation.channels.is_empty());
     }
 

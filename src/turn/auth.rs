@@ -1,7 +1,8 @@
 //! Who a request comes from: nonces and long-term keys (RFC 8489 section 9.2).
 //!
-//! Nonces are stateless: `<time><tag>`, where the tag is an HMAC over the time and the client's transport address, so a
-//! stranger costs no memory and one client's nonce is useless to another. All workers share the key. An attacker who
+//! Nonces are stateless: `<cookie><time><tag>`, where the tag is an HMAC over the time and the client's transport address,
+//! so a stranger costs no memory and one client's nonce is useless to another. The cookie tells that the challenge offers
+//! password algorithms, so that nobody on the way can take that offer away unnoticed. All workers share the key. An attacker who
 //! sees a nonce can use it from that very address only, for an hour at most, and still needs the password.
 //!
 //! Passwords follow from the shared secrets ([`crate::credentials`]), so keys are computed, not looked up.
@@ -11,14 +12,27 @@ use std::net::{IpAddr, SocketAddr};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::hmac;
 
-use super::message::long_term_key;
+use super::message::{Key, PasswordAlgorithm};
 use crate::credentials::{self, Secret};
 
 /// How long a nonce is good, in seconds (RFC 8489 section 9.2 leaves it to the server).
 pub const NONCE_LIFETIME: u64 = 3600;
 
+/// What each nonce begins with: the fixed cookie and the security features (RFC 8489 section 9.2), of which "password
+/// algorithms" alone is set. Anonymous usernames are not offered: names from which passwords are computed cannot be found by
+/// their hash.
+const COOKIE: &[u8; 13] = b"obMatJos2gAAA";
+
+/// Length of time and tag on the wire.
+const SIGNED_LEN: usize = 22;
+
+/// Length of the tag: enough against guessing, and each byte of a challenge is one that a stranger can have sent to somebody.
+const TAG_LEN: usize = 12;
+
+const RAW_LEN: usize = 4 + TAG_LEN;
+
 /// Length of a nonce on the wire.
-pub const NONCE_LEN: usize = 24;
+pub const NONCE_LEN: usize = COOKIE.len() + SIGNED_LEN;
 
 /// Clocks of one machine may step back a little between making a nonce and checking it.
 const CLOCK_STEP_BACK: u64 = 60;
@@ -40,18 +54,24 @@ impl NonceKeys {
     /// A fresh nonce for `client`, at `now` (Unix seconds).
     pub fn make(&self, client: SocketAddr, now: u64) -> [u8; NONCE_LEN] {
         let time = (now as u32).to_be_bytes();
-        let mut raw = [0; 18];
+        let mut raw = [0; RAW_LEN];
         raw[..4].copy_from_slice(&time);
-        raw[4..].copy_from_slice(&hmac::sign(&self.current, &signed_part(client, time)).as_ref()[..14]);
+        raw[4..].copy_from_slice(&hmac::sign(&self.current, &signed_part(client, time)).as_ref()[..TAG_LEN]);
         let mut nonce = [0; NONCE_LEN];
-        BASE64_URL_SAFE_NO_PAD.encode_slice(raw, &mut nonce).expect("18 bytes are 24 characters of base64");
+        nonce[..COOKIE.len()].copy_from_slice(COOKIE);
+        BASE64_URL_SAFE_NO_PAD
+            .encode_slice(raw, &mut nonce[COOKIE.len()..])
+            .expect("16 bytes are 22 characters of base64");
         nonce
     }
 
     /// Whether `nonce` was made for `client` and is young enough.
     pub fn is_fresh(&self, nonce: &[u8], client: SocketAddr, now: u64) -> bool {
-        let mut raw = [0; 18];
-        if nonce.len() != NONCE_LEN || BASE64_URL_SAFE_NO_PAD.decode_slice(nonce, &mut raw) != Ok(raw.len()) {
+        let mut raw = [0; RAW_LEN];
+        let Some(signed) = nonce.strip_prefix(COOKIE).filter(|signed| signed.len() == SIGNED_LEN) else {
+            return false;
+        };
+        if BASE64_URL_SAFE_NO_PAD.decode_slice(signed, &mut raw) != Ok(raw.len()) {
             return false;
         }
         let time = [raw[0], raw[1], raw[2], raw[3]];
@@ -63,7 +83,7 @@ impl NonceKeys {
         [Some(&self.current), self.previous.as_ref()].into_iter().flatten().any(|key| {
             let tag = hmac::sign(key, &signed);
             // Equality of keyed tags in constant time: a difference tells nothing about where it is.
-            tag.as_ref()[..14].iter().zip(&raw[4..]).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+            tag.as_ref()[..TAG_LEN].iter().zip(&raw[4..]).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
         })
     }
 }
@@ -98,11 +118,11 @@ impl Authority {
         &self.realm
     }
 
-    /// The keys that `username` may have, the preferred first.
-    pub fn keys(&self, username: &str) -> impl Iterator<Item = [u8; 16]> {
+    /// The keys that `username` may have, the preferred secret's first.
+    pub fn keys(&self, username: &str, algorithm: PasswordAlgorithm) -> impl Iterator<Item = Key> {
         self.secrets.iter().map(move |secret| {
             let password = credentials::password(secret, username);
-            long_term_key(username, &self.realm, &password)
+            Key::new(algorithm, username, &self.realm, &password)
         })
     }
 }
@@ -136,10 +156,13 @@ mod tests {
         let nonce = keys.make(client(1), NOW);
         for i in 0..NONCE_LEN {
             let mut broken = nonce;
-            broken[i] = if broken[i] == b'A' { b'B' } else { b'A' };
+            // Of the last character two bits are not used, and must be 0.
+            broken[i] = if broken[i] == b'A' { b'Q' } else { b'A' };
             assert!(!keys.is_fresh(&broken, client(1), NOW), "byte {i}");
         }
         assert!(!keys.is_fresh(b"", client(1), NOW));
         assert!(!keys.is_fresh(&[b'A'; 100], client(1), NOW));
+        assert!(!keys.is_fresh(&nonce[COOKIE.len()..], client(1), NOW), "without its cookie");
+        assert!(!keys.is_fresh(&[&nonce[..], b"A"].concat(), client(1), NOW));
     }
 }

@@ -1,35 +1,42 @@
-//! Bytes to typed STUN/TURN requests and back. The only file that knows the `stun` and `turn` crates.
+//! Bytes to typed STUN/TURN requests and back. The only module that knows the `stun` and `turn` crates.
 //!
-//! Two speeds. Requests and responses (rare, authenticated) go through `stun::message::Message`. What a call is made of
-//! (ChannelData is in [`super::channel_data`]; Send and Data indications are here) is read and written in place, without
-//! allocating. Nothing here decides anything: refusals are made in [`super::session`].
+//! Two speeds. Requests and responses (rare, authenticated; here, their keys in `keys`) go through
+//! `stun::message::Message`. What a call is made of (ChannelData is in [`super::channel_data`], Send and Data indications
+//! in `data`) is read and written in place. Nothing here decides anything: refusals are made in [`super::session`].
 //!
-//! RFC 8489 sections 5, 6 and 14; RFC 8656 section 18.
+//! RFC 8489 sections 5, 6, 9.2 and 14; RFC 8656 section 18.
 
 use std::{
     collections::HashSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    ops::{Index, IndexMut},
 };
 
 use stun::{
     attributes::{
-        ATTR_CHANNEL_NUMBER, ATTR_DATA, ATTR_DONT_FRAGMENT, ATTR_ERROR_CODE, ATTR_EVEN_PORT, ATTR_FINGERPRINT,
-        ATTR_LIFETIME, ATTR_MAPPED_ADDRESS, ATTR_MESSAGE_INTEGRITY, ATTR_NONCE, ATTR_REALM,
-        ATTR_REQUESTED_ADDRESS_FAMILY, ATTR_REQUESTED_TRANSPORT, ATTR_SOFTWARE, ATTR_UNKNOWN_ATTRIBUTES, ATTR_USERNAME,
+        ATTR_ALTERNATE_SERVER, ATTR_CHANNEL_NUMBER, ATTR_DATA, ATTR_DONT_FRAGMENT, ATTR_ERROR_CODE, ATTR_EVEN_PORT,
+        ATTR_FINGERPRINT, ATTR_LIFETIME, ATTR_MAPPED_ADDRESS, ATTR_MESSAGE_INTEGRITY, ATTR_MESSAGE_INTEGRITY_SHA256,
+        ATTR_NONCE, ATTR_PASSWORD_ALGORITHM, ATTR_PASSWORD_ALGORITHMS, ATTR_REALM, ATTR_REQUESTED_ADDRESS_FAMILY,
+        ATTR_REQUESTED_TRANSPORT, ATTR_RESERVATION_TOKEN, ATTR_SOFTWARE, ATTR_UNKNOWN_ATTRIBUTES, ATTR_USERNAME,
         ATTR_XOR_PEER_ADDRESS, ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS, AttrType,
     },
     error_code::{ErrorCode, ErrorCodeAttribute},
     fingerprint::FINGERPRINT,
-    integrity::MessageIntegrity,
     message::{
-        CLASS_ERROR_RESPONSE, CLASS_INDICATION, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, MAGIC_COOKIE, METHOD_ALLOCATE,
-        METHOD_BINDING, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION, METHOD_REFRESH, METHOD_SEND, Message,
-        MessageType, Setter,
+        CLASS_ERROR_RESPONSE, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, MAGIC_COOKIE, METHOD_ALLOCATE, METHOD_BINDING,
+        METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION, METHOD_REFRESH, Message, MessageType, Setter,
     },
     xoraddr::XorMappedAddress,
 };
 
+pub use self::{
+    data::{HEADROOM, IcmpError, SendIndication, TAILROOM, icmp_indication, is_send_indication, write_data_indication},
+    keys::{Integrity, Key, PasswordAlgorithm, long_term_key},
+};
 use crate::metrics::TurnMethod;
+
+mod data;
+mod keys;
 
 /// Length of the fixed STUN header (RFC 8489 section 5).
 pub const HEADER_LEN: usize = 20;
@@ -43,15 +50,13 @@ const FINGERPRINT_LEN: usize = 8;
 /// stranger must not have us take apart the 16,000 attributes that fit into a datagram.
 pub const LONGEST_REQUEST: usize = 8192;
 
-/// Bytes before a payload that turning it into a Data indication may need: header, an IPv6 XOR-PEER-ADDRESS and the
-/// header of DATA. A channel header needs 4 of them.
-pub const HEADROOM: usize = HEADER_LEN + 24 + 4;
+/// Attributes that the crates do not know (RFC 8656 section 18).
+const ATTR_ADDITIONAL_ADDRESS_FAMILY: AttrType = AttrType(0x8000);
+const ATTR_ADDRESS_ERROR_CODE: AttrType = AttrType(0x8001);
 
-/// Bytes behind a payload that padding DATA may need.
-pub const TAILROOM: usize = 3;
-
-const TYPE_SEND_INDICATION: u16 = 0x0016;
-const TYPE_DATA_INDICATION: u16 = 0x0017;
+/// Value of PASSWORD-ALGORITHMS in every challenge, the preferred first: SHA-256 and MD5, neither with parameters (RFC
+/// 8489 sections 14.11 and 18.5).
+const PASSWORD_ALGORITHMS: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
 
 /// Attributes below this are comprehension-required (RFC 8489 section 14).
 const COMPREHENSION_OPTIONAL: u16 = 0x8000;
@@ -77,7 +82,73 @@ impl Family {
             IpAddr::V6(_) => Self::V6,
         }
     }
+
+    /// Both, in the order in which relayed addresses are given out.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// What the value of an attribute calls it; `None` for a family that we do not know.
+    fn of_number(number: u8) -> Option<Self> {
+        Self::BOTH.into_iter().find(|family| family.number() == number)
+    }
+
+    fn number(self) -> u8 {
+        match self {
+            Self::V4 => 1,
+            Self::V6 => 2,
+        }
+    }
 }
+
+/// Something for each family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByFamily<T> {
+    v4: T,
+    v6: T,
+}
+
+impl<T> ByFamily<T> {
+    /// What `of` says for each.
+    pub fn new(mut of: impl FnMut(Family) -> T) -> Self {
+        Self { v4: of(Family::V4), v6: of(Family::V6) }
+    }
+}
+
+impl<T> ByFamily<Option<T>> {
+    /// Those that are there.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        [&self.v4, &self.v6].into_iter().flatten()
+    }
+}
+
+impl<T> Index<Family> for ByFamily<T> {
+    type Output = T;
+
+    fn index(&self, family: Family) -> &T {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+}
+
+impl<T> IndexMut<Family> for ByFamily<T> {
+    fn index_mut(&mut self, family: Family) -> &mut T {
+        match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
+        }
+    }
+}
+
+/// What a client asks of the port of its relayed address (RFC 8656 section 18.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EvenPort {
+    /// The R bit: the next port is to be reserved for a later allocation.
+    pub reserves_next: bool,
+}
+
+/// Names a reserved relayed address (RFC 8656 section 18.11).
+pub type ReservationToken = [u8; 8];
 
 /// The attribute is there but does not have the form its type says: answered with 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,7 +173,7 @@ pub struct Request {
     method: TurnMethod,
     /// How many attributes count: those before MESSAGE-INTEGRITY.
     visible: usize,
-    has_integrity: bool,
+    integrity: Option<Integrity>,
     has_fingerprint: bool,
 }
 
@@ -136,18 +207,17 @@ impl Request {
                 return Err(NotARequest::Malformed);
             }
         }
-        let integrity = attributes.iter().position(|a| a.typ == ATTR_MESSAGE_INTEGRITY);
-        if integrity.is_some_and(|i| attributes[i].value.len() != 20) {
+        let position = |wanted| attributes.iter().position(|a| a.typ == wanted);
+        let sha1 = position(ATTR_MESSAGE_INTEGRITY);
+        let sha256 = position(ATTR_MESSAGE_INTEGRITY_SHA256);
+        let has_length = |at: Option<usize>, len| at.is_none_or(|at| attributes[at].value.len() == len);
+        if !has_length(sha1, 20) || !has_length(sha256, keys::SHA256_LEN) {
             return Err(NotARequest::Malformed);
         }
-        let visible = integrity.or(fingerprint).unwrap_or(attributes.len());
-        Ok(Self {
-            method,
-            visible,
-            has_integrity: integrity.is_some(),
-            has_fingerprint: fingerprint.is_some(),
-            message,
-        })
+        // The stronger counts where both are there (RFC 8489 section 9.2.4).
+        let integrity = sha256.map(|_| Integrity::Sha256).or(sha1.map(|_| Integrity::Sha1));
+        let visible = sha1.into_iter().chain(sha256).min().or(fingerprint).unwrap_or(attributes.len());
+        Ok(Self { method, visible, integrity, has_fingerprint: fingerprint.is_some(), message })
     }
 
     /// Which method is asked for.
@@ -166,14 +236,28 @@ impl Request {
         self.message.raw.len() >= SHORTEST_ALLOCATE + fingerprint
     }
 
-    /// Whether MESSAGE-INTEGRITY is there (not whether it is right).
-    pub fn has_integrity(&self) -> bool {
-        self.has_integrity
+    /// By which attribute it is signed, if at all (not whether that is right).
+    pub fn integrity(&self) -> Option<Integrity> {
+        self.integrity
     }
 
-    /// Whether MESSAGE-INTEGRITY was made with `key`. Compared in constant time.
-    pub fn integrity_is(&mut self, key: &[u8; 16]) -> bool {
-        self.has_integrity && MessageIntegrity(key.to_vec()).check(&mut self.message).is_ok()
+    /// Whether its signature was made with `key`. Compared in constant time.
+    pub fn is_signed_with(&mut self, key: &Key) -> bool {
+        self.integrity.is_some_and(|integrity| keys::verify(&mut self.message, key, integrity))
+    }
+
+    /// PASSWORD-ALGORITHM, which comes with our own PASSWORD-ALGORITHMS or not at all (RFC 8489 section 9.2.4).
+    ///
+    /// # Errors
+    /// If one is there without the other, or they are not what a challenge of ours offers: somebody may be trying to
+    /// talk the client into the weaker.
+    pub fn password_algorithm(&self) -> Result<PasswordAlgorithm, MalformedAttribute> {
+        match (self.value(ATTR_PASSWORD_ALGORITHM), self.value(ATTR_PASSWORD_ALGORITHMS)) {
+            (None, None) => Ok(PasswordAlgorithm::Md5),
+            (Some([0, 1, 0, 0]), Some(offered)) if offered == PASSWORD_ALGORITHMS => Ok(PasswordAlgorithm::Md5),
+            (Some([0, 2, 0, 0]), Some(offered)) if offered == PASSWORD_ALGORITHMS => Ok(PasswordAlgorithm::Sha256),
+            _ => Err(MalformedAttribute),
+        }
     }
 
     /// USERNAME, if it is there and UTF-8.
@@ -212,19 +296,31 @@ impl Request {
     /// # Errors
     /// If the attribute's length is wrong.
     pub fn requested_family(&self) -> Result<Option<Option<Family>>, MalformedAttribute> {
-        Ok(self.fixed::<4>(ATTR_REQUESTED_ADDRESS_FAMILY)?.map(|value| match value[0] {
-            1 => Some(Family::V4),
-            2 => Some(Family::V6),
-            _ => None,
-        }))
+        Ok(self.fixed::<4>(ATTR_REQUESTED_ADDRESS_FAMILY)?.map(|value| Family::of_number(value[0])))
     }
 
-    /// Whether EVEN-PORT is there.
+    /// ADDITIONAL-ADDRESS-FAMILY, in the same form.
     ///
     /// # Errors
     /// If the attribute's length is wrong.
-    pub fn even_port(&self) -> Result<bool, MalformedAttribute> {
-        Ok(self.fixed::<1>(ATTR_EVEN_PORT)?.is_some())
+    pub fn additional_family(&self) -> Result<Option<Option<Family>>, MalformedAttribute> {
+        Ok(self.fixed::<4>(ATTR_ADDITIONAL_ADDRESS_FAMILY)?.map(|value| Family::of_number(value[0])))
+    }
+
+    /// EVEN-PORT.
+    ///
+    /// # Errors
+    /// If the attribute's length is wrong.
+    pub fn even_port(&self) -> Result<Option<EvenPort>, MalformedAttribute> {
+        Ok(self.fixed::<1>(ATTR_EVEN_PORT)?.map(|[bits]| EvenPort { reserves_next: bits & 0x80 != 0 }))
+    }
+
+    /// RESERVATION-TOKEN.
+    ///
+    /// # Errors
+    /// If the attribute's length is wrong.
+    pub fn reservation_token(&self) -> Result<Option<ReservationToken>, MalformedAttribute> {
+        self.fixed(ATTR_RESERVATION_TOKEN)
     }
 
     /// CHANNEL-NUMBER.
@@ -246,10 +342,12 @@ impl Request {
     /// Comprehension-required attributes that this server does not know, each once (RFC 8489 section 6.3.1).
     pub fn unknown_attributes(&self) -> Vec<u16> {
         // Those that belong into responses are known as well: unexpected, and so ignored.
-        const KNOWN: [AttrType; 16] = [
+        const KNOWN: [AttrType; 20] = [
             ATTR_MAPPED_ADDRESS,
             ATTR_USERNAME,
             ATTR_MESSAGE_INTEGRITY,
+            ATTR_MESSAGE_INTEGRITY_SHA256,
+            ATTR_PASSWORD_ALGORITHM,
             ATTR_ERROR_CODE,
             ATTR_UNKNOWN_ATTRIBUTES,
             ATTR_REALM,
@@ -264,16 +362,15 @@ impl Request {
             ATTR_REQUESTED_ADDRESS_FAMILY,
             ATTR_REQUESTED_TRANSPORT,
             ATTR_DONT_FRAGMENT,
+            ATTR_EVEN_PORT,
+            ATTR_RESERVATION_TOKEN,
         ];
         let mut unknown = Vec::new();
         let mut listed = HashSet::new();
         for attribute in self.visible() {
             let number = attribute.typ.value();
             let is_required = number < COMPREHENSION_OPTIONAL;
-            // EVEN-PORT is known but for its R bit, which asks to reserve the next port as well.
-            let is_even_port = attribute.typ == ATTR_EVEN_PORT && attribute.value.first().is_none_or(|r| r & 0x80 == 0);
-            let is_known = is_even_port || KNOWN.contains(&attribute.typ);
-            if is_required && !is_known && listed.insert(number) {
+            if is_required && !KNOWN.contains(&attribute.typ) && listed.insert(number) {
                 unknown.push(number);
             }
         }
@@ -327,11 +424,42 @@ impl Response {
         Self { message, fingerprint: request.has_fingerprint }
     }
 
-    /// Adds REALM and NONCE.
+    /// Adds REALM, NONCE and PASSWORD-ALGORITHMS.
     #[must_use]
     pub fn challenge(mut self, realm: &str, nonce: &[u8]) -> Self {
         self.message.add(ATTR_REALM, realm.as_bytes());
         self.message.add(ATTR_NONCE, nonce);
+        self.message.add(ATTR_PASSWORD_ALGORITHMS, &PASSWORD_ALGORITHMS);
+        self
+    }
+
+    /// Adds ADDRESS-ERROR-CODE: why an address of this family was not given beside the other.
+    #[must_use]
+    pub fn address_error(mut self, family: Family, code: u16) -> Self {
+        let (class, number) = ((code / 100) as u8, (code % 100) as u8);
+        let mut value = vec![family.number(), 0, class, number];
+        value.extend_from_slice(reason_phrase(code).as_bytes());
+        self.message.add(ATTR_ADDRESS_ERROR_CODE, &value);
+        self
+    }
+
+    /// Adds RESERVATION-TOKEN.
+    #[must_use]
+    pub fn reservation_token(mut self, token: &ReservationToken) -> Self {
+        self.message.add(ATTR_RESERVATION_TOKEN, token);
+        self
+    }
+
+    /// Adds ALTERNATE-SERVER, which has the form of MAPPED-ADDRESS (RFC 8489 section 14.15).
+    #[must_use]
+    pub fn alternate_server(mut self, address: SocketAddr) -> Self {
+        let mut value = vec![0, Family::of(address.ip()).number()];
+        value.extend_from_slice(&address.port().to_be_bytes());
+        match address.ip() {
+            IpAddr::V4(ip) => value.extend_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => value.extend_from_slice(&ip.octets()),
+        }
+        self.message.add(ATTR_ALTERNATE_SERVER, &value);
         self
     }
 
@@ -369,11 +497,10 @@ impl Response {
         self
     }
 
-    /// Adds MESSAGE-INTEGRITY over all before.
+    /// Signs all before.
     #[must_use]
-    pub fn integrity(mut self, key: &[u8; 16]) -> Self {
-        // Fails only behind a FINGERPRINT, which only `finish` adds.
-        let _ = MessageIntegrity(key.to_vec()).add_to(&mut self.message);
+    pub fn signed(mut self, key: &Key, integrity: Integrity) -> Self {
+        keys::sign(&mut self.message, key, integrity);
         self
     }
 
@@ -416,97 +543,6 @@ fn reason_phrase(code: u16) -> &'static str {
     }
 }
 
-/// The key of the long-term credential mechanism: MD5(username ":" realm ":" password) (RFC 8489 section 9.2.2).
-pub fn long_term_key(username: &str, realm: &str, password: &str) -> [u8; 16] {
-    let key = turn::auth::generate_auth_key(username, realm, password);
-    key.try_into().expect("MD5 has 16 bytes")
-}
-
-/// A Send indication, borrowed from its datagram (RFC 8656 section 11.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SendIndication<'a> {
-    /// XOR-PEER-ADDRESS.
-    pub peer: SocketAddr,
-    /// DATA.
-    pub payload: &'a [u8],
-    /// DONT-FRAGMENT is there.
-    pub dont_fragment: bool,
-}
-
-/// Whether the bytes begin as a Send indication does; [`SendIndication::decode`] tells whether they are one.
-pub fn is_send_indication(bytes: &[u8]) -> bool {
-    bytes.starts_with(&TYPE_SEND_INDICATION.to_be_bytes())
-}
-
-impl<'a> SendIndication<'a> {
-    /// Reads a Send indication without allocating. `None` if it is malformed, lacks an attribute or has a
-    /// comprehension-required one that is unknown: to be dropped (RFC 8656 section 11.2).
-    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
-        if !is_send_indication(bytes) || stun_len(bytes)? != bytes.len() {
-            return None;
-        }
-        let transaction: &[u8; 12] = bytes[8..HEADER_LEN].try_into().ok()?;
-        let (mut peer, mut payload, mut dont_fragment) = (None, None, false);
-        let mut rest = &bytes[HEADER_LEN..];
-        while !rest.is_empty() {
-            let (head, tail) = rest.split_first_chunk::<4>()?;
-            let kind = AttrType(u16::from_be_bytes([head[0], head[1]]));
-            let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
-            let value = tail.get(..len)?;
-            rest = tail.get(len.next_multiple_of(4)..)?;
-            match kind {
-                ATTR_XOR_PEER_ADDRESS if peer.is_none() => peer = Some(xor_address(value, transaction)?),
-                ATTR_DATA if payload.is_none() => payload = Some(value),
-                ATTR_DONT_FRAGMENT => dont_fragment = true,
-                ATTR_XOR_PEER_ADDRESS
-                | ATTR_DATA
-                | ATTR_MESSAGE_INTEGRITY
-                | ATTR_USERNAME
-                | ATTR_REALM
-                | ATTR_NONCE => {}
-                other if other.value() < COMPREHENSION_OPTIONAL => return None,
-                _ => {}
-            }
-        }
-        Some(Self { peer: peer?, payload: payload?, dont_fragment })
-    }
-}
-
-/// Turns the payload at `buffer[start..end]` into a Data indication from `peer`, in place (RFC 8656 section 11.3).
-/// Returns where the indication begins and ends. Needs [`HEADROOM`] before and [`TAILROOM`] behind; `None` without.
-pub fn write_data_indication(
-    buffer: &mut [u8],
-    start: usize,
-    end: usize,
-    peer: SocketAddr,
-    transaction: TransactionId,
-) -> Option<(usize, usize)> {
-    let len = end.checked_sub(start)?;
-    let padded = len.next_multiple_of(4);
-    let address_len = if peer.is_ipv4() { 8 } else { 20 };
-    let body = 4 + address_len + 4 + padded;
-    let begin = start.checked_sub(HEADER_LEN + 4 + address_len + 4)?;
-    buffer.get_mut(end..start + padded)?.fill(0);
-    let head = &mut buffer[begin..start];
-    head[0..2].copy_from_slice(&TYPE_DATA_INDICATION.to_be_bytes());
-    head[2..4].copy_from_slice(&u16::try_from(body).ok()?.to_be_bytes());
-    head[4..8].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
-    head[8..20].copy_from_slice(&transaction.0);
-    head[20..22].copy_from_slice(&ATTR_XOR_PEER_ADDRESS.value().to_be_bytes());
-    head[22..24].copy_from_slice(&(address_len as u16).to_be_bytes());
-    head[24] = 0;
-    head[25] = if peer.is_ipv4() { 1 } else { 2 };
-    head[26..28].copy_from_slice(&(peer.port() ^ (MAGIC_COOKIE >> 16) as u16).to_be_bytes());
-    match peer.ip() {
-        IpAddr::V4(ip) => head[28..32].copy_from_slice(&(u32::from(ip) ^ MAGIC_COOKIE).to_be_bytes()),
-        IpAddr::V6(ip) => head[28..44].copy_from_slice(&(u128::from(ip) ^ xor_pad(&transaction.0)).to_be_bytes()),
-    }
-    let data = 24 + address_len;
-    head[data..data + 2].copy_from_slice(&ATTR_DATA.value().to_be_bytes());
-    head[data + 2..data + 4].copy_from_slice(&u16::try_from(len).ok()?.to_be_bytes());
-    Some((begin, start + padded))
-}
-
 /// The length that the header of a STUN message announces, header included, if these bytes begin like one.
 pub fn stun_len(bytes: &[u8]) -> Option<usize> {
     let head: &[u8; HEADER_LEN] = bytes.first_chunk()?;
@@ -531,16 +567,6 @@ fn xor_address(value: &[u8], transaction: &[u8; 12]) -> Option<SocketAddr> {
         _ => return None,
     };
     Some(SocketAddr::new(ip, port))
-}
-
-/// Whether these bytes begin as a STUN indication that is no Send indication: silently ignored.
-pub fn is_other_indication(request: &[u8]) -> bool {
-    let mut kind = MessageType::default();
-    if let Some(head) = request.first_chunk::<2>() {
-        kind.read_value(u16::from_be_bytes(*head));
-        return kind.class == CLASS_INDICATION && kind.method != METHOD_SEND;
-    }
-    false
 }
 
 #[cfg(test)]

@@ -9,16 +9,17 @@
 //! | [`auth`] | nonces and keys |
 //! | [`peer_policy`] | which peers may be relayed to |
 //! | [`relayed`] | live relayed addresses, for delivery in process |
-//! | [`quota`], [`limiter`] | how many allocations; how many answers to strangers |
+//! | [`reservation`] | relayed addresses that are held for a later allocation |
+//! | [`quota`], [`bitrate`], [`limiter`] | how many allocations; how much each; how many answers to strangers |
 //! | [`io`] | workers and streams: sockets, timers, and performing what sessions ask for |
 //!
-//! Not done, and answered as the RFC says for a server that does not know them: RESERVATION-TOKEN and the R bit of
-//! EVEN-PORT, which asks for one (420), ADDITIONAL-ADDRESS-FAMILY (ignored, it is comprehension-optional), TCP relays
-//! (RFC 6062; 442), mobility (RFC 8016).
+//! Not done, and answered as the RFC says for a server that does not know them: TCP relays (RFC 6062; 442), mobility (RFC
+//! 8016).
 //! Two deliberate deviations (channel numbers, the default family) are explained in docs/TURN.md.
 
 pub mod allocation;
 pub mod auth;
+pub mod bitrate;
 pub mod channel_data;
 pub mod framing;
 pub mod io;
@@ -27,9 +28,17 @@ pub mod message;
 pub mod peer_policy;
 pub mod quota;
 pub mod relayed;
+pub mod reservation;
 pub mod session;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::membership::Directory;
 
@@ -48,8 +57,50 @@ pub struct Shared {
     pub quotas: Arc<quota::Quotas>,
     /// Live relayed addresses.
     pub relayed: relayed::RelayedTable,
+    /// Relayed addresses that are held for a later allocation.
+    pub reservations: reservation::Reservations,
     /// Lifetimes that are granted.
     pub lifetimes: Lifetimes,
+    /// What an allocation may relay, if there is a limit.
+    pub bitrate: Option<bitrate::Bitrate>,
+    /// Where clients of each family are sent instead (RFC 8489 section 10).
+    pub alternates: message::ByFamily<Option<SocketAddr>>,
+    draining: AtomicBool,
+}
+
+impl Shared {
+    /// Without limits on lifetimes and bitrates but the usual ones, and without alternates.
+    pub fn new(
+        nonces: auth::NonceKeys,
+        authority: auth::Authority,
+        policy: peer_policy::PeerPolicy,
+        directory: Arc<Directory>,
+        quotas: Arc<quota::Quotas>,
+    ) -> Self {
+        Self {
+            nonces,
+            authority,
+            policy,
+            directory,
+            quotas,
+            relayed: relayed::RelayedTable::new(),
+            reservations: reservation::Reservations::default(),
+            lifetimes: Lifetimes::default(),
+            bitrate: None,
+            alternates: message::ByFamily::default(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether there are no new allocations any more.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// From now on there are no new allocations: the server is about to end.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
 }
 
 /// How long allocations are granted for (RFC 8656 section 7.2).

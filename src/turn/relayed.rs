@@ -17,6 +17,9 @@ pub const MAX_WORKERS: usize = 1023;
 
 const SLOT_BITS: u32 = 22;
 
+/// A port that is held for somebody who has not come yet: no worker, so nobody lives there.
+const HELD: u64 = 1;
+
 /// On whose behalf an allocation lives, as far as data between allocations is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OwnerTag {
@@ -81,6 +84,21 @@ impl RelayedTable {
         self.port(family, port).compare_exchange(0, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
+    /// Claims `port` for nobody yet. `false` if an allocation has it, or it is held already.
+    #[must_use]
+    pub fn hold(&self, family: Family, port: u16) -> bool {
+        self.port(family, port).compare_exchange(0, HELD, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Gives a `port` that was held to `home`. `false` if it was not, or `home` is out of range.
+    #[must_use]
+    pub fn hand_over(&self, family: Family, port: u16, home: Home) -> bool {
+        let Some(word) = home.pack() else {
+            return false;
+        };
+        self.port(family, port).compare_exchange(HELD, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     /// Gives `port` back.
     pub fn release(&self, family: Family, port: u16) {
         self.port(family, port).store(0, Ordering::Release);
@@ -123,6 +141,20 @@ mod tests {
         assert_eq!(table.home(Family::V4, 50_001), None);
         table.release(Family::V4, 50_000);
         assert!(table.claim(Family::V4, 50_000, bob));
+    }
+
+    #[test]
+    fn a_held_port_is_nobodys_until_it_is_handed_over() {
+        let table = RelayedTable::new();
+        let alice = Home { worker: 0, slot: 0, owner: OwnerTag::Api };
+        assert!(!table.hand_over(Family::V4, 1, alice), "it is not held");
+        assert!(table.hold(Family::V4, 1));
+        assert_eq!(table.home(Family::V4, 1), None);
+        assert!(!table.claim(Family::V4, 1, alice) && !table.hold(Family::V4, 1));
+        assert!(table.hand_over(Family::V4, 1, alice));
+        assert_eq!(table.home(Family::V4, 1), Some(alice));
+        table.release(Family::V4, 1);
+        assert!(table.hold(Family::V4, 1));
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! Whoever owns the client's transport drives it:
 //!
 //! 1. Hand each datagram of the client to [`Session::handle_client`] and perform the [`Output`].
-//! 2. On [`Output::BindRelay`], bind a relay socket, then call [`Session::handle_relay_bound`] and send its reply.
-//! 3. Hand each datagram that reaches the relayed address to [`Session::handle_peer`] and send what it wrote.
+//! 2. On [`Output::BindRelay`], bind relay sockets, then call [`Session::handle_relay_bound`] and send its reply.
+//! 3. Hand each datagram that reaches a relayed address to [`Session::handle_peer`] and send what it wrote; hand errors
+//!    that the network reports about datagrams to peers to [`Session::handle_icmp`].
 //! 4. At [`Session::next_deadline`], call [`Session::handle_timeout`].
-//! 5. After each of these, when [`Session::relayed`] is `None`, close the relay socket; when [`Session::is_idle`], forget
-//!    the session. A session for a stranger is made on the stack and forgotten at once: strangers create no state.
+//! 5. After each of these, when [`Session::relayed`] is `None` for a family, close its relay socket; when
+//!    [`Session::is_idle`], forget the session. A session for a stranger is made on the stack and forgotten at once:
+//!    strangers create no state.
 //!
 //! No clock, no socket, no runtime: time and everything that sessions share come in with [`Context`]. Methods that touch
 //! a packet of data do not allocate.
@@ -22,9 +24,12 @@ use std::{
 use super::{
     Shared,
     allocation::{Allocation, Reach},
+    bitrate::Direction,
     channel_data,
     limiter::AnswerLimiter,
-    message::{self, Family, Request, SendIndication, TransactionId},
+    message::{
+        self, ByFamily, Family, IcmpError, Integrity, Key, Request, ReservationToken, SendIndication, TransactionId,
+    },
     peer_policy::Verdict,
     quota::Place,
     relayed::OwnerTag,
@@ -79,9 +84,8 @@ pub enum Output<'p> {
     Nothing,
     /// Send this to the client.
     Reply(Vec<u8>),
-    /// Bind a relay socket of this family (on an even port if [`Session::needs_even_port`]) and call
-    /// [`Session::handle_relay_bound`].
-    BindRelay(Family),
+    /// Bind relay sockets and call [`Session::handle_relay_bound`].
+    BindRelay(RelayWish),
     /// Send `payload` to `peer`.
     ToPeer {
         /// The peer's transport address.
@@ -104,10 +108,55 @@ pub enum Via {
     InProcess,
 }
 
-/// No relay socket could be bound: 508 for this client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no relay socket")]
-pub struct NoRelay;
+/// The relayed addresses that an Allocate waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayWish {
+    /// Of which families.
+    pub families: Families,
+    /// On which port.
+    pub port: PortWish,
+}
+
+/// One address, or one of each family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Families {
+    /// The usual case.
+    One(Family),
+    /// ADDITIONAL-ADDRESS-FAMILY.
+    Both,
+}
+
+impl Families {
+    /// Whether it takes an address of this family.
+    pub fn contains(self, family: Family) -> bool {
+        match self {
+            Self::One(one) => one == family,
+            Self::Both => true,
+        }
+    }
+}
+
+/// What is asked of the port of a relayed address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortWish {
+    /// Nothing.
+    Any,
+    /// EVEN-PORT.
+    Even,
+    /// EVEN-PORT with the R bit: an even one, and the next is held for [`super::reservation::RESERVATION_LIFETIME`].
+    EvenAndNext,
+    /// RESERVATION-TOKEN: this one, which is held.
+    Reserved(SocketAddr),
+}
+
+/// What was bound for a [`RelayWish`]: all of it or, of two families, a part. Nothing is 508 for this client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// The relayed addresses as they are advertised.
+    pub relayed: ByFamily<Option<SocketAddr>>,
+    /// The next port that is held, and a random token for it.
+    pub next: Option<(ReservationToken, SocketAddr)>,
+}
 
 /// See the module's header.
 #[derive(Debug)]
@@ -140,13 +189,24 @@ struct Binding {
 #[derive(Debug)]
 struct PendingAllocate {
     username: Box<str>,
-    key: [u8; 16],
+    signature: Signature,
     user: User,
     credential_expires_at: u64,
     lifetime: Duration,
     owner: OwnerTag,
-    even_port: bool,
-    place: Place,
+    wish: RelayWish,
+    places: ByFamily<Option<Place>>,
+    /// For the port that is held.
+    next_place: Option<Place>,
+    /// A family that was wished for and cannot be had, and why.
+    missing: Option<(Family, u16)>,
+}
+
+/// How a client signs, and its answers are signed.
+#[derive(Clone, Copy, Debug)]
+struct Signature {
+    key: Key,
+    integrity: Integrity,
 }
 
 #[derive(Debug)]
@@ -178,9 +238,14 @@ impl Session {
         matches!(self.state, State::Ended(_))
     }
 
-    /// The relayed address, while there is an allocation.
-    pub fn relayed(&self) -> Option<SocketAddr> {
-        self.allocation().map(|allocation| allocation.grant.relayed)
+    /// Whether there is an allocation.
+    pub fn is_allocated(&self) -> bool {
+        matches!(self.state, State::Allocated(_))
+    }
+
+    /// The relayed address of a family, while there is one.
+    pub fn relayed(&self, family: Family) -> Option<SocketAddr> {
+        self.allocation()?.relayed(family)
     }
 
     /// On whose behalf the relay is, or is being bound.
@@ -194,7 +259,7 @@ impl Session {
 
     /// A datagram from the client.
     pub fn handle_client<'p>(&mut self, datagram: &'p [u8], cx: &mut Context<'_>) -> Output<'p> {
-        self.end_if_expired(cx);
+        self.expire(cx);
         let Some(first) = datagram.first() else {
             return self.dropped(DropReason::Malformed, cx);
         };
@@ -223,7 +288,7 @@ impl Session {
         end: usize,
         cx: &Context<'_>,
     ) -> Result<(usize, usize), DropReason> {
-        self.end_if_expired(cx);
+        self.expire(cx);
         self.judge_again(cx);
         self.indications = self.indications.wrapping_add(1);
         let now = cx.now.instant;
@@ -232,23 +297,43 @@ impl Session {
         if via == Via::Network && permission.reach == Reach::Own {
             return Err(DropReason::OwnAddress);
         }
+        self.meter(Direction::ToClient, end.saturating_sub(start), cx)?;
+        let allocation = self.allocation().ok_or(DropReason::NoAllocation)?;
         let written = match allocation.channel_of(peer, now) {
             Some(number) => channel_data::encode_before(buffer, start, end, number).map(|begin| (begin, end)),
-            None => {
-                // It need differ, not be unguessable: nothing answers an indication.
-                let mut transaction = [0; 12];
-                transaction[4..].copy_from_slice(&self.indications.to_be_bytes());
-                message::write_data_indication(buffer, start, end, peer, TransactionId(transaction))
-            }
+            None => message::write_data_indication(buffer, start, end, peer, self.indication_id()),
         };
         written.ok_or(DropReason::Malformed)
+    }
+
+    /// The network says what became of a datagram to `peer`: the message for the client, if it is told.
+    ///
+    /// RFC 8656 section 11.5.
+    pub fn handle_icmp(&mut self, peer: SocketAddr, error: IcmpError, cx: &Context<'_>) -> Option<Vec<u8>> {
+        self.expire(cx);
+        self.judge_again(cx);
+        // Destination unreachable and time exceeded; for ICMPv6 packet too big as well.
+        let is_told = match Family::of(peer.ip()) {
+            Family::V4 => matches!(error.kind, 3 | 11),
+            Family::V6 => matches!(error.kind, 1..=3),
+        };
+        self.allocation()?.permission(peer.ip(), cx.now.instant).filter(|_| is_told)?;
+        self.indications = self.indications.wrapping_add(1);
+        Some(message::icmp_indication(peer, error, self.indication_id()))
+    }
+
+    /// It need differ, not be unguessable: nothing answers an indication.
+    fn indication_id(&self) -> TransactionId {
+        let mut id = [0; 12];
+        id[4..].copy_from_slice(&self.indications.to_be_bytes());
+        TransactionId(id)
     }
 
     /// When to call [`Self::handle_timeout`], if ever.
     pub fn next_deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Idle | State::Binding(_) => None,
-            State::Allocated(allocation) => Some(allocation.next_deadline()),
+            State::Allocated(allocation) => allocation.next_deadline(),
             State::Ended(ended) => Some(ended.until),
         }
     }
@@ -257,17 +342,22 @@ impl Session {
     pub fn handle_timeout(&mut self, cx: &Context<'_>) {
         let now = cx.now.instant;
         match &mut self.state {
-            State::Allocated(allocation) if allocation.grant.expires <= now => self.end(cx),
-            State::Allocated(allocation) => allocation.expire_peers(now),
+            State::Allocated(allocation) => {
+                allocation.expire(now);
+                if allocation.next_end().is_none() {
+                    self.end(cx);
+                }
+            }
             State::Ended(ended) if ended.until <= now => self.state = State::Idle,
             _ => {}
         }
     }
 
-    /// Timers may be late; an allocation that is over must neither relay nor be refreshed.
-    fn end_if_expired(&mut self, cx: &Context<'_>) {
-        if self.allocation().is_some_and(|allocation| allocation.grant.expires <= cx.now.instant) {
-            self.end(cx);
+    /// Timers may be late; a relayed address that is over must neither relay nor be refreshed.
+    fn expire(&mut self, cx: &Context<'_>) {
+        let next_end = self.allocation().and_then(Allocation::next_end);
+        if next_end.is_some_and(|end| end <= cx.now.instant) {
+            self.handle_timeout(cx);
         }
     }
 
@@ -287,7 +377,9 @@ impl Session {
         let (number, payload) = channel_data::decode(datagram).ok_or(DropReason::Malformed)?;
         let peer = allocation.channel_peer(number, cx.now.instant).ok_or(DropReason::NoChannel)?;
         let permission = allocation.permission(peer.ip(), cx.now.instant).ok_or(DropReason::NoPermission)?;
-        Ok(Output::ToPeer { peer, payload, reach: permission.reach, dont_fragment: false })
+        let reach = permission.reach;
+        self.meter(Direction::FromClient, payload.len(), cx)?;
+        Ok(Output::ToPeer { peer, payload, reach, dont_fragment: false })
     }
 
     /// RFC 8656 section 11.2.
@@ -297,7 +389,18 @@ impl Session {
         let SendIndication { peer, payload, dont_fragment } =
             SendIndication::decode(datagram).ok_or(DropReason::Malformed)?;
         let permission = allocation.permission(peer.ip(), cx.now.instant).ok_or(DropReason::NoPermission)?;
-        Ok(Output::ToPeer { peer, payload, reach: permission.reach, dont_fragment })
+        let reach = permission.reach;
+        self.meter(Direction::FromClient, payload.len(), cx)?;
+        Ok(Output::ToPeer { peer, payload, reach, dont_fragment })
+    }
+
+    /// Takes payload off what the allocation may relay.
+    fn meter(&mut self, direction: Direction, bytes: usize, cx: &Context<'_>) -> Result<(), DropReason> {
+        let is_within = match &mut self.state {
+            State::Allocated(allocation) => allocation.admits(direction, bytes, cx.now.instant),
+            _ => true,
+        };
+        is_within.then_some(()).ok_or(DropReason::Bitrate)
     }
 
     /// Looks at the permissions again if a member left the room or the host's addresses changed: two loads otherwise.

@@ -23,7 +23,6 @@ use bimcc_rtc::{
         io::{Bound, Workers},
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
         quota::Quotas,
-        relayed::RelayedTable,
     },
 };
 use futures_util::{SinkExt, StreamExt};
@@ -180,15 +179,15 @@ pub fn turn_on_loopback(directory: Arc<Directory>, secret: Secret, lifetimes: Li
         dangerously_allow_loopback: true,
     };
     let host = HostAddresses { own: vec![loopback], gateways: Vec::new(), relay_v4: Some(relay), relay_v6: None };
-    Arc::new(turn::Shared {
-        nonces: NonceKeys::new(&[7; 32], None),
-        authority: Authority::new("test".into(), vec![secret]),
-        policy: PeerPolicy::new(rules, host),
+    let mut shared = turn::Shared::new(
+        NonceKeys::new(&[7; 32], None),
+        Authority::new("test".into(), vec![secret]),
+        PeerPolicy::new(rules, host),
         directory,
-        quotas: Quotas::new(1000, 1000),
-        relayed: RelayedTable::new(),
-        lifetimes,
-    })
+        Quotas::new(1000, 1000),
+    );
+    shared.lifetimes = lifetimes;
+    Arc::new(shared)
 }
 
 pub struct Client {

@@ -3,6 +3,8 @@
 use bimcc_rtc::credentials::User;
 use bimcc_rtc::membership::MemberId;
 
+use bimcc_rtc::turn::message::ByFamily;
+
 use crate::harness::*;
 
 #[test]
@@ -124,7 +126,7 @@ fn rfc8656_7_2_step_1_without_authentication_is_401() {
     let mut world = World::new();
     let reply = world.send(addr("192.0.2.1:1000"), Req::allocate().bytes()).reply();
     assert_eq!(reply.code(), 401);
-    assert_eq!(reply.nonce().len(), 24);
+    assert_eq!(reply.nonce().len(), 35);
     assert_eq!(reply.value(attr::ATTR_SOFTWARE), None, "answers to strangers stay small");
     assert_eq!(world.clients(), [], "a stranger creates no state");
 }
@@ -236,16 +238,6 @@ fn rfc8656_7_2_step_4_dont_fragment_is_supported() {
 }
 
 #[test]
-fn rfc8656_7_2_step_5_reservation_tokens_are_unknown() {
-    let mut world = World::new();
-    let alice = world.api_client("alice", "192.0.2.1:1000");
-    let reply = world.request(&alice, Req::allocate().with(attr::ATTR_RESERVATION_TOKEN, &[0; 8])).reply();
-    assert_eq!(reply.code(), 420);
-    assert_eq!(reply.unknown(), [0x0022]);
-    assert!(reply.is_signed_for(&alice));
-}
-
-#[test]
 fn rfc8656_7_2_step_8_even_port_without_reservation_gives_an_even_port() {
     let mut world = World::new();
     let alice = world.alice();
@@ -256,13 +248,9 @@ fn rfc8656_7_2_step_8_even_port_without_reservation_gives_an_even_port() {
 }
 
 #[test]
-fn rfc8656_7_2_step_8_even_port_with_reservation_is_unknown() {
+fn rfc8656_7_2_step_8_a_malformed_even_port_is_400() {
     let mut world = World::new();
     let alice = world.api_client("alice", "192.0.2.1:1000");
-    let reply = world.request(&alice, Req::allocate().with(attr::ATTR_EVEN_PORT, &[0x80])).reply();
-    assert_eq!(reply.code(), 420);
-    assert_eq!(reply.unknown(), [0x0018]);
-    assert!(reply.is_signed_for(&alice));
     for malformed in [&[][..], &[0, 0], &[0; 4]] {
         let request = Req::allocate().with(attr::ATTR_EVEN_PORT, malformed);
         assert_eq!(world.request(&alice, request).code(), 400, "{malformed:?}");
@@ -320,15 +308,6 @@ fn rfc8656_7_2_step_7_without_any_relay_address_508() {
 }
 
 #[test]
-fn rfc8656_7_2_step_9_additional_family_is_ignored() {
-    let mut world = World::new();
-    let alice = world.api_client("alice", "192.0.2.1:1000");
-    let reply = world.request(&alice, Req::allocate().with(attr::AttrType(0x8000), &[2, 0, 0, 0])).reply();
-    assert_eq!(reply.code(), 0);
-    assert!(reply.relayed().is_ipv4());
-}
-
-#[test]
 fn rfc8656_7_2_step_10_a_users_quota_is_486() {
     let mut world = World::with(Setup { max_per_user: 2, ..Setup::default() });
     let clients = ["192.0.2.1:1", "192.0.2.1:2", "192.0.2.1:3"].map(|at| world.api_client("alice", at));
@@ -366,13 +345,13 @@ fn rfc8656_7_2_a_full_server_is_508() {
 #[test]
 fn rfc8656_7_2_no_relay_port_is_508_for_that_client_only() {
     let mut world = World::with(Setup { max_total: 1, ..Setup::default() });
-    world.can_bind = false;
+    world.can_bind = ByFamily::new(|_| false);
     let alice = world.api_client("alice", "192.0.2.1:1000");
     let reply = world.request(&alice, Req::allocate()).reply();
     assert_eq!(reply.code(), 508);
     assert!(reply.is_signed_for(&alice));
     assert_eq!(world.clients(), [], "nothing is left, not even a place in the quota");
-    world.can_bind = true;
+    world.can_bind = ByFamily::new(|_| true);
     world.allocated(alice);
 }
 

@@ -19,18 +19,19 @@ use bimcc_rtc::{
         Lifetimes, Shared,
         allocation::Reach,
         auth::{Authority, NonceKeys},
+        bitrate::Bitrate,
         limiter::AnswerLimiter,
-        message::{self, Family},
+        message::{self, ByFamily, Family, IcmpError},
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
         quota::Quotas,
-        relayed::{Home, RelayedTable},
-        session::{Context, FiveTuple, NoRelay, Now, Output, Session, Via},
+        relayed::Home,
+        session::{Bound, Context, FiveTuple, Now, Output, PortWish, RelayWish, Session, Via},
     },
 };
 pub(crate) use stun::{
     attributes as attr,
     message::{
-        CLASS_INDICATION, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION,
+        CLASS_INDICATION, METHOD_ALLOCATE, METHOD_BINDING, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION, METHOD_DATA,
         METHOD_REFRESH, METHOD_SEND, Method,
     },
 };
@@ -42,6 +43,10 @@ use stun::{
     message::{CLASS_ERROR_RESPONSE, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, Getter, Message, MessageType, Setter},
     xoraddr::XorMappedAddress,
 };
+
+pub(crate) const ATTR_ADDITIONAL_ADDRESS_FAMILY: AttrType = AttrType(0x8000);
+pub(crate) const ATTR_ADDRESS_ERROR_CODE: AttrType = AttrType(0x8001);
+pub(crate) const ATTR_ICMP: AttrType = AttrType(0x8004);
 
 pub(crate) const REALM: &str = "bimcc-rtc";
 pub(crate) const SECRET: &[u8] = b"the secret of these tests";
@@ -85,6 +90,8 @@ pub(crate) struct Setup {
     pub(crate) secrets: Vec<Secret>,
     pub(crate) max_total: usize,
     pub(crate) max_per_user: usize,
+    pub(crate) bitrate: Option<Bitrate>,
+    pub(crate) alternates: ByFamily<Option<SocketAddr>>,
 }
 
 impl Default for Setup {
@@ -103,6 +110,8 @@ impl Default for Setup {
             secrets: vec![Secret::new(SECRET)],
             max_total: 1000,
             max_per_user: 100,
+            bitrate: None,
+            alternates: ByFamily::default(),
         }
     }
 }
@@ -259,6 +268,25 @@ impl Reply {
         self.address(ATTR_XOR_RELAYED_ADDRESS)
     }
 
+    /// Every XOR-RELAYED-ADDRESS, in order.
+    pub(crate) fn all_relayed(&self) -> Vec<SocketAddr> {
+        let mut rest = self.clone();
+        let mut all = Vec::new();
+        while rest.value(ATTR_XOR_RELAYED_ADDRESS).is_some() {
+            all.push(rest.relayed());
+            let attributes = &mut rest.0.attributes.0;
+            attributes.remove(attributes.iter().position(|a| a.typ == ATTR_XOR_RELAYED_ADDRESS).unwrap());
+        }
+        all
+    }
+
+    /// Family and code of ADDRESS-ERROR-CODE, which comes with a reason phrase.
+    pub(crate) fn address_error(&self) -> (u8, u16) {
+        let value = self.value(ATTR_ADDRESS_ERROR_CODE).unwrap();
+        assert!(value.len() > 4, "no reason phrase");
+        (value[0], u16::from(value[2]) * 100 + u16::from(value[3]))
+    }
+
     pub(crate) fn lifetime(&self) -> u32 {
         u32::from_be_bytes(self.value(ATTR_LIFETIME).unwrap().try_into().unwrap())
     }
@@ -335,7 +363,7 @@ pub(crate) struct World {
     pub(crate) directory: Arc<Directory>,
     pub(crate) now: Now,
     /// Whether relay sockets can be bound.
-    pub(crate) can_bind: bool,
+    pub(crate) can_bind: ByFamily<bool>,
     /// Happens once while a relay socket is being bound.
     pub(crate) while_binding: Option<Meanwhile>,
     metrics: Metrics,
@@ -351,7 +379,7 @@ pub(crate) struct World {
 struct Slot {
     session: Session,
     number: u32,
-    relayed: Option<SocketAddr>,
+    relayed: ByFamily<Option<SocketAddr>>,
 }
 
 impl World {
@@ -368,19 +396,20 @@ impl World {
         let to_end = Arc::new(Mutex::new(Vec::new()));
         let sink = to_end.clone();
         directory.on_end_allocation(Box::new(move |allocation| sink.lock().unwrap().push(allocation)));
+        let mut shared = Shared::new(
+            NonceKeys::new(&[7; 32], None),
+            Authority::new(setup.realm.into(), setup.secrets),
+            PeerPolicy::new(setup.rules, setup.host),
+            directory.clone(),
+            Quotas::new(setup.max_total, setup.max_per_user),
+        );
+        shared.bitrate = setup.bitrate;
+        shared.alternates = setup.alternates;
         Self {
-            shared: Shared {
-                nonces: NonceKeys::new(&[7; 32], None),
-                authority: Authority::new(setup.realm.into(), setup.secrets),
-                policy: PeerPolicy::new(setup.rules, setup.host),
-                directory: directory.clone(),
-                quotas: Quotas::new(setup.max_total, setup.max_per_user),
-                relayed: RelayedTable::new(),
-                lifetimes: Lifetimes::default(),
-            },
+            shared,
             directory,
             now,
-            can_bind: true,
+            can_bind: ByFamily::new(|_| true),
             while_binding: None,
             metrics,
             counters,
@@ -457,13 +486,13 @@ impl World {
         let bind = match self.with_session(at, |session, cx| match session.handle_client(datagram, cx) {
             Output::Nothing => Ok(Outcome::Silence),
             Output::Reply(bytes) => Ok(Outcome::Reply(Reply::read(&bytes))),
-            Output::BindRelay(family) => Err(family),
+            Output::BindRelay(wish) => Err(wish),
             Output::ToPeer { peer, payload, reach, dont_fragment } => {
                 Ok(Outcome::ToPeer { peer, payload: payload.to_vec(), reach, dont_fragment })
             }
         }) {
             Ok(outcome) => return outcome,
-            Err(family) => family,
+            Err(wish) => wish,
         };
         if let Some(mut meanwhile) = self.while_binding.take() {
             self.with_session(at, |session, cx| meanwhile(session, cx));
@@ -476,21 +505,38 @@ impl World {
         })
     }
 
-    fn bind(&mut self, at: SocketAddr, family: Family) -> Result<SocketAddr, NoRelay> {
-        let relay = self.shared.policy.host().relay(family).filter(|_| self.can_bind).ok_or(NoRelay)?;
+    fn bind(&mut self, at: SocketAddr, wish: RelayWish) -> Bound {
         let slot = self.sessions.get_mut(&at).unwrap();
         let home = Home { worker: 0, slot: slot.number, owner: slot.session.owner().unwrap() };
-        if slot.session.needs_even_port() {
-            self.next_port = self.next_port.next_multiple_of(2);
+        let table = &self.shared.relayed;
+        let mut bound = Bound::default();
+        for family in Family::BOTH.into_iter().filter(|family| wish.families.contains(*family)) {
+            let Some(relay) = self.shared.policy.host().relay(family).filter(|_| self.can_bind[family]) else {
+                continue;
+            };
+            let at = |port| SocketAddr::new(relay.advertised, port);
+            if matches!(wish.port, PortWish::Even | PortWish::EvenAndNext) {
+                self.next_port = self.next_port.next_multiple_of(2);
+            }
+            bound.relayed[family] = Some(match wish.port {
+                PortWish::Reserved(held) => {
+                    assert!(table.hand_over(family, held.port(), home), "{held} is not held");
+                    held
+                }
+                PortWish::Any | PortWish::Even | PortWish::EvenAndNext => {
+                    self.next_port += 1;
+                    assert!(table.claim(family, self.next_port - 1, home));
+                    at(self.next_port - 1)
+                }
+            });
+            if wish.port == PortWish::EvenAndNext {
+                assert!(table.hold(family, self.next_port));
+                bound.next = Some((u64::from(self.next_port).to_be_bytes(), at(self.next_port)));
+                self.next_port += 1;
+            }
         }
-        if slot.session.needs_even_port() {
-            self.next_port = self.next_port.next_multiple_of(2);
-        }
-        assert!(self.shared.relayed.claim(family, self.next_port, home));
-        let relayed = SocketAddr::new(relay.advertised, self.next_port);
-        slot.relayed = Some(relayed);
-        self.next_port += 1;
-        Ok(relayed)
+        slot.relayed = bound.relayed;
+        bound
     }
 
     /// Payload from a peer to the relayed address of the client at `at`.
@@ -521,11 +567,12 @@ impl World {
         let home = self.shared.relayed.home(Family::of(peer.ip()), peer.port())?;
         let (to, _) = self.sessions.iter().find(|(_, slot)| slot.number == home.slot)?;
         let (to, from) = (*to, &self.sessions[&from.at].session);
-        let is_there = self.sessions[&to].session.relayed() == Some(peer);
+        let family = Family::of(peer.ip());
+        let is_there = self.sessions[&to].session.relayed(family) == Some(peer);
         if !is_there || !self.shared.policy.may_talk(from.owner()?, home.owner) {
             return None;
         }
-        let source = from.relayed()?;
+        let source = from.relayed(family)?;
         Some((to, self.arrives(to, (source, Via::InProcess), &payload)?))
     }
 
@@ -552,15 +599,25 @@ impl World {
     fn set_time(&mut self, instant: Instant) {
         let instant = instant.max(self.now.instant);
         self.now = Now { instant, unix: UNIX_START + instant.duration_since(self.started).as_secs() };
+        for expired in self.shared.reservations.expire(instant) {
+            self.shared.relayed.release(Family::of(expired.ip()), expired.port());
+        }
     }
 
     pub(crate) fn has_session(&self, at: SocketAddr) -> bool {
         self.sessions.contains_key(&at)
     }
 
-    /// The relayed address of the client at `at`, if there is one.
+    /// The relayed address of the client at `at`, if there is one; the IPv4 one if there are two.
     pub(crate) fn relayed(&self, at: SocketAddr) -> Option<SocketAddr> {
-        self.sessions.get(&at)?.session.relayed()
+        let session = &self.sessions.get(&at)?.session;
+        Family::BOTH.into_iter().find_map(|family| session.relayed(family))
+    }
+
+    /// What the network says about a datagram that the client at `at` sent: what the client is told.
+    pub(crate) fn network_reports(&mut self, at: SocketAddr, peer: &str, error: IcmpError) -> Option<Reply> {
+        let told = self.with_session(at, |session, cx| session.handle_icmp(addr(peer), error, cx))?;
+        Some(Reply::read(&told))
     }
 
     /// Every client with state.
@@ -602,16 +659,21 @@ impl World {
         let next_slot = &mut self.next_slot;
         let slot = self.sessions.entry(at).or_insert_with(|| {
             *next_slot += 1;
-            Slot { session: Session::new(FiveTuple { client: at, server }), number: *next_slot, relayed: None }
+            Slot {
+                session: Session::new(FiveTuple { client: at, server }),
+                number: *next_slot,
+                relayed: ByFamily::default(),
+            }
         });
         let mut cx =
             Context { now: self.now, shared: &self.shared, counters: &self.counters, limiter: &mut self.limiter };
         let result = act(&mut slot.session, &mut cx);
-        if slot.session.relayed().is_none()
-            && slot.session.owner().is_none()
-            && let Some(relayed) = slot.relayed.take()
-        {
-            self.shared.relayed.release(Family::of(relayed.ip()), relayed.port());
+        for family in Family::BOTH {
+            if slot.session.relayed(family).is_none()
+                && let Some(relayed) = slot.relayed[family].take()
+            {
+                self.shared.relayed.release(family, relayed.port());
+            }
         }
         if slot.session.is_idle() {
             self.sessions.remove(&at);

@@ -4,10 +4,15 @@
 mod allocate;
 mod authentication;
 mod channels;
+mod elsewhere;
 mod harness;
+mod icmp;
 mod permissions;
 mod properties;
 mod refresh;
+mod reservations;
 mod send_and_data;
+mod sha256;
 mod strangers;
 mod stun_messages;
+mod two_families;

@@ -77,7 +77,7 @@ fn rfc8489_6_3_1_unknown_attributes_of_strangers_are_challenged_first() {
 #[test]
 fn rfc8489_6_3_1_unknown_optional_attributes_are_ignored() {
     let mut world = World::new();
-    let optional = [0x8000, 0x8001, 0x8020, 0x8022, 0xC057, 0xFFFF];
+    let optional = [0x8001, 0x8003, 0x8020, 0x8022, 0xC057, 0xFFFF];
     let with_optional = |request: Req| {
         optional.into_iter().fold(request, |request, number| request.with(attr::AttrType(number), b"any"))
     };

@@ -50,6 +50,8 @@ pub(super) struct Parcel {
 pub(super) enum Command {
     /// The owner of this allocation is gone.
     End(AllocationRef),
+    /// A relayed address is held for somebody: there may be a new deadline.
+    Held,
     /// The process ends.
     Stop,
 }
@@ -158,6 +160,13 @@ impl Mailboxes {
     /// The number of that worker.
     pub(super) fn index_of_streams(&self) -> u16 {
         u16::try_from(self.workers.len()).expect("there are no more than MAX_WORKERS")
+    }
+
+    /// A relayed address is held for somebody: the first worker sees to it that this ends.
+    pub(super) fn holds(&self) {
+        if let Some(first) = self.workers.first() {
+            first.command(Command::Held);
+        }
     }
 
     /// The owner of this allocation is gone.

@@ -25,6 +25,7 @@ use rand::{SeedableRng, rngs::StdRng};
 pub use self::stream::{Paced, StreamClient, Streams};
 use self::{
     mailbox::{Command, Mailbox, Mailboxes},
+    relay::HeldRelays,
     socket::UdpSocket,
     udp::{Setup, WAKER, Worker},
 };
@@ -90,7 +91,9 @@ impl Bound {
             polls.push((poll, commands));
         }
         let mailboxes = Arc::new(Mailboxes::new(mailboxes));
-        let streams = Arc::new(Streams::new(shared.clone(), relay_ports, mailboxes.clone(), metrics));
+        let held = Arc::new(HeldRelays::default());
+        let streams = Streams::new(shared.clone(), relay_ports, held.clone(), mailboxes.clone(), metrics);
+        let streams = Arc::new(streams);
         let mut threads = Vec::new();
         for (index, (listeners, (poll, commands))) in self.workers.into_iter().zip(polls).enumerate() {
             let worker = Worker::new(Setup {
@@ -102,6 +105,7 @@ impl Bound {
                 mailboxes: mailboxes.clone(),
                 commands,
                 relay_ports,
+                held: held.clone(),
                 limiter: AnswerLimiter::new(RandomState::new(), Instant::now()),
                 rng: StdRng::from_os_rng(),
             })?;

@@ -1,22 +1,32 @@
-//! Relayed addresses, whoever owns the client: finding a free port, and deciding which way data for a peer goes.
+//! Relayed addresses, whoever owns the client: finding free ports, holding some for later, and deciding which way data
+//! for a peer goes.
 
-use std::{io, net::SocketAddr};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use rand::Rng;
+use socket2::Socket;
 
+use super::socket::bind_relay;
 use crate::{
     config::RelayPorts,
     metrics::{DropReason, Path, TurnCounters},
     turn::{
         Shared,
         allocation::Reach,
-        message::Family,
+        message::{ByFamily, Family},
+        peer_policy::RelayAddress,
         relayed::{Home, OwnerTag, RelayedTable},
+        session::{Bound, PortWish, RelayWish},
     },
 };
 
 /// How many other ports are tried when a relay port is taken.
-const PORT_RETRIES: usize = 16;
+const PORT_RETRIES: u32 = 16;
 
 /// A relayed address and the socket behind it.
 #[derive(Debug)]
@@ -26,55 +36,198 @@ pub(super) struct Relay<S> {
     pub(super) advertised: SocketAddr,
 }
 
-impl<S> Relay<S> {
-    /// A relay on a random free port of the range, on an even one if need be.
-    pub(super) fn open(
+/// One of each family, as far as there is one.
+pub(super) type Relays<S> = ByFamily<Option<Relay<S>>>;
+
+impl Relay<Socket> {
+    /// Takes `port` for `home`, or holds it for nobody yet.
+    fn at(
         shared: &Shared,
         ports: RelayPorts,
-        rng: &mut impl Rng,
-        (home, family, needs_even_port): (Home, Family, bool),
-        mut bind: impl FnMut(SocketAddr) -> io::Result<S>,
-    ) -> Option<Self> {
-        let address = shared.policy.host().relay(family)?;
-        let (first, last) = ports.bounds();
-        // An even port is looked for in steps of two from the first of them.
-        let (first, step) = if needs_even_port { (first.checked_next_multiple_of(2)?, 2) } else { (first, 1) };
-        let count = u32::from(last.checked_sub(first)?) / step + 1;
-        let start = rng.random_range(0..count);
-        for attempt in 0..=PORT_RETRIES as u32 {
-            // A small range is gone through from a random start, a large one is probed at random.
-            let offset = match attempt {
-                _ if count > PORT_RETRIES as u32 + 1 => rng.random_range(0..count),
-                _ if attempt < count => (start + attempt) % count,
-                _ => break,
-            };
-            let port = first + (offset * step) as u16;
-            if !shared.relayed.claim(family, port, home) {
-                continue;
-            }
-            let advertised = SocketAddr::new(address.advertised, port);
-            if ports == RelayPorts::None {
-                return Some(Self { socket: None, advertised });
-            }
-            match bind(SocketAddr::new(address.bind, port)) {
-                Ok(socket) => return Some(Self { socket: Some(socket), advertised }),
-                Err(error) => {
-                    shared.relayed.release(family, port);
-                    if error.kind() != io::ErrorKind::AddrInUse {
-                        tracing::debug!(%error, "cannot bind a relay socket");
-                        return None;
-                    }
+        (address, port): (RelayAddress, u16),
+        home: Option<Home>,
+    ) -> Result<Self, PortError> {
+        let advertised = SocketAddr::new(address.advertised, port);
+        let family = Family::of(advertised.ip());
+        let is_ours = match home {
+            Some(home) => shared.relayed.claim(family, port, home),
+            None => shared.relayed.hold(family, port),
+        };
+        if !is_ours {
+            return Err(PortError::Taken);
+        }
+        if ports == RelayPorts::None {
+            return Ok(Self { socket: None, advertised });
+        }
+        match bind_relay(SocketAddr::new(address.bind, port)) {
+            Ok(socket) => Ok(Self { socket: Some(socket), advertised }),
+            Err(error) => {
+                shared.relayed.release(family, port);
+                if error.kind() == io::ErrorKind::AddrInUse {
+                    return Err(PortError::Taken);
                 }
+                tracing::debug!(%error, "cannot bind a relay socket");
+                Err(PortError::Broken)
             }
         }
-        None
     }
 
+    /// The same with a socket as its owner needs it.
+    fn adopted<S>(self, table: &RelayedTable, adopt: impl FnOnce(Socket) -> io::Result<S>) -> Option<Relay<S>> {
+        let Self { socket, advertised } = self;
+        match socket.map(adopt).transpose() {
+            Ok(socket) => Some(Relay { socket, advertised }),
+            Err(error) => {
+                tracing::debug!(%error, "cannot use a relay socket");
+                Relay::<S> { socket: None, advertised }.close(table);
+                None
+            }
+        }
+    }
+}
+
+impl<S> Relay<S> {
     /// Gives socket and port back.
     pub(super) fn close(self, table: &RelayedTable) {
         // The socket first: whoever claims the port next must be able to bind it.
         drop(self.socket);
         table.release(Family::of(self.advertised.ip()), self.advertised.port());
+    }
+}
+
+/// Why a port cannot be had.
+enum PortError {
+    /// Somebody has it: another may be free.
+    Taken,
+    /// No port can be had: out of files, an address that is gone.
+    Broken,
+}
+
+/// Relayed addresses that wait for whoever has their token; [`crate::turn::reservation`] knows who and until when.
+#[derive(Debug, Default)]
+pub(super) struct HeldRelays(Mutex<HashMap<SocketAddr, Relay<Socket>>>);
+
+impl HeldRelays {
+    fn hold(&self, relay: Relay<Socket>) {
+        self.lock().insert(relay.advertised, relay);
+    }
+
+    fn take(&self, advertised: SocketAddr) -> Option<Relay<Socket>> {
+        self.lock().remove(&advertised)
+    }
+
+    /// Gives one back for which nobody came.
+    pub(super) fn free(&self, advertised: SocketAddr, table: &RelayedTable) {
+        if let Some(relay) = self.take(advertised) {
+            relay.close(table);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Relay<Socket>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What opening relayed addresses takes.
+pub(super) struct Opener<'a, R> {
+    pub(super) shared: &'a Shared,
+    pub(super) ports: RelayPorts,
+    pub(super) held: &'a HeldRelays,
+    pub(super) rng: &'a mut R,
+}
+
+impl<R: Rng> Opener<'_, R> {
+    /// Relays for `home` as an Allocate wishes them, as far as they can be had, and what to tell its session.
+    pub(super) fn open<S>(
+        &mut self,
+        home: Home,
+        wish: RelayWish,
+        mut adopt: impl FnMut(Family, Socket) -> io::Result<S>,
+    ) -> (Relays<S>, Bound) {
+        let mut next = None;
+        let relays = ByFamily::new(|family| {
+            if !wish.families.contains(family) {
+                return None;
+            }
+            let relay = match wish.port {
+                PortWish::Any => self.search(home, family, 1)?,
+                PortWish::Even => self.search(home, family, 2)?,
+                PortWish::EvenAndNext => {
+                    let (relay, behind) = self.search_pair(home, family)?;
+                    next = Some((self.rng.random(), behind));
+                    relay
+                }
+                PortWish::Reserved(advertised) => {
+                    let relay = self.held.take(advertised)?;
+                    if !self.shared.relayed.hand_over(family, advertised.port(), home) {
+                        relay.close(&self.shared.relayed);
+                        return None;
+                    }
+                    relay
+                }
+            };
+            relay.adopted(&self.shared.relayed, |socket| adopt(family, socket))
+        });
+        let advertised = |family| {
+            let relay: Option<&Relay<S>> = Option::as_ref(&relays[family]);
+            relay.map(|relay| relay.advertised)
+        };
+        let bound = Bound { relayed: ByFamily::new(advertised), next };
+        (relays, bound)
+    }
+
+    /// A relay on a random free port of the range: any, or an even one if `step` is 2.
+    fn search(&mut self, home: Home, family: Family, step: u16) -> Option<Relay<Socket>> {
+        let (first, last) = self.ports.bounds();
+        let (shared, ports) = (self.shared, self.ports);
+        self.probe(family, (first, last, step), |at| Relay::at(shared, ports, at, Some(home)))
+    }
+
+    /// A relay on an even port, the next of which is held.
+    fn search_pair(&mut self, home: Home, family: Family) -> Option<(Relay<Socket>, SocketAddr)> {
+        let (first, last) = self.ports.bounds();
+        let (shared, ports) = (self.shared, self.ports);
+        let (relay, behind) = self.probe(family, (first, last.checked_sub(1)?, 2), |(address, port)| {
+            let relay = Relay::at(shared, ports, (address, port), Some(home))?;
+            match Relay::at(shared, ports, (address, port + 1), None) {
+                Ok(behind) => Ok((relay, behind)),
+                Err(error) => {
+                    relay.close(&shared.relayed);
+                    Err(error)
+                }
+            }
+        })?;
+        let advertised = behind.advertised;
+        self.held.hold(behind);
+        Some((relay, advertised))
+    }
+
+    /// Tries ports between `first` and `last`, every `step`-th of those that are its multiples, until one can be had.
+    fn probe<T>(
+        &mut self,
+        family: Family,
+        (first, last, step): (u16, u16, u16),
+        mut attempt: impl FnMut((RelayAddress, u16)) -> Result<T, PortError>,
+    ) -> Option<T> {
+        let address = self.shared.policy.host().relay(family)?;
+        let first = first.checked_next_multiple_of(step)?;
+        let count = u32::from(last.checked_sub(first)? / step) + 1;
+        let start = self.rng.random_range(0..count);
+        for round in 0..=PORT_RETRIES {
+            // A small range is gone through from a random start, a large one is probed at random.
+            let offset = match round {
+                _ if count > PORT_RETRIES + 1 => self.rng.random_range(0..count),
+                _ if round < count => (start + round) % count,
+                _ => break,
+            };
+            let port = first + offset as u16 * step;
+            match attempt((address, port)) {
+                Ok(found) => return Some(found),
+                Err(PortError::Taken) => {}
+                Err(PortError::Broken) => break,
+            }
+        }
+        None
     }
 }
 

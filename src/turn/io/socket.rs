@@ -3,12 +3,15 @@
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd, RawFd},
     task::{Context, Poll},
 };
 
 use mio::{Interest, Registry, Token};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::{
+    libc,
+    sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt},
+};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ip_recvtos, set_ipv6_mtu_discover,
@@ -17,13 +20,16 @@ use rustix::net::sockopt::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::ReadBuf;
 
-use crate::turn::message::{HEADROOM, TAILROOM};
+use crate::turn::message::{HEADROOM, IcmpError, TAILROOM};
 
 /// Datagrams taken from the kernel at once.
 pub(super) const BATCH: usize = 8;
 
 /// With GRO the kernel may hand over many datagrams of one sender in one buffer.
 const BUFFER: usize = HEADROOM + 65_536 + TAILROOM;
+
+/// Reports about sent datagrams that are taken in one go.
+const REPORTS_AT_ONCE: usize = 16;
 
 /// What a listener asks the kernel to buffer; the kernel gives what its limit allows.
 const LISTENER_RECV_BUFFER: usize = 4 << 20;
@@ -39,7 +45,7 @@ pub(super) struct UdpSocket {
 impl UdpSocket {
     /// One of several sockets on the same address: the kernel spreads clients over them.
     pub(super) fn listen(address: SocketAddr) -> io::Result<Self> {
-        let socket = Self::new(address, |socket| socket.set_reuse_port(true))?;
+        let socket = Self::adopt(bind(address, |socket| socket.set_reuse_port(true))?)?;
         // Best effort: a smaller buffer works.
         let _ = SockRef::from(&socket.socket).set_recv_buffer_size(LISTENER_RECV_BUFFER);
         Ok(socket)
@@ -47,26 +53,20 @@ impl UdpSocket {
 
     /// The only socket on its address.
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
-        Self::new(address, |_| Ok(()))
+        Self::adopt(bind(address, |_| Ok(()))?)
     }
 
-    fn new(address: SocketAddr, prepare: impl FnOnce(&Socket) -> io::Result<()>) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        prepare(&socket)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
+    /// Of a socket that is bound.
+    pub(super) fn adopt(socket: Socket) -> io::Result<Self> {
+        let local = local_address(&socket)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        switch_off_unread(&socket, address)?;
+        switch_off_unread(&socket, local)?;
         // quinn-udp forbids fragmentation, as QUIC must. TURN relays what it is given (RFC 8656 section 14).
-        if address.is_ipv6() {
+        if local.is_ipv6() {
             setsockopt(&socket, sockopt::Ipv6DontFrag, &false)?;
         }
-        let socket = Self { local: address, socket: mio::net::UdpSocket::from_std(socket.into()), state };
-        socket.set_dont_fragment(false)?;
-        Ok(Self { local: socket.socket.local_addr()?, ..socket })
+        set_dont_fragment(&socket, local.is_ipv4(), false)?;
+        Ok(Self { local, socket: mio::net::UdpSocket::from_std(socket.into()), state })
     }
 
     /// Asks `registry` for read events.
@@ -108,9 +108,71 @@ impl UdpSocket {
         sent
     }
 
+    /// See [`take_icmp`].
+    pub(super) fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)> {
+        take_icmp(self.socket.as_raw_fd())
+    }
+
     fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
         set_dont_fragment(&self.socket, self.local.is_ipv4(), on)
     }
+}
+
+/// A socket for a relayed address, not read yet: it keeps others from the port. Errors that the network reports about what
+/// it sends are kept for [`take_icmp`].
+pub(super) fn bind_relay(address: SocketAddr) -> io::Result<Socket> {
+    bind(address, |socket| match address {
+        SocketAddr::V4(_) => Ok(setsockopt(socket, sockopt::Ipv4RecvErr, &true)?),
+        SocketAddr::V6(_) => Ok(setsockopt(socket, sockopt::Ipv6RecvErr, &true)?),
+    })
+}
+
+fn bind(address: SocketAddr, prepare: impl FnOnce(&Socket) -> io::Result<()>) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    prepare(&socket)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// Takes what the network has reported about datagrams that a relay socket sent: to whom they went, and what became of
+/// them. What this host itself found wrong is left out. While a report waits, the next call on the socket fails in its
+/// place, so whoever sees a call fail takes the reports and tries again.
+fn take_icmp(socket: RawFd) -> Vec<(SocketAddr, IcmpError)> {
+    let mut reports = Vec::new();
+    for _ in 0..REPORTS_AT_ONCE {
+        // Of the datagram itself nothing is wanted.
+        let mut nothing = [IoSliceMut::new(&mut [])];
+        let mut control = nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        let Ok(report) = recvmsg::<SockaddrStorage>(socket, &mut nothing, Some(&mut control), flags) else {
+            break;
+        };
+        let peer =
+            report.address.as_ref().and_then(|address| match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+                (Some(v4), _) => Some(SocketAddr::V4((*v4).into())),
+                (_, Some(v6)) => Some(SocketAddr::V6((*v6).into())),
+                _ => None,
+            });
+        let error = report.cmsgs().into_iter().flatten().find_map(|message| match message {
+            ControlMessageOwned::Ipv4RecvErr(error, _) if error.ee_origin == libc::SO_EE_ORIGIN_ICMP => Some(error),
+            ControlMessageOwned::Ipv6RecvErr(error, _) if error.ee_origin == libc::SO_EE_ORIGIN_ICMP6 => Some(error),
+            _ => None,
+        });
+        if let Some((peer, error)) = peer.zip(error) {
+            let is_too_big = error.ee_errno == libc::EMSGSIZE as u32;
+            let data = if is_too_big { error.ee_info } else { 0 };
+            reports.push((peer, IcmpError { kind: error.ee_type, code: error.ee_code, data }));
+        }
+    }
+    reports
 }
 
 fn set_dont_fragment(socket: impl AsFd, is_ipv4: bool, on: bool) -> io::Result<()> {
@@ -132,18 +194,17 @@ pub(super) struct TaskSocket {
 }
 
 impl TaskSocket {
-    /// The only socket on its address. Needs a runtime.
-    pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        let is_ipv4 = address.is_ipv4();
-        if !is_ipv4 {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_nonblocking(true)?;
+    /// Of a socket that is bound. Needs a runtime.
+    pub(super) fn adopt(socket: Socket) -> io::Result<Self> {
+        let is_ipv4 = local_address(&socket)?.is_ipv4();
         // The system's default depends on its configuration.
         set_dont_fragment(&socket, is_ipv4, false)?;
-        socket.bind(&address.into())?;
         Ok(Self { socket: tokio::net::UdpSocket::from_std(socket.into())?, is_ipv4 })
+    }
+
+    /// See [`take_icmp`].
+    pub(super) fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)> {
+        take_icmp(self.socket.as_raw_fd())
     }
 
     /// Takes one datagram from the kernel.

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use self::client::Client;
-use super::{inbox::Inbox, mailbox::Mailboxes};
+use super::{inbox::Inbox, mailbox::Mailboxes, relay::HeldRelays};
 use crate::{
     config::RelayPorts,
     metrics::{Metrics, StreamClose, StreamCloseLabel, StreamMetrics, Transport, TransportLabel, TurnCounters},
@@ -58,6 +58,7 @@ pub struct Streams {
     index: u16,
     shared: Arc<Shared>,
     relay_ports: RelayPorts,
+    held: Arc<HeldRelays>,
     mailboxes: Arc<Mailboxes>,
     tcp: Arc<TurnCounters>,
     tls: Arc<TurnCounters>,
@@ -101,6 +102,7 @@ impl Streams {
     pub(super) fn new(
         shared: Arc<Shared>,
         relay_ports: RelayPorts,
+        held: Arc<HeldRelays>,
         mailboxes: Arc<Mailboxes>,
         metrics: &Metrics,
     ) -> Self {
@@ -108,6 +110,7 @@ impl Streams {
             index: mailboxes.index_of_streams(),
             shared,
             relay_ports,
+            held,
             mailboxes,
             tcp: metrics.add_turn_counters(Transport::tcp),
             tls: metrics.add_turn_counters(Transport::tls),

@@ -18,7 +18,7 @@ use slab::Slab;
 
 use super::{
     mailbox::{Command, Mailboxes, Parcel},
-    relay::{Relay, Route, count_sent, route},
+    relay::{HeldRelays, Opener, Relays, Route, count_sent, route},
     socket::{BATCH, Buffers, UdpSocket},
 };
 use crate::{
@@ -29,9 +29,9 @@ use crate::{
         Shared,
         allocation::Reach,
         limiter::AnswerLimiter,
-        message::{Family, HEADROOM, TAILROOM},
+        message::{Family, HEADROOM, IcmpError, TAILROOM},
         relayed::Home,
-        session::{Context, FiveTuple, NoRelay, Now, Output, Session, Via},
+        session::{Bound, Context, FiveTuple, Now, Output, RelayWish, Session, Via},
     },
 };
 
@@ -57,6 +57,7 @@ pub(super) struct Setup {
     pub(super) mailboxes: Arc<Mailboxes>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) relay_ports: RelayPorts,
+    pub(super) held: Arc<HeldRelays>,
     pub(super) limiter: AnswerLimiter,
     pub(super) rng: StdRng,
 }
@@ -82,6 +83,7 @@ struct Clients {
     counters: Arc<TurnCounters>,
     mailboxes: Arc<Mailboxes>,
     relay_ports: RelayPorts,
+    held: Arc<HeldRelays>,
     limiter: AnswerLimiter,
     rng: StdRng,
     now: Now,
@@ -98,7 +100,9 @@ struct Clients {
 struct Client {
     session: Session,
     listener: usize,
-    relay: Option<Relay<UdpSocket>>,
+    relays: Relays<UdpSocket>,
+    /// Whether it counts as a session.
+    has_allocation: bool,
     deadline: Option<Instant>,
     /// Tells its allocation from earlier ones in the same slot: a late command must not end the wrong one.
     generation: u32,
@@ -119,6 +123,7 @@ impl Worker {
                 counters: setup.counters,
                 mailboxes: setup.mailboxes,
                 relay_ports: setup.relay_ports,
+                held: setup.held,
                 limiter: setup.limiter,
                 rng: setup.rng,
                 now: read_clocks(),
@@ -168,6 +173,7 @@ impl Worker {
             while let Ok(command) = self.commands.try_recv() {
                 match command {
                     Command::End(allocation) => self.clients.end(allocation),
+                    Command::Held => {}
                     Command::Stop => return Ok(()),
                 }
             }
@@ -187,7 +193,10 @@ impl Worker {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // An error of an earlier send, reported late: the next datagram may follow it.
-                Err(_) => continue,
+                Err(_) => {
+                    self.clients.report_icmp(token);
+                    continue;
+                }
             };
             for index in 0..count {
                 self.clients.handle_received(token, &mut self.buffers, index);
@@ -205,21 +214,23 @@ impl Clients {
         self.mailboxes.of(self.index)
     }
 
-    fn token(&self, slot: usize) -> Token {
-        Token(self.listeners.len() + slot)
+    /// The slot and the family of a relay socket; `None` for a listener's token.
+    fn relay_of(&self, token: Token) -> Option<(usize, Family)> {
+        let number = token.0.checked_sub(self.listeners.len())?;
+        Some((number / 2, Family::BOTH[number % 2]))
     }
 
     fn socket(&self, token: Token) -> Option<&UdpSocket> {
-        match token.0.checked_sub(self.listeners.len()) {
+        match self.relay_of(token) {
             None => self.listeners.get(token.0),
-            Some(slot) => self.slots.get(slot)?.relay.as_ref()?.socket.as_ref(),
+            Some((slot, family)) => self.slots.get(slot)?.relays[family].as_ref()?.socket.as_ref(),
         }
     }
 
     fn handle_received(&mut self, token: Token, buffers: &mut Buffers, index: usize) {
         let received = buffers.received(index);
         let buffer = buffers.buffer(index);
-        let slot = token.0.checked_sub(self.listeners.len());
+        let slot = self.relay_of(token).map(|(slot, _)| slot);
         for (start, end) in received.datagrams() {
             match slot {
                 None => {
@@ -255,7 +266,7 @@ impl Clients {
                         self.tidy(slot);
                         self.send(listener, tuple, &reply);
                     }
-                    Output::BindRelay(family) => self.bind_relay(slot, family),
+                    Output::BindRelay(wish) => self.bind_relay(slot, wish),
                 }
             }
             None => {
@@ -270,11 +281,13 @@ impl Clients {
                 match session.handle_client(datagram, &mut cx) {
                     Output::Nothing | Output::ToPeer { .. } => {}
                     Output::Reply(reply) => self.send(listener, tuple, &reply),
-                    Output::BindRelay(family) => {
-                        let client = Client { session, listener, relay: None, deadline: None, generation: 0 };
+                    Output::BindRelay(wish) => {
+                        let relays = Relays::default();
+                        let client =
+                            Client { session, listener, relays, has_allocation: false, deadline: None, generation: 0 };
                         let slot = self.slots.insert(client);
                         self.slot_by_tuple.insert(tuple, slot);
-                        self.bind_relay(slot, family);
+                        self.bind_relay(slot, wish);
                     }
                 }
             }
@@ -291,7 +304,8 @@ impl Clients {
     /// From the client to a peer: in process if the peer is a relayed address of ours, else by the kernel.
     fn send_to_peer(&mut self, slot: usize, peer: SocketAddr, payload: &[u8], reach: Reach, dont_fragment: bool) {
         let client = &self.slots[slot];
-        let (Some(relay), Some(owner)) = (&client.relay, client.session.owner()) else {
+        let family = Family::of(peer.ip());
+        let (Some(relay), Some(owner)) = (&client.relays[family], client.session.owner()) else {
             return;
         };
         let advertised = relay.advertised;
@@ -300,12 +314,46 @@ impl Clients {
             Ok(Route::InProcess(home)) => return self.deliver(home, advertised, peer, payload),
             Err(reason) => return self.counters.dropped(reason),
         }
-        let sent = match &relay.socket {
-            Some(socket) if dont_fragment => socket.send_unfragmented(peer, payload),
-            Some(socket) => socket.send(peer, None, payload),
-            None => Err(io::ErrorKind::NetworkUnreachable.into()),
+        let Some(socket) = &relay.socket else {
+            return count_sent(&self.counters, Err(io::ErrorKind::NetworkUnreachable.into()), payload.len());
         };
+        let send = |socket: &UdpSocket| match dont_fragment {
+            true => socket.send_unfragmented(peer, payload),
+            false => socket.send(peer, None, payload),
+        };
+        let mut sent = send(socket);
+        if sent.is_err() {
+            // It may be a report about an earlier datagram that stood in the way.
+            let reports = socket.take_icmp();
+            if !reports.is_empty() {
+                sent = send(socket);
+            }
+            self.tell_client(slot, &reports);
+        }
         count_sent(&self.counters, sent, payload.len());
+    }
+
+    /// Tells a client what the network has reported about what it sent.
+    fn report_icmp(&mut self, token: Token) {
+        if let Some((slot, _)) = self.relay_of(token)
+            && let Some(socket) = self.socket(token)
+        {
+            let reports = socket.take_icmp();
+            self.tell_client(slot, &reports);
+        }
+    }
+
+    fn tell_client(&mut self, slot: usize, reports: &[(SocketAddr, IcmpError)]) {
+        for (peer, error) in reports {
+            let Self { slots, shared, counters, limiter, now, .. } = self;
+            let cx = Context { now: *now, shared, counters, limiter };
+            let Some(client) = slots.get_mut(slot) else {
+                return;
+            };
+            if let Some(indication) = client.session.handle_icmp(*peer, *error, &cx) {
+                self.send_to_client(slot, &indication);
+            }
+        }
     }
 
     /// To the client that owns the relayed address `to`, wherever it is.
@@ -328,7 +376,8 @@ impl Clients {
         let is_owner = self
             .slots
             .get(slot)
-            .is_some_and(|client| client.session.relayed() == Some(to) && client.session.owner() == Some(home.owner));
+            .map(|client| &client.session)
+            .is_some_and(|s| s.relayed(Family::of(to.ip())) == Some(to) && s.owner() == Some(home.owner));
         if !is_owner {
             return self.counters.dropped(DropReason::OwnAddress);
         }
@@ -358,21 +407,22 @@ impl Clients {
         None
     }
 
-    fn bind_relay(&mut self, slot: usize, family: Family) {
-        let relay = self.open_relay(slot, family);
-        let advertised = relay.as_ref().map(|relay| relay.advertised).ok_or(NoRelay);
+    fn bind_relay(&mut self, slot: usize, wish: RelayWish) {
+        let (relays, bound) = self.open_relays(slot, wish);
         self.generation = self.generation.wrapping_add(1);
         let client = &mut self.slots[slot];
-        client.relay = relay;
+        client.relays = relays;
         client.generation = self.generation;
         let entry = AllocationRef { worker: self.index, key: key(slot, client.generation) };
         let Self { shared, counters, limiter, now, .. } = self;
         let mut cx = Context { now: *now, shared, counters, limiter };
-        let output = client.session.handle_relay_bound(advertised, entry, &mut cx);
-        if client.session.relayed().is_some() {
+        let output = client.session.handle_relay_bound(bound, entry, &mut cx);
+        if client.session.is_allocated() {
             self.counters.opened(Held::Sessions, 1);
-        } else {
-            self.close_relay(slot);
+            self.slots[slot].has_allocation = true;
+        }
+        if bound.next.is_some() {
+            self.mailboxes.holds();
         }
         if let Output::Reply(reply) = output {
             self.send_to_client(slot, &reply);
@@ -380,31 +430,35 @@ impl Clients {
         self.tidy(slot);
     }
 
-    /// A relay socket on a random free port of the range.
-    fn open_relay(&mut self, slot: usize, family: Family) -> Option<Relay<UdpSocket>> {
-        let session = &self.slots[slot].session;
-        let home = Home { worker: self.index, slot: slot.try_into().ok()?, owner: session.owner()? };
-        let wanted = (home, family, session.needs_even_port());
-        let token = self.token(slot);
-        Relay::open(&self.shared, self.relay_ports, &mut self.rng, wanted, |address| {
-            let mut socket = UdpSocket::bind(address)?;
-            socket.register(&self.registry, token)?;
+    /// Relay sockets on random free ports of the range.
+    fn open_relays(&mut self, slot: usize, wish: RelayWish) -> (Relays<UdpSocket>, Bound) {
+        let first_token = self.listeners.len() + 2 * slot;
+        let home = self.slots[slot].session.owner().zip(u32::try_from(slot).ok());
+        let Some(home) = home.map(|(owner, slot)| Home { worker: self.index, slot, owner }) else {
+            return Default::default();
+        };
+        let Self { shared, relay_ports, held, rng, registry, .. } = self;
+        let mut opener = Opener { shared, ports: *relay_ports, held, rng };
+        opener.open(home, wish, |family, socket| {
+            let mut socket = UdpSocket::adopt(socket)?;
+            socket.register(registry, Token(first_token + usize::from(family == Family::V6)))?;
             Ok(socket)
         })
     }
 
-    fn close_relay(&mut self, slot: usize) {
-        if let Some(relay) = self.slots[slot].relay.take() {
-            relay.close(&self.shared.relayed);
-        }
-    }
-
-    /// Closes the relay of an allocation that is over. While one is being bound there is none yet.
+    /// Closes the relays of what is over. While they are being bound there are none yet.
     fn close_ended_relay(&mut self, slot: usize) {
-        let client = &self.slots[slot];
-        if client.session.relayed().is_none() && client.relay.is_some() {
+        let client = &mut self.slots[slot];
+        for family in Family::BOTH {
+            if client.session.relayed(family).is_none()
+                && let Some(relay) = client.relays[family].take()
+            {
+                relay.close(&self.shared.relayed);
+            }
+        }
+        if client.has_allocation && !client.session.is_allocated() {
+            client.has_allocation = false;
             self.counters.closed(Held::Sessions, 1);
-            self.close_relay(slot);
         }
     }
 
@@ -454,12 +508,24 @@ impl Clients {
     }
 
     fn time_to_deadline(&self) -> Option<Duration> {
-        let (deadline, _) = self.deadlines.first()?;
+        let next = self.deadlines.first().map(|(deadline, _)| *deadline);
+        let held = if self.sees_to_held() { self.shared.reservations.next_deadline() } else { None };
+        let deadline = next.into_iter().chain(held).min()?;
         // The kernel's timeout is in milliseconds and rounds down: one more avoids waking up too early, twice.
         Some(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
     }
 
+    /// Whether it is the worker that ends what is held for nobody.
+    fn sees_to_held(&self) -> bool {
+        self.index == 0
+    }
+
     fn handle_deadlines(&mut self) {
+        if self.sees_to_held() && self.shared.reservations.next_deadline().is_some_and(|at| at <= self.now.instant) {
+            for relayed in self.shared.reservations.expire(self.now.instant) {
+                self.held.free(relayed, &self.shared.relayed);
+            }
+        }
         while let Some(&(deadline, slot)) = self.deadlines.first()
             && deadline <= self.now.instant
         {

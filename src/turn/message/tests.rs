@@ -1,3 +1,8 @@
+use stun::{
+    integrity::MessageIntegrity,
+    message::{CLASS_INDICATION, METHOD_SEND},
+};
+
 use super::*;
 
 /// RFC 5769 section 2.1: a request with short-term authentication.
@@ -48,10 +53,10 @@ fn rfc5769_2_1_sample_request() {
     let mut request = Request::decode(&sample).unwrap();
     assert_eq!(request.method(), TurnMethod::Binding);
     assert_eq!(request.username(), Some("evtj:h6vY"));
-    assert!(request.has_integrity());
+    assert_eq!(request.integrity(), Some(Integrity::Sha1));
     assert_eq!(request.unknown_attributes(), [0x0024], "PRIORITY is ICE's");
     assert!(MessageIntegrity(PASSWORD.into()).check(&mut request.message).is_ok());
-    assert!(!request.integrity_is(&[0; 16]));
+    assert!(!request.is_signed_with(&Key::new(PasswordAlgorithm::Md5, "evtj:h6vY", "", PASSWORD)));
 }
 
 #[test]
@@ -103,9 +108,9 @@ fn rfc5769_2_4_sample_request_with_long_term_authentication() {
     assert_eq!(username, "\u{30DE}\u{30C8}\u{30EA}\u{30C3}\u{30AF}\u{30B9}");
     assert_eq!(request.realm(), Some("example.org"));
     assert_eq!(request.nonce(), Some(&b"f//499k954d6OL34oL9FSTvy64sA"[..]));
-    assert!(request.integrity_is(&long_term_key(&username, "example.org", "TheMatrIX")));
-    assert!(!request.integrity_is(&long_term_key(&username, "example.org", "TheMatrix")));
-    assert!(!request.integrity_is(&long_term_key(&username, "example.com", "TheMatrIX")));
+    assert!(request.is_signed_with(&Key::new(PasswordAlgorithm::Md5, &username, "example.org", "TheMatrIX")));
+    assert!(!request.is_signed_with(&Key::new(PasswordAlgorithm::Md5, &username, "example.org", "TheMatrix")));
+    assert!(!request.is_signed_with(&Key::new(PasswordAlgorithm::Md5, &username, "example.com", "TheMatrIX")));
 }
 
 #[test]

@@ -9,10 +9,11 @@ use crate::{
     membership::{AllocationRef, Membership},
     metrics::TurnMethod,
     turn::{
-        allocation::{AllocatingMember, Grant},
+        allocation::{AllocatingMember, Grant, Lease},
         channel_data::CHANNEL_NUMBERS,
         message::{MalformedAttribute, NotARequest, Response},
         quota::QuotaExceeded,
+        reservation::Reservation,
     },
 };
 
@@ -28,6 +29,8 @@ enum Refusal {
     Code(u16),
     /// 420 with the list.
     UnknownAttributes(Vec<u16>),
+    /// 300: try there.
+    Alternate(SocketAddr),
 }
 
 impl From<MalformedAttribute> for Refusal {
@@ -36,10 +39,10 @@ impl From<MalformedAttribute> for Refusal {
     }
 }
 
-/// Who a request comes from, proven by MESSAGE-INTEGRITY.
+/// Who a request comes from, proven by its signature.
 struct Identity {
     username: Box<str>,
-    key: [u8; 16],
+    signature: Signature,
 }
 
 impl Session {
@@ -63,7 +66,7 @@ impl Session {
             Ok(identity) => identity,
             Err(refusal) => return self.refuse(&request, refusal, None, cx),
         };
-        let key = identity.key;
+        let signature = identity.signature;
         if let Some(reply) = self.earlier_reply(&request) {
             cx.counters.response(method, 0);
             return Output::Reply(reply);
@@ -72,7 +75,7 @@ impl Session {
         let outcome = if unknown.is_empty() {
             match method {
                 TurnMethod::Allocate => match self.handle_allocate(&request, identity, cx) {
-                    Ok(family) => return self.bind(request, family),
+                    Ok(pending) => return self.bind(request, pending),
                     Err(refusal) => Err(refusal),
                 },
                 TurnMethod::Refresh => self.handle_refresh(&request, &identity, cx),
@@ -88,7 +91,7 @@ impl Session {
                 cx.counters.response(method, 0);
                 Output::Reply(reply)
             }
-            Err(refusal) => self.refuse(&request, refusal, Some(&key), cx),
+            Err(refusal) => self.refuse(&request, refusal, Some(signature), cx),
         }
     }
 
@@ -108,9 +111,7 @@ impl Session {
 
     /// The checks of RFC 8489 section 9.2.4.
     fn authenticate(&self, request: &mut Request, cx: &Context<'_>) -> Result<Identity, Refusal> {
-        if !request.has_integrity() {
-            return Err(Refusal::Unproven(401));
-        }
+        let integrity = request.integrity().ok_or(Refusal::Unproven(401))?;
         let (Some(username), Some(nonce), Some(_)) = (request.username(), request.nonce(), request.realm()) else {
             return Err(Refusal::Unproven(400));
         };
@@ -118,21 +119,19 @@ impl Session {
         if !cx.shared.nonces.is_fresh(nonce, self.tuple.client, cx.now.unix) {
             return Err(Refusal::Unproven(438));
         }
+        // Every nonce of ours says that there is a choice of algorithms.
+        let algorithm = request.password_algorithm().map_err(|MalformedAttribute| Refusal::Unproven(400))?;
         let username: Box<str> = username.into();
-        if let Some(allocation) = self.allocation().filter(|allocation| allocation.grant.username == username) {
-            let key = allocation.grant.key;
-            return if request.integrity_is(&key) {
-                Ok(Identity { username, key })
-            } else {
-                Err(Refusal::Unproven(401))
-            };
-        }
-        if credentials::parse_username(&username).is_none() {
-            return Err(Refusal::Unproven(401));
-        }
-        let proven = cx.shared.authority.keys(&username).find(|key| request.integrity_is(key));
+        let known = self.allocation().map(|allocation| &allocation.grant);
+        let proven = match known {
+            Some(grant) if grant.username == username && grant.key.algorithm() == algorithm => {
+                Some(grant.key).filter(|key| request.is_signed_with(key))
+            }
+            _ if credentials::parse_username(&username).is_none() => None,
+            _ => cx.shared.authority.keys(&username, algorithm).find(|key| request.is_signed_with(key)),
+        };
         let key = proven.ok_or(Refusal::Unproven(401))?;
-        Ok(Identity { username, key })
+        Ok(Identity { username, signature: Signature { key, integrity } })
     }
 
     /// RFC 8656 section 7.2, steps 1 to 11.
@@ -141,7 +140,7 @@ impl Session {
         request: &Request,
         identity: Identity,
         cx: &Context<'_>,
-    ) -> Result<(Family, PendingAllocate), Refusal> {
+    ) -> Result<PendingAllocate, Refusal> {
         // 1: authentication, as far as it is more than the long-term mechanism. Who may allocate at all?
         let (expires_at, user) = credentials::parse_username(&identity.username).ok_or(Refusal::Unproven(401))?;
         if expires_at <= cx.now.unix {
@@ -165,66 +164,84 @@ impl Session {
             Some(_) => return Err(Refusal::Code(442)),
         }
         // 4: DONT-FRAGMENT is supported.
-        // 5: RESERVATION-TOKEN is not, and was answered with 420, like 8: EVEN-PORT with the R bit. Without it:
+        let token = request.reservation_token()?;
         let even_port = request.even_port()?;
-        // 6, 9: ADDITIONAL-ADDRESS-FAMILY is comprehension-optional, not supported and so ignored.
-        // 7: family. Without the attribute the RFC means IPv4; browsers never send it, so a host without IPv4 gives IPv6.
-        let host = cx.shared.policy.host();
-        let family = match request.requested_family()? {
-            None if host.relay_v4.is_some() => Family::V4,
-            None if host.relay_v6.is_some() => Family::V6,
-            None => return Err(Refusal::Code(508)),
-            Some(Some(family)) if host.relay(family).is_some() => family,
-            Some(_) => return Err(Refusal::Code(440)),
+        let requested = request.requested_family()?;
+        let additional = request.additional_family()?;
+        // 5: a reserved address has its port and its family.
+        if token.is_some() && (even_port.is_some() || requested.is_some() || additional.is_some()) {
+            return Err(Refusal::Code(400));
+        }
+        // 6: one family by name, or a second one beside the first.
+        if requested.is_some() && additional.is_some() {
+            return Err(Refusal::Code(400));
+        }
+        // 8: an even port, and the next.
+        let port = match even_port {
+            None => PortWish::Any,
+            Some(even) if !even.reserves_next => PortWish::Even,
+            Some(_) if additional.is_some() => return Err(Refusal::Code(400)),
+            Some(_) => PortWish::EvenAndNext,
         };
+        // 7, 9: families.
+        let (families, missing) = families(requested, additional, cx)?;
         let lifetime = cx.shared.lifetimes.granted(request.lifetime()?);
-        // 10: quotas.
-        let place = cx.shared.quotas.take(&user).map_err(|exceeded| match exceeded {
-            QuotaExceeded::User => Refusal::Code(486),
-            QuotaExceeded::Server => Refusal::Code(508),
-        })?;
-        // 11: no ALTERNATE-SERVER.
-        let pending = PendingAllocate {
+        // 11: elsewhere, or nowhere any more.
+        if let Some(alternate) = cx.shared.alternates[Family::of(self.tuple.server.ip())] {
+            return Err(Refusal::Alternate(alternate));
+        }
+        if cx.shared.is_draining() {
+            return Err(Refusal::Code(508));
+        }
+        let mut pending = PendingAllocate {
             username: identity.username,
-            key: identity.key,
+            signature: identity.signature,
             user,
             credential_expires_at: expires_at,
             lifetime,
             owner,
-            even_port,
-            place,
+            wish: RelayWish { families, port },
+            places: ByFamily::default(),
+            next_place: None,
+            missing,
         };
-        Ok((family, pending))
+        // 5 again, and 10: a reserved address, or a place in the quotas for each new one.
+        match token {
+            Some(token) => pending.take_reserved(&token, cx)?,
+            None => pending.take_places(cx)?,
+        }
+        Ok(pending)
     }
 
-    fn bind<'p>(&mut self, request: Request, (family, pending): (Family, PendingAllocate)) -> Output<'p> {
+    fn bind<'p>(&mut self, request: Request, pending: PendingAllocate) -> Output<'p> {
+        let wish = pending.wish;
         self.state = State::Binding(Box::new(Binding { request, pending }));
-        Output::BindRelay(family)
+        Output::BindRelay(wish)
     }
 
-    /// Whether the Allocate that waits for its relay socket asks for an even port.
-    pub fn needs_even_port(&self) -> bool {
-        matches!(&self.state, State::Binding(binding) if binding.pending.even_port)
-    }
-
-    /// The relay socket that an Allocate waits for is bound to (or rather, advertised as) `relayed`, or could not be.
-    /// `entry` is how the owner finds this session when the member leaves. Returns the reply for the client.
+    /// The relay sockets that an Allocate waits for are bound, or could not be. `entry` is how the owner finds this
+    /// session when the member leaves. Returns the reply for the client.
     ///
-    /// After an error reply [`Self::relayed`] is `None`: a socket that was bound must be closed.
-    pub fn handle_relay_bound(
-        &mut self,
-        relayed: Result<SocketAddr, NoRelay>,
-        entry: AllocationRef,
-        cx: &mut Context<'_>,
-    ) -> Output<'static> {
+    /// Sockets of families for which [`Self::relayed`] then is `None` must be closed. What was bound as the next port is
+    /// a reservation in any case.
+    pub fn handle_relay_bound(&mut self, bound: Bound, entry: AllocationRef, cx: &mut Context<'_>) -> Output<'static> {
         let State::Binding(binding) = std::mem::replace(&mut self.state, State::Idle) else {
             return Output::Nothing;
         };
-        let Binding { request, pending } = *binding;
-        let key = pending.key;
-        let Ok(relayed) = relayed else {
-            return self.refuse(&request, Refusal::Code(508), Some(&key), cx);
-        };
+        let Binding { request, mut pending } = *binding;
+        let signature = pending.signature;
+        if let Some(((token, relayed), place)) = bound.next.zip(pending.next_place.take()) {
+            let reservation = Reservation { relayed, username: pending.username.clone(), owner: pending.owner, place };
+            cx.shared.reservations.add(token, reservation, cx.now.instant);
+        }
+        let expires = cx.now.instant + pending.lifetime;
+        let leases = ByFamily::new(|family| {
+            let place = pending.places[family].take();
+            bound.relayed[family].zip(place).map(|(address, place)| Lease { address, expires, place })
+        });
+        if leases.iter().next().is_none() {
+            return self.refuse(&request, Refusal::Code(508), Some(signature), cx);
+        }
         let member = match pending.user {
             User::Member(id) => {
                 // It may have left meanwhile, or have moved to another room.
@@ -240,26 +257,31 @@ impl Session {
             }
             User::Api(_) => None,
         };
-        let reply = Response::success(&request)
-            .relayed(relayed)
-            .lifetime(pending.lifetime.as_secs() as u32)
-            .mapped(self.tuple.client)
-            .software()
-            .integrity(&key)
-            .finish();
+        let mut response = Response::success(&request);
+        for lease in leases.iter() {
+            response = response.relayed(lease.address);
+        }
+        response = response.lifetime(pending.lifetime.as_secs() as u32);
+        let unbound = Family::BOTH.into_iter().find(|f| pending.wish.families.contains(*f) && leases[*f].is_none());
+        if let Some((family, code)) = unbound.map(|family| (family, 508)).or(pending.missing) {
+            response = response.address_error(family, code);
+        }
+        if let Some((token, _)) = bound.next {
+            response = response.reservation_token(&token);
+        }
+        let reply = sign(response.mapped(self.tuple.client), signature);
         let grant = Grant {
             username: pending.username,
-            key,
+            key: signature.key,
             credential_expires_at: pending.credential_expires_at,
             owner: pending.owner,
             member,
-            relayed,
-            expires: cx.now.instant + pending.lifetime,
+            leases,
             made_by: (request.transaction_id(), reply.clone().into()),
             policy_revision: cx.shared.policy.revision(),
-            place: pending.place,
         };
-        self.state = State::Allocated(Box::new(Allocation::new(grant, cx.counters.clone())));
+        let allocation = Allocation::new(grant, cx.counters.clone()).limited_to(cx.shared.bitrate, cx.now.instant);
+        self.state = State::Allocated(Box::new(allocation));
         cx.counters.response(TurnMethod::Allocate, 0);
         Output::Reply(reply)
     }
@@ -267,17 +289,23 @@ impl Session {
     /// RFC 8656 section 8.2.
     fn handle_refresh(&mut self, request: &Request, identity: &Identity, cx: &Context<'_>) -> Result<Vec<u8>, Refusal> {
         let allocation = self.allocation_of(identity, cx)?;
-        // 1: REQUESTED-ADDRESS-FAMILY must be that of the relayed address.
-        if let Some(family) = request.requested_family()?
-            && family != Some(Family::of(allocation.grant.relayed.ip()))
-        {
-            return Err(Refusal::Code(443));
-        }
-        // 2: the lifetime, where 0 ends the allocation.
-        let reply =
-            |seconds: u32| Response::success(request).lifetime(seconds).software().integrity(&identity.key).finish();
+        // 1: REQUESTED-ADDRESS-FAMILY chooses one relayed address, which must be there; else all are meant.
+        let families = match request.requested_family()? {
+            None => Families::Both,
+            Some(Some(family)) if allocation.relayed(family).is_some() => Families::One(family),
+            Some(_) => return Err(Refusal::Code(443)),
+        };
+        // 2: the lifetime, where 0 ends them.
+        let reply = |seconds: u32| sign(Response::success(request).lifetime(seconds), identity.signature);
         if request.lifetime()? == Some(0) {
             let reply = reply(0);
+            for family in Family::BOTH.into_iter().filter(|family| families.contains(*family)) {
+                allocation.give_up(family);
+            }
+            if allocation.next_end().is_some() {
+                allocation.gave_up_by = Some(Box::new((request.transaction_id(), reply.clone().into())));
+                return Ok(reply);
+            }
             self.end(cx);
             self.state = State::Ended(Box::new(Ended {
                 by: request.transaction_id(),
@@ -287,7 +315,11 @@ impl Session {
             return Ok(reply);
         }
         let lifetime = cx.shared.lifetimes.granted(request.lifetime()?);
-        allocation.grant.expires = cx.now.instant + lifetime;
+        for family in Family::BOTH.into_iter().filter(|family| families.contains(*family)) {
+            if let Some(lease) = &mut allocation.grant.leases[family] {
+                lease.expires = cx.now.instant + lifetime;
+            }
+        }
         if allocation.grant.credential_expires_at <= cx.now.unix {
             cx.counters.refreshed_after_expiry();
         }
@@ -317,7 +349,7 @@ impl Session {
         for (ip, reach) in permissions {
             allocation.permit(ip, reach, cx.now.instant);
         }
-        Ok(Response::success(request).software().integrity(&identity.key).finish())
+        Ok(sign(Response::success(request), identity.signature))
     }
 
     /// RFC 8656 section 12.2.
@@ -342,7 +374,7 @@ impl Session {
             return Err(peer_refused(PeerRefusal::TooManyPeers, cx));
         }
         allocation.permit(peer.ip(), reach, cx.now.instant);
-        Ok(Response::success(request).software().integrity(&identity.key).finish())
+        Ok(sign(Response::success(request), identity.signature))
     }
 
     /// The allocation that `identity` may act on: 437 if there is none, 441 if it is somebody else's.
@@ -374,20 +406,24 @@ impl Session {
     fn earlier_reply(&self, request: &Request) -> Option<Vec<u8>> {
         let (transaction, reply) = match (&self.state, request.method()) {
             (State::Allocated(allocation), TurnMethod::Allocate) => {
-                (allocation.grant.made_by.0, &allocation.grant.made_by.1)
+                (&allocation.grant.made_by.0, &allocation.grant.made_by.1)
             }
-            (State::Ended(ended), TurnMethod::Refresh) => (ended.by, &ended.reply),
+            (State::Allocated(allocation), TurnMethod::Refresh) => {
+                let (transaction, reply) = &**allocation.gave_up_by.as_ref()?;
+                (transaction, reply)
+            }
+            (State::Ended(ended), TurnMethod::Refresh) => (&ended.by, &ended.reply),
             _ => return None,
         };
-        (transaction == request.transaction_id()).then(|| reply.to_vec())
+        (*transaction == request.transaction_id()).then(|| reply.to_vec())
     }
 
-    /// Says no, if that is worth an answer. With `key` the answer is signed.
+    /// Says no, if that is worth an answer; signed, if it is known how.
     fn refuse<'p>(
         &self,
         request: &Request,
         refusal: Refusal,
-        key: Option<&[u8; 16]>,
+        signature: Option<Signature>,
         cx: &mut Context<'_>,
     ) -> Output<'p> {
         let (code, response) = match refusal {
@@ -408,12 +444,12 @@ impl Session {
             }
             Refusal::Code(code) => (code, Response::error(request, code)),
             Refusal::UnknownAttributes(numbers) => (420, Response::error(request, 420).unknown_attributes(&numbers)),
+            Refusal::Alternate(address) => (300, Response::error(request, 300).alternate_server(address)),
         };
         cx.counters.response(request.method(), code);
-        let response = response.software();
-        Output::Reply(match key {
-            Some(key) => response.integrity(key).finish(),
-            None => response.finish(),
+        Output::Reply(match signature {
+            Some(signature) => sign(response, signature),
+            None => response.software().finish(),
         })
     }
 
@@ -430,10 +466,83 @@ impl Session {
     }
 }
 
+impl PendingAllocate {
+    /// Takes a place in the quotas for each relayed address. Of two, the second is no reason to refuse the first.
+    fn take_places(&mut self, cx: &Context<'_>) -> Result<(), Refusal> {
+        let take = || {
+            cx.shared.quotas.take(&self.user).map_err(|exceeded| match exceeded {
+                QuotaExceeded::User => Refusal::Code(486),
+                QuotaExceeded::Server => Refusal::Code(508),
+            })
+        };
+        let first = match self.wish.families {
+            Families::One(family) => family,
+            Families::Both => Family::V4,
+        };
+        self.places[first] = Some(take()?);
+        if self.wish.families == Families::Both {
+            match take() {
+                Ok(place) => self.places[Family::V6] = Some(place),
+                Err(_) => {
+                    self.wish.families = Families::One(Family::V4);
+                    self.missing = Some((Family::V6, 508));
+                }
+            }
+        }
+        if self.wish.port == PortWish::EvenAndNext {
+            self.next_place = Some(take()?);
+        }
+        Ok(())
+    }
+
+    /// Takes the address that is held for `token`: 508 if there is none for this user.
+    fn take_reserved(&mut self, token: &ReservationToken, cx: &Context<'_>) -> Result<(), Refusal> {
+        let reserved = cx.shared.reservations.take(token, &self.username, self.owner, cx.now.instant);
+        let Reservation { relayed, place, .. } = reserved.ok_or(Refusal::Code(508))?;
+        let family = Family::of(relayed.ip());
+        self.wish = RelayWish { families: Families::One(family), port: PortWish::Reserved(relayed) };
+        self.places[family] = Some(place);
+        self.missing = None;
+        Ok(())
+    }
+}
+
+/// Which relayed addresses an Allocate asks for, as far as this host has them (RFC 8656 section 7.2, steps 7 and 9); and
+/// which of two it has not.
+fn families(
+    requested: Option<Option<Family>>,
+    additional: Option<Option<Family>>,
+    cx: &Context<'_>,
+) -> Result<(Families, Option<(Family, u16)>), Refusal> {
+    let host = cx.shared.policy.host();
+    let has = |family| host.relay(family).is_some();
+    match (requested, additional) {
+        (Some(Some(family)), _) if has(family) => Ok((Families::One(family), None)),
+        (Some(_), _) => Err(Refusal::Code(440)),
+        (None, Some(Some(Family::V6))) => match (has(Family::V4), has(Family::V6)) {
+            (true, true) => Ok((Families::Both, None)),
+            (true, false) => Ok((Families::One(Family::V4), Some((Family::V6, 440)))),
+            (false, true) => Ok((Families::One(Family::V6), Some((Family::V4, 440)))),
+            (false, false) => Err(Refusal::Code(440)),
+        },
+        // IPv6 beside IPv4 is the only thing that can be asked for.
+        (None, Some(_)) => Err(Refusal::Code(400)),
+        // The RFC means IPv4; browsers never name a family, so a host without IPv4 gives IPv6.
+        (None, None) if has(Family::V4) => Ok((Families::One(Family::V4), None)),
+        (None, None) if has(Family::V6) => Ok((Families::One(Family::V6), None)),
+        (None, None) => Err(Refusal::Code(508)),
+    }
+}
+
+/// The bytes of a response to a client that has proven who it is.
+fn sign(response: Response, Signature { key, integrity }: Signature) -> Vec<u8> {
+    response.software().signed(&key, integrity).finish()
+}
+
 /// Whether `peer` may be permitted, and how it is reached: 443 for the other family, 403 for the policy. A permission in
 /// force that stands because of a member is not judged again while that member is in the room.
 fn permissible(allocation: &Allocation, peer: SocketAddr, cx: &Context<'_>) -> Result<Reach, Refusal> {
-    if Family::of(peer.ip()) != Family::of(allocation.grant.relayed.ip()) {
+    if allocation.relayed(Family::of(peer.ip())).is_none() {
         return Err(Refusal::Code(443));
     }
     if let Some(permission) = allocation.permission(peer.ip(), cx.now.instant)

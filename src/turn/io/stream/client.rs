@@ -34,14 +34,14 @@ use crate::{
         framing::{Deframer, FramingError, LONGEST_MESSAGE, frame},
         io::{
             inbox::{Inbox, Letter},
-            relay::{Relay, Route, count_sent, route},
+            relay::{Opener, Relays, Route, count_sent, route},
             socket::TaskSocket,
             udp::{key, read_clocks},
         },
         limiter::AnswerLimiter,
-        message::{Family, HEADROOM, LONGEST_REQUEST, TAILROOM},
+        message::{Family, HEADROOM, IcmpError, LONGEST_REQUEST, TAILROOM},
         relayed::Home,
-        session::{Context, NoRelay, Now, Output, Session, Via},
+        session::{Context, Now, Output, RelayWish, Session, Via},
     },
 };
 
@@ -106,7 +106,7 @@ pub(super) struct Client<S> {
 
 /// What an allocation takes beside the session.
 struct Allocated {
-    relay: Relay<TaskSocket>,
+    relays: Relays<TaskSocket>,
     slot: usize,
     /// The directory's key.
     key: u64,
@@ -163,7 +163,7 @@ impl<S: Paced> Client<S> {
                 return Poll::Ready(StreamClose::connection_lost);
             }
             let mut is_busy = self.take_letters(desk);
-            is_busy |= self.read_relay(cx, desk);
+            is_busy |= self.read_relays(cx, desk);
             if self.unwritten() < MAX_UNWRITTEN {
                 match self.read_client(cx, desk) {
                     Poll::Ready(Ok(())) => is_busy = true,
@@ -296,7 +296,7 @@ impl<S: Paced> Client<S> {
                 continue;
             }
             // While it waited, the address may have come to somebody to whom its sender may not talk.
-            if self.session.relayed() != Some(to) || self.session.owner() != Some(owner) {
+            if self.session.relayed(Family::of(to.ip())) != Some(to) || self.session.owner() != Some(owner) {
                 self.counters.dropped(DropReason::OwnAddress);
                 continue;
             }
@@ -310,13 +310,22 @@ impl<S: Paced> Client<S> {
         were_any
     }
 
-    /// Takes datagrams from the relay socket: to the client, or to the inbox while that is slow. Whether there were any.
-    fn read_relay(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> bool {
+    /// Takes datagrams from the relay sockets: to the client, or to the inbox while that is slow. Whether there were any.
+    fn read_relays(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> bool {
+        let mut were_any = false;
+        for family in Family::BOTH {
+            were_any |= self.read_relay(family, cx, desk);
+        }
+        were_any
+    }
+
+    fn read_relay(&mut self, family: Family, cx: &mut TaskContext<'_>, desk: &mut Desk) -> bool {
         let mut were_any = false;
         // What came before must go before.
         let mut is_direct = !self.is_blocked && self.inbox.is_empty();
         for _ in 0..RELAY_BUDGET {
-            let Some(Allocated { relay: Relay { socket: Some(socket), .. }, .. }) = &self.allocated else {
+            let relay = self.allocated.as_ref().and_then(|allocated| allocated.relays[family].as_ref());
+            let Some(socket) = relay.and_then(|relay| relay.socket.as_ref()) else {
                 break;
             };
             if is_direct && self.unwritten() >= self.batch() {
@@ -329,6 +338,8 @@ impl<S: Paced> Client<S> {
                 // An error of an earlier send, reported late.
                 Poll::Ready(Err(_)) => {
                     were_any = true;
+                    let reports = socket.take_icmp();
+                    self.tell_client(&reports, &mut desk.limiter);
                     continue;
                 }
                 Poll::Ready(Ok(peer)) => peer,
@@ -338,7 +349,7 @@ impl<S: Paced> Client<S> {
             if is_direct {
                 let end = HEADROOM + payload.len();
                 self.pass_to_client((peer, Via::Network), &mut desk.scratch, end, &mut desk.limiter);
-            } else if let (Some(to), Some(owner)) = (self.session.relayed(), self.session.owner()) {
+            } else if let (Some(to), Some(owner)) = (self.session.relayed(family), self.session.owner()) {
                 let from = (peer, Via::Network);
                 self.inbox.push(Letter { from, to, owner, since: self.now.instant, payload: payload.to_vec() });
                 is_direct = false;
@@ -379,7 +390,7 @@ impl<S: Paced> Client<S> {
         let mut deframer = std::mem::take(&mut self.deframer);
         let outcome = loop {
             // Who has proven nothing has nothing longer to say.
-            let longest = if self.session.relayed().is_some() { LONGEST_MESSAGE } else { LONGEST_REQUEST };
+            let longest = if self.session.is_allocated() { LONGEST_MESSAGE } else { LONGEST_REQUEST };
             match deframer.next_message(&mut bytes, longest) {
                 Ok(Some(message)) => self.handle_message(message, limiter, rng),
                 Ok(None) => break Ok(()),
@@ -402,14 +413,20 @@ impl<S: Paced> Client<S> {
             Output::Nothing => {}
             Output::Reply(reply) => self.send(&reply),
             Output::ToPeer { peer, payload, reach, dont_fragment } => {
-                self.send_to_peer(peer, payload, reach, dont_fragment);
+                self.send_to_peer((peer, reach, dont_fragment), payload, limiter);
             }
-            Output::BindRelay(family) => self.bind_relay(family, limiter, rng),
+            Output::BindRelay(wish) => self.bind_relay(wish, limiter, rng),
         }
     }
 
-    fn send_to_peer(&self, peer: SocketAddr, payload: &[u8], reach: Reach, dont_fragment: bool) {
-        let (Some(Allocated { relay, .. }), Some(owner)) = (&self.allocated, self.session.owner()) else {
+    fn send_to_peer(
+        &mut self,
+        (peer, reach, dont_fragment): (SocketAddr, Reach, bool),
+        payload: &[u8],
+        limiter: &mut AnswerLimiter,
+    ) {
+        let relay = self.allocated.as_ref().and_then(|allocated| allocated.relays[Family::of(peer.ip())].as_ref());
+        let (Some(relay), Some(owner)) = (relay, self.session.owner()) else {
             return;
         };
         let Streams { shared, mailboxes, index, .. } = &*self.streams;
@@ -420,46 +437,58 @@ impl<S: Paced> Client<S> {
                 }
             }
             Ok(Route::Network) => {
-                let sent = match &relay.socket {
-                    Some(socket) => socket.send(peer, payload, dont_fragment),
-                    None => Err(io::ErrorKind::NetworkUnreachable.into()),
+                let Some(socket) = &relay.socket else {
+                    return count_sent(&self.counters, Err(io::ErrorKind::NetworkUnreachable.into()), payload.len());
                 };
+                let mut sent = socket.send(peer, payload, dont_fragment);
+                let mut reports = Vec::new();
+                if sent.is_err() {
+                    // It may be a report about an earlier datagram that stood in the way.
+                    reports = socket.take_icmp();
+                    if !reports.is_empty() {
+                        sent = socket.send(peer, payload, dont_fragment);
+                    }
+                }
                 count_sent(&self.counters, sent, payload.len());
+                self.tell_client(&reports, limiter);
             }
             Err(reason) => self.counters.dropped(reason),
         }
     }
 
-    fn bind_relay(&mut self, family: Family, limiter: &mut AnswerLimiter, rng: &mut impl rand::Rng) {
+    /// Tells the client what the network has reported about what it sent.
+    fn tell_client(&mut self, reports: &[(SocketAddr, IcmpError)], limiter: &mut AnswerLimiter) {
+        for (peer, error) in reports {
+            let Self { streams, counters, now, .. } = self;
+            let cx = Context { now: *now, shared: &streams.shared, counters, limiter };
+            if let Some(indication) = self.session.handle_icmp(*peer, *error, &cx) {
+                self.send(&indication);
+            }
+        }
+    }
+
+    fn bind_relay(&mut self, wish: RelayWish, limiter: &mut AnswerLimiter, rng: &mut impl rand::Rng) {
         let Self { streams, counters, session, now, .. } = self;
         let slot = streams.mailboxes.streams().insert(self.inbox.clone());
         let key = key(slot, streams.next_generation());
-        let home = session.owner().zip(u32::try_from(slot).ok()).map(|(owner, slot)| Home {
-            worker: streams.index,
-            slot,
-            owner,
-        });
-        let needs_even_port = session.needs_even_port();
-        let relay = home.and_then(|home| {
-            let wanted = (home, family, needs_even_port);
-            Relay::open(&streams.shared, streams.relay_ports, rng, wanted, TaskSocket::bind)
-        });
-        let advertised = relay.as_ref().map(|relay| relay.advertised).ok_or(NoRelay);
+        let home = session.owner().zip(u32::try_from(slot).ok());
+        let (relays, bound) = match home.map(|(owner, slot)| Home { worker: streams.index, slot, owner }) {
+            None => Default::default(),
+            Some(home) => Opener { shared: &streams.shared, ports: streams.relay_ports, held: &streams.held, rng }
+                .open(home, wish, |_, socket| TaskSocket::adopt(socket)),
+        };
         let mut cx = Context { now: *now, shared: &streams.shared, counters, limiter };
         let entry = AllocationRef { worker: streams.index, key };
-        let output = session.handle_relay_bound(advertised, entry, &mut cx);
-        match relay {
-            Some(relay) if session.relayed().is_some() => {
-                self.counters.opened(Held::Sessions, 1);
-                self.allocated = Some(Allocated { relay, slot, key });
-                (self.on_allocation)(true);
-            }
-            refused => {
-                if let Some(relay) = refused {
-                    relay.close(&streams.shared.relayed);
-                }
-                streams.mailboxes.streams().remove(slot);
-            }
+        let output = session.handle_relay_bound(bound, entry, &mut cx);
+        if bound.next.is_some() {
+            streams.mailboxes.holds();
+        }
+        self.allocated = Some(Allocated { relays, slot, key });
+        if self.session.is_allocated() {
+            self.counters.opened(Held::Sessions, 1);
+            (self.on_allocation)(true);
+        } else {
+            self.give_back();
         }
         if let Output::Reply(reply) = output {
             self.send(&reply);
@@ -495,17 +524,35 @@ impl<S: Paced> Client<S> {
 }
 
 impl<S> Client<S> {
-    /// Closes the relay of an allocation that is over.
+    /// Closes the relays of what is over.
     fn close_ended_relay(&mut self) {
-        if self.session.relayed().is_none()
-            && let Some(Allocated { relay, slot, .. }) = self.allocated.take()
-        {
-            self.counters.closed(Held::Sessions, 1);
-            relay.close(&self.streams.shared.relayed);
+        let Some(allocated) = &mut self.allocated else {
+            return;
+        };
+        if self.session.is_allocated() {
+            for family in Family::BOTH {
+                if self.session.relayed(family).is_none()
+                    && let Some(relay) = allocated.relays[family].take()
+                {
+                    relay.close(&self.streams.shared.relayed);
+                }
+            }
+            return;
+        }
+        self.give_back();
+        self.counters.closed(Held::Sessions, 1);
+        self.inbox.clear();
+        self.ends_idle = self.now.instant + self.without_allocation;
+        (self.on_allocation)(false);
+    }
+
+    /// Gives back what an allocation takes.
+    fn give_back(&mut self) {
+        if let Some(Allocated { mut relays, slot, .. }) = self.allocated.take() {
+            for relay in Family::BOTH.into_iter().filter_map(|family| relays[family].take()) {
+                relay.close(&self.streams.shared.relayed);
+            }
             self.streams.mailboxes.streams().remove(slot);
-            self.inbox.clear();
-            self.ends_idle = self.now.instant + self.without_allocation;
-            (self.on_allocation)(false);
         }
     }
 }

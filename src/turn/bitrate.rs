@@ -1,0 +1,114 @@
+//! How much one allocation may relay: a token bucket for each direction.
+
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
+
+/// What may come at once is what the rate allows in this time: room for a video key frame, or for a burst of a file.
+const BURST: Duration = Duration::from_millis(500);
+
+/// Whatever the rate, one datagram of full size passes.
+const LEAST_BURST: u64 = 65_536;
+
+/// Bits per second of payload, in each direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bitrate(pub NonZeroU64);
+
+/// Which way data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to its peers.
+    FromClient,
+    /// From peers to the client.
+    ToClient,
+}
+
+/// What an allocation has left of its rate. Sans-IO: time comes in.
+#[derive(Debug)]
+pub struct Meter {
+    rate: Bitrate,
+    from_client: Bucket,
+    to_client: Bucket,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    /// Bits.
+    tokens: u64,
+    refilled: Instant,
+}
+
+impl Meter {
+    /// Full buckets.
+    pub fn new(rate: Bitrate, now: Instant) -> Self {
+        let full = || Bucket { tokens: rate.burst(), refilled: now };
+        Self { rate, from_client: full(), to_client: full() }
+    }
+
+    /// Takes `bytes` of payload off; `false` if that is too much, and nothing is taken.
+    pub fn admits(&mut self, direction: Direction, bytes: usize, now: Instant) -> bool {
+        let bucket = match direction {
+            Direction::FromClient => &mut self.from_client,
+            Direction::ToClient => &mut self.to_client,
+        };
+        let elapsed = now.saturating_duration_since(bucket.refilled).as_micros();
+        let gained = u128::from(self.rate.0.get()) * elapsed / 1_000_000;
+        if gained > 0 {
+            bucket.tokens =
+                u64::try_from(u128::from(bucket.tokens) + gained).unwrap_or(u64::MAX).min(self.rate.burst());
+            bucket.refilled = now;
+        }
+        let bits = 8 * bytes as u64;
+        let admitted = bits <= bucket.tokens;
+        if admitted {
+            bucket.tokens -= bits;
+        }
+        admitted
+    }
+}
+
+impl Bitrate {
+    fn burst(self) -> u64 {
+        let burst = u128::from(self.0.get()) * BURST.as_millis() / 1000;
+        u64::try_from(burst).unwrap_or(u64::MAX).max(8 * LEAST_BURST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that pass within a second, offered every 10 ms.
+    fn in_a_second(meter: &mut Meter, direction: Direction, start: Instant) -> usize {
+        let mut passed = 0;
+        for step in 1..=100 {
+            let now = start + Duration::from_millis(10 * step);
+            passed += (0..1000).take_while(|_| meter.admits(direction, 1000, now)).count() * 1000;
+        }
+        passed
+    }
+
+    #[test]
+    fn the_rate_holds_in_the_long_run_each_way() {
+        let rate = Bitrate(NonZeroU64::new(8_000_000).unwrap());
+        let mut start = Instant::now();
+        let mut meter = Meter::new(rate, start);
+        let first = in_a_second(&mut meter, Direction::FromClient, start);
+        assert!((1_400_000..=1_510_000).contains(&first), "burst and rate: {first}");
+        for _ in 0..3 {
+            start += Duration::from_secs(1);
+            let passed = in_a_second(&mut meter, Direction::FromClient, start);
+            assert!((990_000..=1_010_000).contains(&passed), "{passed}");
+        }
+        assert!(meter.admits(Direction::ToClient, 500_000, start), "the other way has its own");
+    }
+
+    #[test]
+    fn a_small_rate_lets_whole_datagrams_through() {
+        let start = Instant::now();
+        let mut meter = Meter::new(Bitrate(NonZeroU64::MIN), start);
+        assert!(meter.admits(Direction::FromClient, 65_507, start));
+        assert!(!meter.admits(Direction::FromClient, 65_507, start));
+    }
+}

@@ -1,0 +1,124 @@
+//! Keys of the long-term credential mechanism, and what they sign (RFC 8489 sections 9.2, 14.5 and 14.6).
+
+use std::fmt;
+
+use ring::{digest, hmac};
+use stun::{
+    attributes::{ATTR_MESSAGE_INTEGRITY_SHA256, RawAttribute},
+    integrity::MessageIntegrity,
+    message::{Message, Setter},
+};
+
+use super::HEADER_LEN;
+
+/// Length of the value of MESSAGE-INTEGRITY-SHA256. Shorter ones are for usages that say so (RFC 8489 section 14.6).
+pub(super) const SHA256_LEN: usize = 32;
+
+/// How username, realm and password become a key (RFC 8489 section 18.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordAlgorithm {
+    /// What everybody uses, and whoever names none.
+    Md5,
+    /// What newer clients choose from our challenge.
+    Sha256,
+}
+
+/// A key of the long-term credential mechanism (RFC 8489 section 9.2.2).
+#[derive(Clone, Copy)]
+pub struct Key {
+    algorithm: PasswordAlgorithm,
+    bytes: [u8; SHA256_LEN],
+}
+
+impl Key {
+    /// The key of a user by one of the algorithms.
+    pub fn new(algorithm: PasswordAlgorithm, username: &str, realm: &str, password: &str) -> Self {
+        let mut bytes = [0; SHA256_LEN];
+        match algorithm {
+            PasswordAlgorithm::Md5 => bytes[..16].copy_from_slice(&long_term_key(username, realm, password)),
+            PasswordAlgorithm::Sha256 => {
+                let text = format!("{username}:{realm}:{password}");
+                bytes.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+            }
+        }
+        Self { algorithm, bytes }
+    }
+
+    /// By which algorithm it was made.
+    pub fn algorithm(&self) -> PasswordAlgorithm {
+        self.algorithm
+    }
+
+    fn hmac_sha256(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.as_bytes())
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self.algorithm {
+            PasswordAlgorithm::Md5 => &self.bytes[..16],
+            PasswordAlgorithm::Sha256 => &self.bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+/// By which attribute a message is signed. A response is signed as its request was (RFC 8489 section 9.2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Integrity {
+    /// MESSAGE-INTEGRITY: HMAC-SHA1.
+    Sha1,
+    /// MESSAGE-INTEGRITY-SHA256.
+    Sha256,
+}
+
+/// Signs all that is in `message`.
+pub(super) fn sign(message: &mut Message, key: &Key, integrity: Integrity) {
+    match integrity {
+        // Fails only behind a FINGERPRINT, which comes last.
+        Integrity::Sha1 => drop(MessageIntegrity(key.as_bytes().to_vec()).add_to(message)),
+        Integrity::Sha256 => {
+            let signature = hmac::sign(&key.hmac_sha256(), &signed_by_sha256(&message.raw));
+            message.add(ATTR_MESSAGE_INTEGRITY_SHA256, signature.as_ref());
+        }
+    }
+}
+
+/// Whether the signature of this kind in `message` was made with `key`. Compared in constant time.
+pub(super) fn verify(message: &mut Message, key: &Key, integrity: Integrity) -> bool {
+    match integrity {
+        Integrity::Sha1 => MessageIntegrity(key.as_bytes().to_vec()).check(message).is_ok(),
+        Integrity::Sha256 => {
+            let attributes = &message.attributes.0;
+            let is_before = |a: &&RawAttribute| a.typ != ATTR_MESSAGE_INTEGRITY_SHA256;
+            let before = attributes.iter().take_while(is_before);
+            let len = before.map(|a| 4 + a.value.len().next_multiple_of(4)).sum::<usize>();
+            let Some(signature) = attributes.iter().find(|a| !is_before(a)) else {
+                return false;
+            };
+            let Some(before) = message.raw.get(..HEADER_LEN + len) else {
+                return false;
+            };
+            hmac::verify(&key.hmac_sha256(), &signed_by_sha256(before), &signature.value).is_ok()
+        }
+    }
+}
+
+/// The key of the long-term credential mechanism: MD5(username ":" realm ":" password) (RFC 8489 section 9.2.2).
+pub fn long_term_key(username: &str, realm: &str, password: &str) -> [u8; 16] {
+    let key = turn::auth::generate_auth_key(username, realm, password);
+    key.try_into().expect("MD5 has 16 bytes")
+}
+
+/// What MESSAGE-INTEGRITY-SHA256 behind `before` signs: the header's length takes the attribute in (RFC 8489 section
+/// 14.6).
+fn signed_by_sha256(before: &[u8]) -> Vec<u8> {
+    let mut signed = before.to_vec();
+    let len = (before.len() - HEADER_LEN + 4 + SHA256_LEN) as u16;
+    signed[2..4].copy_from_slice(&len.to_be_bytes());
+    signed
+}

@@ -1,0 +1,129 @@
+//! Relayed addresses that are held for a later allocation: EVEN-PORT with the R bit and RESERVATION-TOKEN (RFC 8656
+//! sections 7.1 and 7.2).
+//!
+//! What is here are the rules: who may have which address until when. The sockets, which keep everybody else from the
+//! ports, are held by [`super::io`], which also asks for what has expired.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{message::ReservationToken, quota::Place, relayed::OwnerTag};
+
+/// How long an address is held (RFC 8656 section 7.2 recommends 30 s).
+pub const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
+
+/// An address that waits for the user who has the token.
+#[derive(Debug)]
+pub struct Reservation {
+    /// The address.
+    pub relayed: SocketAddr,
+    /// Who may have it.
+    pub username: Box<str>,
+    /// On whose behalf: the user may have moved to another room meanwhile.
+    pub owner: OwnerTag,
+    /// Its place in the quotas.
+    pub place: Place,
+}
+
+/// All reservations of the process. A short lock at a rare request; nothing of it is on the way of a packet.
+#[derive(Debug, Default)]
+pub struct Reservations {
+    by_token: Mutex<HashMap<ReservationToken, (Reservation, Instant)>>,
+    /// So that whoever looks for the next deadline takes no lock while there are none.
+    count: AtomicUsize,
+}
+
+impl Reservations {
+    /// Holds an address.
+    pub fn add(&self, token: ReservationToken, reservation: Reservation, now: Instant) {
+        let mut by_token = self.lock();
+        by_token.insert(token, (reservation, now + RESERVATION_LIFETIME));
+        self.count.store(by_token.len(), Ordering::Release);
+    }
+
+    /// Gives the address of `token` to this user, if it is theirs. Once.
+    pub fn take(&self, token: &ReservationToken, username: &str, owner: OwnerTag, now: Instant) -> Option<Reservation> {
+        let mut by_token = self.lock();
+        let (held, until) = by_token.get(token)?;
+        if *until <= now || *held.username != *username || held.owner != owner {
+            return None;
+        }
+        let (reservation, _) = by_token.remove(token)?;
+        self.count.store(by_token.len(), Ordering::Release);
+        Some(reservation)
+    }
+
+    /// When [`Self::expire`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.lock().values().map(|(_, until)| *until).min()
+    }
+
+    /// Ends what nobody came for: these addresses are free again.
+    pub fn expire(&self, now: Instant) -> Vec<SocketAddr> {
+        let mut by_token = self.lock();
+        let mut expired = Vec::new();
+        by_token.retain(|_, (reservation, until)| {
+            let is_over = *until <= now;
+            if is_over {
+                expired.push(reservation.relayed);
+            }
+            !is_over
+        });
+        self.count.store(by_token.len(), Ordering::Release);
+        expired
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ReservationToken, (Reservation, Instant)>> {
+        self.by_token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{credentials::User, turn::quota::Quotas};
+
+    fn reservation() -> Reservation {
+        Reservation {
+            relayed: "198.51.100.1:50001".parse().unwrap(),
+            username: "1:alice".into(),
+            owner: OwnerTag::Api,
+            place: Quotas::new(1, 1).take(&User::Api("alice".into())).unwrap(),
+        }
+    }
+
+    #[test]
+    fn only_the_user_with_the_token_gets_the_address_and_once() {
+        let (all, now) = (Reservations::default(), Instant::now());
+        let room = OwnerTag::Room(crate::membership::RoomTag(std::num::NonZeroU32::MIN));
+        all.add([7; 8], reservation(), now);
+        assert_eq!(all.next_deadline(), Some(now + RESERVATION_LIFETIME));
+        assert!(all.take(&[8; 8], "1:alice", OwnerTag::Api, now).is_none());
+        assert!(all.take(&[7; 8], "1:bob", OwnerTag::Api, now).is_none());
+        assert!(all.take(&[7; 8], "1:alice", room, now).is_none());
+        assert_eq!(all.take(&[7; 8], "1:alice", OwnerTag::Api, now).unwrap().relayed, reservation().relayed);
+        assert!(all.take(&[7; 8], "1:alice", OwnerTag::Api, now).is_none());
+        assert_eq!(all.next_deadline(), None);
+    }
+
+    #[test]
+    fn it_is_held_for_its_time_and_no_longer() {
+        let (all, now) = (Reservations::default(), Instant::now());
+        all.add([7; 8], reservation(), now);
+        let end = now + RESERVATION_LIFETIME;
+        assert!(all.expire(end - Duration::from_millis(1)).is_empty());
+        assert!(all.take(&[7; 8], "1:alice", OwnerTag::Api, end).is_none());
+        assert_eq!(all.expire(end), [reservation().relayed]);
+        assert_eq!(all.next_deadline(), None);
+    }
+}
