@@ -255,7 +255,7 @@ impl InProcess {
     fn start(relay_ports: RelayPorts, lifetime: Duration) -> Self {
         let secret = Secret::new(*b"a secret of this test");
         let directory = Arc::new(Directory::new());
-        let lifetimes = Lifetimes { default: lifetime, max: lifetime };
+        let lifetimes = Lifetimes { default: lifetime, max: lifetime, reservation: lifetime };
         let shared = turn_on_loopback(directory.clone(), secret.clone(), lifetimes);
         let metrics = Metrics::new();
         let bound = Bound::new(&[(Ipv4Addr::LOCALHOST, 0).into()], 2).unwrap();
@@ -264,10 +264,14 @@ impl InProcess {
         Self { server, metrics, secret, directory, _workers: workers }
     }
 
-    fn allocated(&self) -> TurnClient {
+    fn client(&self) -> TurnClient {
         let minted = credentials::mint(&self.secret, &User::api("client").unwrap(), u64::MAX);
         let credentials = Credentials { username: minted.username, password: minted.password };
-        let mut client = TurnClient::new(self.server, Some(&credentials));
+        TurnClient::new(self.server, Some(&credentials))
+    }
+
+    fn allocated(&self) -> TurnClient {
+        let mut client = self.client();
         client.allocate().unwrap();
         client
     }
@@ -286,6 +290,27 @@ fn an_expired_allocation_gives_its_port_back() {
     }
     assert_eq!(first.refresh(600), Err(437));
     assert_eq!(server.allocated().relayed(), first.relayed());
+}
+
+#[test]
+fn a_reserved_port_for_which_nobody_comes_is_given_back() {
+    let ports = 2 * (free_port() / 2);
+    let server = InProcess::start(RelayPorts::Range { first: ports, last: ports + 1 }, Duration::from_secs(1));
+    let reserve = |request: &mut stun::message::Message| request.add(stun::attributes::ATTR_EVEN_PORT, &[0x80]);
+    let mut first = server.client();
+    first.allocate_with(reserve).unwrap();
+    let next = SocketAddr::new(first.relayed().ip(), ports + 1);
+    assert_eq!(first.refresh(0), Ok(0));
+    assert!(UdpSocket::bind(next).is_err(), "the reservation outlives the allocation");
+    let mut second = server.client();
+    assert_eq!(second.allocate_with(reserve), Err(508), "of the only pair one is held");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    // Also when nothing else happens: nobody sends a packet meanwhile.
+    while UdpSocket::bind(next).is_err() {
+        assert!(std::time::Instant::now() < deadline, "{}", server.metrics.encode());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(second.allocate_with(reserve).is_ok());
 }
 
 /// The client is quicker than the server's timer: its Allocate is what shows that the last allocation is over.

@@ -110,11 +110,14 @@ pub struct Lifetimes {
     pub default: Duration,
     /// At most.
     pub max: Duration,
+    /// For an address that is held for a later allocation: as long as section 7.2 recommends.
+    pub reservation: Duration,
 }
 
 impl Default for Lifetimes {
     fn default() -> Self {
-        Self { default: Duration::from_secs(600), max: Duration::from_secs(3600) }
+        let [default, max, reservation] = [600, 3600, 30].map(Duration::from_secs);
+        Self { default, max, reservation }
     }
 }
 
@@ -122,7 +125,7 @@ impl Lifetimes {
     /// The usual ones, but none above `max`.
     pub fn up_to(max: Duration) -> Self {
         let usual = Self::default();
-        Self { default: usual.default.min(max), max: usual.max.min(max) }
+        Self { default: usual.default.min(max), max: usual.max.min(max), ..usual }
     }
 
     /// What a client that asks for `requested` seconds gets.

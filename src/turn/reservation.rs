@@ -11,13 +11,10 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{message::ReservationToken, quota::Place, relayed::OwnerTag};
-
-/// How long an address is held (RFC 8656 section 7.2 recommends 30 s).
-pub const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
 
 /// An address that waits for the user who has the token.
 #[derive(Debug)]
@@ -42,9 +39,9 @@ pub struct Reservations {
 
 impl Reservations {
     /// Holds an address.
-    pub fn add(&self, token: ReservationToken, reservation: Reservation, now: Instant) {
+    pub fn add(&self, token: ReservationToken, reservation: Reservation, until: Instant) {
         let mut by_token = self.lock();
-        by_token.insert(token, (reservation, now + RESERVATION_LIFETIME));
+        by_token.insert(token, (reservation, until));
         self.count.store(by_token.len(), Ordering::Release);
     }
 
@@ -90,6 +87,8 @@ impl Reservations {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{credentials::User, turn::quota::Quotas};
 
@@ -106,8 +105,8 @@ mod tests {
     fn only_the_user_with_the_token_gets_the_address_and_once() {
         let (all, now) = (Reservations::default(), Instant::now());
         let room = OwnerTag::Room(crate::membership::RoomTag(std::num::NonZeroU32::MIN));
-        all.add([7; 8], reservation(), now);
-        assert_eq!(all.next_deadline(), Some(now + RESERVATION_LIFETIME));
+        all.add([7; 8], reservation(), now + Duration::from_secs(30));
+        assert_eq!(all.next_deadline(), Some(now + Duration::from_secs(30)));
         assert!(all.take(&[8; 8], "1:alice", OwnerTag::Api, now).is_none());
         assert!(all.take(&[7; 8], "1:bob", OwnerTag::Api, now).is_none());
         assert!(all.take(&[7; 8], "1:alice", room, now).is_none());
@@ -119,8 +118,8 @@ mod tests {
     #[test]
     fn it_is_held_for_its_time_and_no_longer() {
         let (all, now) = (Reservations::default(), Instant::now());
-        all.add([7; 8], reservation(), now);
-        let end = now + RESERVATION_LIFETIME;
+        let end = now + Duration::from_secs(30);
+        all.add([7; 8], reservation(), end);
         assert!(all.expire(end - Duration::from_millis(1)).is_empty());
         assert!(all.take(&[7; 8], "1:alice", OwnerTag::Api, end).is_none());
         assert_eq!(all.expire(end), [reservation().relayed]);

@@ -143,7 +143,7 @@ pub enum PortWish {
     Any,
     /// EVEN-PORT.
     Even,
-    /// EVEN-PORT with the R bit: an even one, and the next is held for [`super::reservation::RESERVATION_LIFETIME`].
+    /// EVEN-PORT with the R bit: an even one, and the next is held for [`super::Lifetimes::reservation`].
     EvenAndNext,
     /// RESERVATION-TOKEN: this one, which is held.
     Reserved(SocketAddr),

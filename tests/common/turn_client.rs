@@ -17,6 +17,9 @@ use super::{process::PATIENCE, wire::Wire};
 const FIRST_TIMEOUT: Duration = Duration::from_millis(500);
 const TRANSMISSIONS: u32 = 7;
 
+pub const ATTR_ADDITIONAL_ADDRESS_FAMILY: AttrType = AttrType(0x8000);
+pub const ATTR_ICMP: AttrType = AttrType(0x8004);
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     pub username: String,
@@ -36,6 +39,8 @@ pub enum Via {
     Peer(SocketAddr),
     /// By ChannelData.
     Channel(u16),
+    /// Not data, but what became of data to this peer: the value of ICMP.
+    Icmp(SocketAddr),
 }
 
 pub struct TurnClient {
@@ -127,6 +132,12 @@ impl TurnClient {
     }
 
     pub fn allocate_with(&mut self, add: impl Fn(&mut Message)) -> Result<SocketAddr, u16> {
+        self.allocate_in_full(add)?;
+        Ok(self.relayed())
+    }
+
+    /// The same with the whole answer.
+    pub fn allocate_in_full(&mut self, add: impl Fn(&mut Message)) -> Result<Message, u16> {
         let answer = self.request(METHOD_ALLOCATE, |request| {
             request.add(ATTR_REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
             add(request);
@@ -134,7 +145,7 @@ impl TurnClient {
         assert_eq!(address(&answer, ATTR_XORMAPPED_ADDRESS), self.local(), "there is no NAT here");
         let relayed = address(&answer, ATTR_XOR_RELAYED_ADDRESS);
         self.relayed = Some(relayed);
-        Ok(relayed)
+        Ok(answer)
     }
 
     /// The granted lifetime.
@@ -192,6 +203,10 @@ impl TurnClient {
 
     pub fn expect_data(&mut self, peer: SocketAddr, payload: &[u8]) {
         assert_is(&self.recv(), Via::Peer(peer), payload);
+    }
+
+    pub fn expect_icmp(&mut self, peer: SocketAddr, icmp: [u8; 8]) {
+        assert_is(&self.recv(), Via::Icmp(peer), &icmp);
     }
 
     pub fn expect_channel_data(&mut self, number: u16, payload: &[u8]) {
@@ -295,8 +310,12 @@ impl TurnClient {
         if message.typ != MessageType::new(METHOD_DATA, CLASS_INDICATION) {
             return Some(Some(message));
         }
-        let via = Via::Peer(address(&message, ATTR_XOR_PEER_ADDRESS));
-        self.inbox.push_back(Received { via, payload: message.get(ATTR_DATA).unwrap() });
+        let peer = address(&message, ATTR_XOR_PEER_ADDRESS);
+        let (via, payload) = match message.get(ATTR_ICMP) {
+            Ok(icmp) => (Via::Icmp(peer), icmp),
+            Err(_) => (Via::Peer(peer), message.get(ATTR_DATA).unwrap()),
+        };
+        self.inbox.push_back(Received { via, payload });
         Some(None)
     }
 }
@@ -329,7 +348,7 @@ fn add_peer(message: &mut Message, peer: SocketAddr) {
     XorMappedAddress { ip: peer.ip(), port: peer.port() }.add_to_as(message, ATTR_XOR_PEER_ADDRESS).unwrap();
 }
 
-fn address(message: &Message, attribute: AttrType) -> SocketAddr {
+pub fn address(message: &Message, attribute: AttrType) -> SocketAddr {
     let mut address = XorMappedAddress::default();
     address.get_from_as(message, attribute).unwrap();
     SocketAddr::new(address.ip, address.port)

@@ -232,7 +232,7 @@ impl Session {
         let signature = pending.signature;
         if let Some(((token, relayed), place)) = bound.next.zip(pending.next_place.take()) {
             let reservation = Reservation { relayed, username: pending.username.clone(), owner: pending.owner, place };
-            cx.shared.reservations.add(token, reservation, cx.now.instant);
+            cx.shared.reservations.add(token, reservation, cx.now.instant + cx.shared.lifetimes.reservation);
         }
         let expires = cx.now.instant + pending.lifetime;
         let leases = ByFamily::new(|family| {
