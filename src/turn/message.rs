@@ -52,6 +52,8 @@ pub const LONGEST_REQUEST: usize = 8192;
 
 /// Attributes that the crates do not know (RFC 8656 section 18).
 const ATTR_ADDITIONAL_ADDRESS_FAMILY: AttrType = AttrType(0x8000);
+/// The number of a draft (draft-martinsen-tram-ssoda), which coturn and its tools had up to version 4.6.
+const ATTR_ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT: AttrType = AttrType(0x8032);
 const ATTR_ADDRESS_ERROR_CODE: AttrType = AttrType(0x8001);
 
 /// Value of PASSWORD-ALGORITHMS in every challenge, the preferred first: SHA-256 and MD5, neither with parameters (RFC
@@ -304,7 +306,11 @@ impl Request {
     /// # Errors
     /// If the attribute's length is wrong.
     pub fn additional_family(&self) -> Result<Option<Option<Family>>, MalformedAttribute> {
-        Ok(self.fixed::<4>(ATTR_ADDITIONAL_ADDRESS_FAMILY)?.map(|value| Family::of_number(value[0])))
+        let named = match self.fixed::<4>(ATTR_ADDITIONAL_ADDRESS_FAMILY)? {
+            None => self.fixed::<4>(ATTR_ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT)?,
+            named => named,
+        };
+        Ok(named.map(|value| Family::of_number(value[0])))
     }
 
     /// EVEN-PORT.

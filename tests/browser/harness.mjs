@@ -404,7 +404,7 @@ async function findCa(directory) {
  * Different ports, by name, that are free for TCP and UDP at this moment. They are below the range from which the kernel gives
  * ports to whoever asks for any, else somebody could have one before the server does.
  */
-async function freePorts(...names) {
+export async function freePorts(...names) {
   const ports = {};
   for (const name of names) {
     do {

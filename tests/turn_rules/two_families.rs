@@ -43,6 +43,14 @@ fn rfc8656_7_2_step_9_both_families_are_given_and_serve_peers_of_their_own() {
 }
 
 #[test]
+fn rfc8656_7_2_step_9_deviation_the_number_of_the_draft_means_the_same() {
+    let mut world = World::new();
+    let alice = world.api_client("alice", "192.0.2.1:1000");
+    let reply = world.request(&alice, Req::allocate().with(attr::AttrType(0x8032), &[2, 0, 0, 0])).reply();
+    assert_eq!((reply.code(), reply.all_relayed().len()), (0, 2));
+}
+
+#[test]
 fn rfc8656_7_2_step_9_only_ipv6_can_be_additional() {
     let mut world = World::new();
     let alice = world.api_client("alice", "192.0.2.1:1000");
