@@ -267,6 +267,69 @@ async fn r9_5_a_trusted_proxy_speaks_for_its_clients() {
     connect("192.0.2.1").await.unwrap();
 }
 
+/// A header of the PROXY protocol, version 2, for a client at `source` that connected to 203.0.113.5:443.
+fn proxy_header(source: [u8; 4]) -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C".to_vec();
+    header.extend_from_slice(&source);
+    header.extend_from_slice(&[203, 0, 113, 5, 4, 210, 1, 187]);
+    header
+}
+
+#[tokio::test]
+async fn r9_5_a_trusted_proxy_may_say_first_whose_connection_it_is() {
+    let mut options = Options::default();
+    options.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    options.http.max_connections_per_ip = 1;
+    let server = Server::with(options).await;
+    let connect = async |source: [u8; 4]| {
+        let mut tcp = TcpStream::connect(server.address).await.unwrap();
+        tcp.write_all(&proxy_header(source)).await.unwrap();
+        tokio_tungstenite::client_async(server.request("/"), tcp).await
+    };
+    let (mut ws, _) = connect([192, 0, 2, 1]).await.unwrap();
+    let Err(Error::Http(refused)) = connect([192, 0, 2, 1]).await else { panic!("it was let in") };
+    assert_eq!(refused.status(), 429, "it counts for the client's address");
+    ws.send(Message::text(r#"{"eventName":"__join"}"#)).await.unwrap();
+    patient(ws.next()).await.unwrap().unwrap();
+    assert!(server.directory.is_connected_from("192.0.2.1".parse().unwrap()));
+    assert!(!server.directory.is_connected_from("127.0.0.1".parse().unwrap()));
+    let _second = connect([192, 0, 2, 1]).await.expect("who joined makes place for another");
+}
+
+#[tokio::test]
+async fn r9_5_nobody_else_may_say_so() {
+    let server = Server::start().await;
+    let mut tcp = TcpStream::connect(server.address).await.unwrap();
+    tcp.write_all(&proxy_header([192, 0, 2, 1])).await.unwrap();
+    tcp.write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    // Closed, possibly with a reset because of what was not read.
+    let _ = patient(tcp.read_to_end(&mut answer)).await;
+    assert_eq!(answer, b"");
+}
+
+#[tokio::test]
+async fn r9_5_a_broken_introduction_ends_the_connection() {
+    let mut options = Options::default();
+    options.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let server = Server::with(options).await;
+    let good = proxy_header([192, 0, 2, 1]);
+    let mut wrong_signature = good.clone();
+    wrong_signature[3] = b'x';
+    let mut too_long = good.clone();
+    too_long[14] = 0xFF;
+    let mut of_unix_sockets = good.clone();
+    (of_unix_sockets[13], of_unix_sockets[15]) = (0x31, 216);
+    of_unix_sockets.resize(16 + 216, 0);
+    for header in [wrong_signature, too_long, of_unix_sockets] {
+        let mut tcp = TcpStream::connect(server.address).await.unwrap();
+        tcp.write_all(&header).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = patient(tcp.read_to_end(&mut answer)).await;
+        assert_eq!(answer, b"");
+    }
+}
+
 #[tokio::test]
 async fn r9_5_marks_of_an_unknown_proxy_leave_the_address_unverified() {
     let server = Server::start().await;

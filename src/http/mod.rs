@@ -11,6 +11,8 @@
 //! The first byte of a connection, and once more the first within TLS, tells HTTP from STUN: TURN clients are handed to
 //! [`crate::turn::io::Streams`]. The ports of `--turn-listen` and `--turns-listen` speak nothing else.
 //!
+//! A trusted proxy may say first whose connection it is ([`proxy_protocol`]).
+//!
 //! With TLS, plain HTTP on the same port is redirected (308) and a plain WebSocket is refused with 426.
 //!
 //! [`serve`] runs it all until told to stop.
@@ -19,6 +21,7 @@ mod admin;
 mod assets;
 mod client_info;
 mod health;
+pub mod proxy_protocol;
 mod server;
 mod slots;
 mod stream;

@@ -32,6 +32,7 @@ use tower_service::Service;
 use super::{
     AppState, HttpSettings,
     client_info::{ClientInfo, Trust},
+    proxy_protocol::{self, Ends},
     router,
     slots::{Slot, Slots},
     stream::{Prefixed, Protocol, Stream},
@@ -230,12 +231,29 @@ impl Server {
         self.turn.as_ref().is_some_and(|turn| turn.knows(peer.ip()))
     }
 
-    async fn connection(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, mut slot: Slot, speaks: Speaks) {
-        let Ok(local) = tcp.local_addr() else {
+    async fn connection(self: Arc<Self>, mut tcp: TcpStream, mut peer: SocketAddr, mut slot: Slot, speaks: Speaks) {
+        let Ok(mut local) = tcp.local_addr() else {
             return;
         };
         let _ = tcp.set_nodelay(true);
         let mut shutdown = self.shutdown.clone();
+        if self.trust.is_proxy(peer.ip()) {
+            let introduced = tokio::select! {
+                introduced = self.introduced(&mut tcp) => introduced,
+                () = slot.must_go() => return self.count_refused(Refusal::too_many_half_open),
+                () = told_to_stop(&mut shutdown) => return,
+            };
+            let Ok(introduced) = introduced else {
+                return self.count_refused(Refusal::bad_handshake);
+            };
+            if let Some(ends) = introduced {
+                (peer, local) = (ends.client, ends.server);
+                let Some(of_client) = self.admit(&tcp, peer, speaks) else {
+                    return;
+                };
+                slot = of_client;
+            }
+        }
         let opened = tokio::select! {
             opened = self.open(tcp, speaks) => opened,
             () = slot.must_go() => return self.count_refused(Refusal::too_many_half_open),
@@ -305,6 +323,18 @@ impl Server {
 
     fn lock_turn_clients(&self) -> MutexGuard<'_, JoinSet<()>> {
         self.turn_clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Whose connection a trusted proxy says it passes on, if it says anything.
+    async fn introduced(&self, tcp: &mut TcpStream) -> io::Result<Option<Ends>> {
+        let header = async {
+            let mut first = [0];
+            if tcp.peek(&mut first).await? == 1 && first[0] == proxy_protocol::FIRST_BYTE {
+                return proxy_protocol::take_header(tcp).await;
+            }
+            Ok(None)
+        };
+        timeout(self.settings.timeouts.first_byte, header).await?
     }
 
     /// Decides by the first byte what the connection speaks, and does the TLS handshake if that is it.
