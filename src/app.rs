@@ -112,7 +112,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         turn::quota::Quotas::new(max_allocations, config.max_allocations_per_user),
     );
     shared.lifetimes = turn::Lifetimes::up_to(config.allocation_lifetime);
-    shared.bitrate = config.max_bitrate_per_allocation;
+    shared.bitrate = config.max_bitrate_per_allocation.map(turn::bitrate::Bitrate);
     for address in &config.alternate_servers {
         shared.alternates[turn::message::Family::of(address.ip())] = Some(*address);
     }

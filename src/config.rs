@@ -12,6 +12,7 @@ use std::{
     ffi::OsString,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU64,
     path::PathBuf,
     time::Duration,
 };
@@ -23,7 +24,7 @@ pub use self::{
     settings::{KEYS, Key, unknown_variables},
 };
 use self::{reader::Reader, settings::Settings};
-use crate::{credentials::Secret, ice_servers::Host, turn::bitrate::Bitrate};
+use crate::{credentials::Secret, ice_servers::Host};
 
 /// The port for HTTP and WebSocket; the old clients' samples have it.
 pub const DEFAULT_LISTEN_PORT: u16 = 3000;
@@ -97,8 +98,8 @@ pub struct Config {
     pub max_allocations_per_user: usize,
     /// Longest life granted to an allocation at once.
     pub allocation_lifetime: Duration,
-    /// What one allocation may relay.
-    pub max_bitrate_per_allocation: Option<Bitrate>,
+    /// Bits per second that one allocation may relay each way.
+    pub max_bitrate_per_allocation: Option<NonZeroU64>,
     /// Where new allocations are sent, at most one per family.
     pub alternate_servers: Vec<SocketAddr>,
     /// Allowed WebSocket origins in the form of [`origin`]; none: any.

@@ -9,7 +9,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::RelayPorts;
-use crate::{ice_servers::Host, turn::bitrate::Bitrate};
+use crate::ice_servers::Host;
 
 /// Half of what a voice takes.
 const LEAST_BITRATE: u64 = 8_000;
@@ -184,7 +184,7 @@ pub(super) fn origin_setting(text: &str) -> Result<String, String> {
 }
 
 /// Bits per second: `20M`, `500k`, `1G`, or a number alone.
-pub(super) fn bitrate(text: &str) -> Result<Bitrate, String> {
+pub(super) fn bitrate(text: &str) -> Result<NonZeroU64, String> {
     let (number, unit) = match text.char_indices().next_back() {
         Some((end, 'k' | 'K')) => (&text[..end], 1_000),
         Some((end, 'M')) => (&text[..end], 1_000_000),
@@ -196,7 +196,6 @@ pub(super) fn bitrate(text: &str) -> Result<Bitrate, String> {
         .ok_or_else(|| format!("{text:?} is no bitrate: expected bits per second, for example 500k, 20M or 1G"))?;
     NonZeroU64::new(bits)
         .filter(|bits| bits.get() >= LEAST_BITRATE)
-        .map(Bitrate)
         .ok_or_else(|| format!("{text} is too little for any call: expected at least {LEAST_BITRATE}"))
 }
 
@@ -265,7 +264,7 @@ mod tests {
     #[test]
     fn bitrates() {
         for (text, bits) in [("8000", 8_000), ("500k", 500_000), ("20M", 20_000_000), ("1G", 1_000_000_000)] {
-            assert_eq!(bitrate(text).unwrap().0.get(), bits, "{text}");
+            assert_eq!(bitrate(text).unwrap().get(), bits, "{text}");
         }
         for text in ["", "k", "0", "7k", "-1M", "1.5M", "1 M", "20m", "20Mbit", "99999999999G", "5é"] {
             assert!(bitrate(text).is_err(), "{text:?}");
