@@ -138,11 +138,12 @@ fn clients_with_both_families_reach_each_other_in_process_by_either() {
         });
         a.permit(&addresses[1]).unwrap();
         b.permit(&addresses[0]).unwrap();
-        for family in 0..2 {
-            a.send(addresses[1][family], b"ping");
-            b.expect_data(addresses[0][family], b"ping");
-            b.send(addresses[0][family], b"pong");
-            a.expect_data(addresses[1][family], b"pong");
+        let [of_a, of_b] = addresses;
+        for (of_a, of_b) in of_a.into_iter().zip(of_b) {
+            a.send(of_b, b"ping");
+            b.expect_data(of_a, b"ping");
+            b.send(of_a, b"pong");
+            a.expect_data(of_b, b"pong");
         }
     }
 }
