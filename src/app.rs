@@ -4,7 +4,7 @@
 //! bound before the first is read, and on the way out signaling says goodbye before TURN falls silent.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -38,7 +38,7 @@ const SUPERVISION_PERIOD: Duration = Duration::from_secs(1);
 /// How many relayed addresses that the host had before stay its own.
 const FORMER_ADDRESSES: usize = 16;
 
-/// How often a port that is free for UDP and for TCP is looked for, where any will do.
+/// How often a port that is free for all that is to be served at it is looked for, where any will do.
 const SAME_PORT_TRIES: usize = 8;
 
 /// Connections that may wait to be accepted.
@@ -94,12 +94,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let turn_addresses = turn_sockets.addresses().to_vec();
     let local =
         |listeners: &[TcpListener]| listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();
-    let (listen_addresses, turns_addresses) = (local(&listeners)?, local(&turns_listeners)?);
+    let (listen_addresses, mut turns_addresses) = (local(&listeners)?, local(&turns_listeners)?);
+    turns_addresses.extend(config.turns_listen.iter().filter(|address| has_other_listener(&config, address)));
     let turn_port = turn_addresses.first().map(SocketAddr::port);
     let transports = Transports {
         udp: turn_port,
         tcp: turn_port,
-        tls: turns_addresses.first().or_else(|| shared_with_listen(&config)).map(SocketAddr::port),
+        tls: turns_addresses.first().map(SocketAddr::port),
         beside_web_sockets: true,
         beside_loopback: beside_loopback(&relayed, &turn_addresses),
     };
@@ -203,6 +204,29 @@ async fn supervise(
 }
 
 fn listen_tcp(addresses: &[SocketAddr], are_default: bool, flag: &'static str) -> anyhow::Result<Vec<TcpListener>> {
+    let mut tries = if addresses.iter().any(|address| address.port() == 0) { SAME_PORT_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        match try_listen_tcp(&on_one_port(addresses), are_default, flag) {
+            Err(_) if tries > 0 => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Where both families are to have a port that the system chooses, chooses one for both: URLs name one.
+fn on_one_port(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let is_for_both = |address: &&SocketAddr| address.ip().is_unspecified() && address.port() == 0;
+    let mut chosen = addresses.to_vec();
+    if addresses.iter().filter(is_for_both).count() == 2
+        && let Ok(port) = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| socket.local_addr())
+    {
+        chosen.iter_mut().filter(|address| is_for_both(&&**address)).for_each(|address| address.set_port(port.port()));
+    }
+    chosen
+}
+
+fn try_listen_tcp(addresses: &[SocketAddr], are_default: bool, flag: &'static str) -> anyhow::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     let mut problems = Vec::new();
     for &address in addresses {
@@ -237,7 +261,10 @@ fn listen_turn(config: &Config) -> anyhow::Result<(turn::io::Bound, Vec<TcpListe
     let mut tries = if any_port { SAME_PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
-        let udp = listen_udp(config)?;
+        let udp = match listen_udp(config) {
+            Err(_) if tries > 0 => continue,
+            udp => udp?,
+        };
         // One that is written for both is served by the one that speaks everything.
         let mut addresses = udp.addresses().to_vec();
         addresses.retain(|address| !is_also_listen(config, address));
@@ -247,7 +274,7 @@ fn listen_turn(config: &Config) -> anyhow::Result<(turn::io::Bound, Vec<TcpListe
         // A family that is missing was left out by now.
         match listen_tcp(&addresses, false, "--turn-listen, TCP") {
             Ok(tcp) => return Ok((udp, tcp)),
-            // The kernel chose a port that is free for UDP.
+            // The port was chosen because it is free for UDP.
             Err(_) if tries > 0 => {}
             Err(error) => return Err(error),
         }
@@ -259,25 +286,26 @@ fn is_also_listen(config: &Config, address: &SocketAddr) -> bool {
     address.port() != 0 && config.listen.contains(address)
 }
 
-fn shared_with_listen(config: &Config) -> Option<&SocketAddr> {
-    config.turns_listen.iter().find(|address| is_also_listen(config, address))
+/// Whether an address of TURN over TLS is one at which another flag has TLS served anyway.
+fn has_other_listener(config: &Config, address: &SocketAddr) -> bool {
+    address.port() != 0 && (config.listen.contains(address) || config.turn_listen.contains(address))
 }
 
 /// TURN over TLS. The default port is no reason to fail: TLS is served on the `--listen` port all the same.
 fn listen_turns(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
     let mut addresses = config.turns_listen.clone();
-    addresses.retain(|address| !is_also_listen(config, address));
+    addresses.retain(|address| !has_other_listener(config, address));
     if addresses.is_empty() {
         return Ok(Vec::new());
     }
     match listen_tcp(&addresses, config.turns_listen_is_default, "--turns-listen") {
-        Err(_) if config.turns_listen_is_default => Ok(Vec::new()),
+        Err(_) if config.turns_port_is_default => Ok(Vec::new()),
         other => other,
     }
 }
 
 fn listen_udp(config: &Config) -> anyhow::Result<turn::io::Bound> {
-    let mut addresses = config.turn_listen.clone();
+    let mut addresses = on_one_port(&config.turn_listen);
     loop {
         match turn::io::Bound::new(&addresses, config.workers) {
             Ok(bound) => return Ok(bound),

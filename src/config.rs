@@ -24,7 +24,7 @@ pub use self::{
     settings::{KEYS, Key, unknown_variables},
 };
 use self::{reader::Reader, settings::Settings};
-use crate::{credentials::Secret, ice_servers::Host};
+use crate::{credentials::Secret, ice_servers::Host, tls};
 
 /// The port for HTTP and WebSocket; the old clients' samples have it.
 pub const DEFAULT_LISTEN_PORT: u16 = 3000;
@@ -58,8 +58,10 @@ pub struct Config {
     pub turn_listen_is_default: bool,
     /// TURN over TLS; empty without TLS.
     pub turns_listen: Vec<SocketAddr>,
-    /// Nobody chose `turns_listen`: the server runs without it where its port is taken.
+    /// As `listen_is_default`.
     pub turns_listen_is_default: bool,
+    /// Nobody chose the port of `turns_listen`: the server runs without it where it is taken.
+    pub turns_port_is_default: bool,
     /// Secure mode.
     pub tls: Option<TlsFiles>,
     /// `--public-ip`; a family without one uses the address found on the interfaces.
@@ -242,9 +244,31 @@ impl Config {
         config_flag: Option<&str>,
         env: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ConfigError> {
+        Self::load_with(flags, config_flag, env, tls::check)
+    }
+
+    /// The same for who only mints, perhaps as another user or on another machine: the certificate is none of its
+    /// business.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn load_for_mint(
+        flags: &[(&'static str, Vec<String>)],
+        config_flag: Option<&str>,
+        env: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, ConfigError> {
+        Self::load_with(flags, config_flag, env, |_| Vec::new())
+    }
+
+    fn load_with(
+        flags: &[(&'static str, Vec<String>)],
+        config_flag: Option<&str>,
+        env: &dyn Fn(&str) -> Option<OsString>,
+        check_tls: reader::CheckTls,
+    ) -> Result<Self, ConfigError> {
         let mut mistakes = Vec::new();
         let settings = Settings::collect(flags, config_flag, env, &mut mistakes);
-        let mut reader = Reader::new(settings, mistakes);
+        let mut reader = Reader::new(settings, mistakes, check_tls);
         let config = reader.config(env);
         let mistakes = reader.into_mistakes();
         if mistakes.is_empty() { Ok(config) } else { Err(ConfigError { mistakes }) }

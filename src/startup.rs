@@ -3,6 +3,7 @@
 //! Facts in, text out. [`print()`] writes it to standard output; logs go to standard error.
 
 use std::{
+    collections::HashSet,
     fmt::Write as _,
     io::{self, IsTerminal, Write as _},
     net::{IpAddr, SocketAddr},
@@ -33,7 +34,7 @@ pub struct Facts<'a> {
     pub listen: &'a [SocketAddr],
     /// Bound for STUN and TURN, over UDP and TCP.
     pub turn_listen: &'a [SocketAddr],
-    /// Bound for TURN over TLS.
+    /// For TURN over TLS, bound for it alone or shared with `listen` or `turn_listen`.
     pub turns_listen: &'a [SocketAddr],
     /// Bound for metrics.
     pub admin_listen: SocketAddr,
@@ -171,6 +172,9 @@ impl Facts<'_> {
         let scheme = if self.certificate.is_some() { "turns" } else { "turn" };
         urls.extend(first(self.turns_listen, "turns"));
         urls.extend(first(self.listen, scheme));
+        // One address may serve for several flags.
+        let mut seen = HashSet::new();
+        urls.retain(|url| seen.insert(url.clone()));
         urls
     }
 
@@ -270,7 +274,7 @@ impl Facts<'_> {
                 private.join(", ")
             ));
         }
-        if config.tls.is_some() && self.turns_listen.is_empty() && config.turns_listen_is_default {
+        if config.tls.is_some() && self.turns_listen.is_empty() && config.turns_port_is_default {
             doubts.push(format!(
                 "TURN over TLS is served on the --listen port only: the usual one, {DEFAULT_TURNS_PORT}, is taken. \
                  Choose another with --turns-listen."

@@ -232,6 +232,17 @@ fn addresses_in_use_are_named_with_their_flags_all_at_once() {
     assert!(output.stdout.is_empty(), "nothing was up, so nothing is announced");
 }
 
+#[test]
+fn a_port_that_was_asked_for_is_not_given_up_silently() {
+    let world = World::new();
+    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let args = ["--tls", "--turns-listen", &port, "--listen", "127.0.0.1:0", "--turn-listen", "127.0.0.1:0"];
+    let output = world.run(&[&args[..], &["--admin-listen", "127.0.0.1:0", "--relay-ports", "none"]].concat(), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(&format!("0.0.0.0:{port} (--turns-listen)")), "{}", stderr(&output));
+}
+
 /// A running server that is killed with its owner.
 struct Server(std::process::Child);
 
@@ -242,8 +253,20 @@ impl Server {
     }
 
     fn start_logging_to(world: &World, args: &[&str], stderr: std::process::Stdio) -> (Self, String) {
+        let ports = ["--listen", "127.0.0.1:0", "--turn-listen", "127.0.0.1:0"];
+        Self::spawn(world, &[&ports[..], args].concat(), stderr)
+    }
+
+    /// Starts where `args` say, and on a free port where they do not.
+    fn start_on(world: &World, args: &[&str]) -> (Self, String) {
+        let missing = ["--listen", "--turn-listen"].into_iter().filter(|flag| !args.contains(flag));
+        let ports: Vec<_> = missing.flat_map(|flag| [flag, "127.0.0.1:0"]).collect();
+        Self::spawn(world, &[&ports[..], args].concat(), std::process::Stdio::inherit())
+    }
+
+    fn spawn(world: &World, args: &[&str], stderr: std::process::Stdio) -> (Self, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_bimcc-rtc"))
-            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--turn-listen", "127.0.0.1:0"])
+            .args(["--admin-listen", "127.0.0.1:0"])
             .args(args)
             .current_dir(world.dir.path())
             .env_clear()
@@ -296,6 +319,31 @@ fn signals_end_it_in_good_order() {
         let (server, said) = Server::start(&world, &[]);
         assert!(said.contains("http://localhost:"), "{said}");
         assert_eq!(server.stop(signal), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn one_address_may_serve_for_several_flags() {
+    let world = World::new();
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for other in ["--listen", "--turn-listen"] {
+        let address = address.to_string();
+        let (_server, said) =
+            Server::start_on(&world, &["--tls", "--relay-ports", "none", "--turns-listen", &address, other, &address]);
+        let url = format!("turns:localhost:{}?transport=tcp", address.rsplit(':').next().unwrap());
+        assert_eq!(said.matches(&url).count(), 1, "{other}: {said}");
+    }
+}
+
+#[test]
+fn both_families_get_one_port_where_any_will_do() {
+    let world = World::new();
+    let (_server, said) = Server::start_on(&world, &["--listen", "0", "--turn-listen", "0"]);
+    for scheme in ["http://", "stun:"] {
+        let of_scheme = said.split_whitespace().filter(|word| word.starts_with(scheme) && !word.ends_with("/metrics"));
+        let ports: std::collections::BTreeSet<_> =
+            of_scheme.map(|url| url.trim_end_matches('/').rsplit(':').next().unwrap()).collect();
+        assert_eq!(ports.len(), 1, "{said}");
     }
 }
 

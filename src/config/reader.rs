@@ -25,11 +25,15 @@ const MAX_REALM_BYTES: usize = 40;
 pub(super) struct Reader {
     settings: Settings,
     mistakes: Vec<String>,
+    check_tls: CheckTls,
 }
 
+/// What is wrong with certificate and key.
+pub(super) type CheckTls = fn(&TlsFiles) -> Vec<(tls::PemFile, String)>;
+
 impl Reader {
-    pub(super) fn new(settings: Settings, mistakes: Vec<String>) -> Self {
-        Self { settings, mistakes }
+    pub(super) fn new(settings: Settings, mistakes: Vec<String>, check_tls: CheckTls) -> Self {
+        Self { settings, mistakes, check_tls }
     }
 
     pub(super) fn into_mistakes(self) -> Vec<String> {
@@ -99,6 +103,7 @@ impl Reader {
             turn_listen,
             turns_listen,
             turns_listen_is_default,
+            turns_port_is_default: self.settings.all("turns-listen").is_none(),
             admin_listen,
         };
         self.check_ports(&config);
@@ -273,7 +278,7 @@ impl Reader {
             key: key.map_or_else(|| "certs/key.pem".into(), |(_, path)| path),
             are_default,
         };
-        for (which, problem) in tls::check(&files) {
+        for (which, problem) in (self.check_tls)(&files) {
             let place = match which {
                 tls::PemFile::Certificate => &places.0,
                 tls::PemFile::Key => &places.1,
@@ -369,8 +374,34 @@ impl Reader {
                 ));
             }
         }
+        let mut taken: Vec<(&'static str, SocketAddr)> = Vec::new();
+        for (key, addresses) in listeners {
+            // Where nobody asked for it, the server does without.
+            if key == "turns-listen" && config.turns_port_is_default {
+                continue;
+            }
+            for &address in addresses {
+                if let Some((other_key, other)) = taken.iter().find(|(_, other)| overlap(*other, address)) {
+                    mistakes.push(format!(
+                        "{}: {address} and {other} of {} are on one port, and one of them is all addresses: write the \
+                         same in both, or choose another port",
+                        place(key),
+                        place(other_key)
+                    ));
+                }
+                taken.push((key, address));
+            }
+        }
         self.mistakes.append(&mut mistakes);
     }
+}
+
+/// Whether the system would refuse to listen on both. The very same address is no conflict: it is served once.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() == other.port()
+        && one.port() != 0
+        && one.is_ipv4() == other.is_ipv4()
+        && one.ip().is_unspecified() != other.ip().is_unspecified()
 }
 
 /// What makes an address useless as a relayed address.
@@ -394,7 +425,6 @@ fn not_relayable(ip: IpAddr, allow_loopback: bool) -> Option<&'static str> {
     }
 }
 
-/// Checks a realm: it is sent in quotes in challenges, and clients hash it.
 fn allocation_lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = parse::duration(text)?;
     if !ALLOCATION_LIFETIME_RANGE.contains(&lifetime) {
@@ -403,6 +433,7 @@ fn allocation_lifetime(text: &str) -> Result<Duration, String> {
     Ok(lifetime)
 }
 
+/// Checks a realm: it is sent in quotes in challenges, and clients hash it.
 pub(super) fn realm(text: &str) -> Result<String, String> {
     let printable = text.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\');
     if !printable || text.trim() != text {

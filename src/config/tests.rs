@@ -156,6 +156,29 @@ fn metrics_stay_on_loopback_and_on_a_port_of_their_own() {
 }
 
 #[test]
+fn no_two_listeners_want_one_port() {
+    for line in [
+        "--listen 127.0.0.1:3478",
+        "--listen 4000 --listen 127.0.0.1:4000",
+        "--listen 4000 --turn-listen [::1]:4000",
+        "--tls --turn-listen 4000 --turns-listen 127.0.0.1:4000",
+    ] {
+        assert!(mistake(line).contains("on one port"), "{line}");
+    }
+    for line in [
+        "--listen 4000 --turn-listen 4000",
+        "--listen 0.0.0.0:4000 --turn-listen [::1]:4000",
+        "--listen 127.0.0.1:4000 --turn-listen 192.0.2.1:4000",
+        "--listen 0 --turn-listen 127.0.0.1:0",
+        // Nobody asked for the default port.
+        "--tls --listen 127.0.0.1:5349",
+        "--tls --listen 5349 --turns-listen 5349",
+    ] {
+        assert!(load(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
 fn a_forgotten_tls_flag_is_a_mistake() {
     assert!(mistakes("--tls-cert a --tls-key b").iter().all(|m| m.contains("without --tls")));
     assert!(load("--tls=false --tls-cert a --tls-key b").unwrap().tls.is_none());
