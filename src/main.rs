@@ -3,6 +3,7 @@
 
 use std::{
     io::Write,
+    net::{IpAddr, Ipv4Addr},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -11,6 +12,7 @@ use bimcc_rtc::{
     app,
     cli::{self, Command, MintArgs, Typed},
     config::{self, Config, ConfigError},
+    ice_servers::Host,
     logging,
     mint::{self, Request},
 };
@@ -25,13 +27,13 @@ fn main() -> ExitCode {
         Command::Serve(args) => args.config.as_deref(),
         Command::Mint(args) => args.config.as_deref(),
     };
-    let loaded = Config::load(&settings, file, &|name| std::env::var_os(name));
-    match command {
-        Command::Serve(_) => match loaded {
+    let env = |name: &str| std::env::var_os(name);
+    match &command {
+        Command::Serve(_) => match Config::load(&settings, file, &env) {
             Ok(config) => serve(config),
             Err(error) => refuse(&error),
         },
-        Command::Mint(args) => mint(loaded, &args),
+        Command::Mint(args) => mint(Config::load_for_mint(&settings, file, &env), args),
     }
 }
 
@@ -54,10 +56,15 @@ fn mint(loaded: Result<Config, ConfigError>, args: &MintArgs) -> ExitCode {
     let mut mistakes = Vec::new();
     let mut noted = |flag: &str, error: String| mistakes.push(format!("{flag}: {error}"));
     let ttl = args.ttl.as_deref().and_then(|ttl| config::credential_ttl(ttl).map_err(|e| noted("--ttl", e)).ok());
-    let host = args.host.as_deref().and_then(|host| config::public_host(host).map_err(|e| noted("--host", e)).ok());
+    // One that is wrong is not missing as well.
+    let host = args.host.as_deref().map(|host| {
+        config::public_host(host).unwrap_or_else(|error| {
+            noted("--host", error);
+            Host::from(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        })
+    });
     let config = match loaded {
-        Ok(config) if mistakes.is_empty() => config,
-        Ok(_) => return refuse(&ConfigError { mistakes }),
+        Ok(config) => config,
         Err(mut error) => {
             error.mistakes.append(&mut mistakes);
             return refuse(&error);
@@ -66,11 +73,14 @@ fn mint(loaded: Result<Config, ConfigError>, args: &MintArgs) -> ExitCode {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
     let request = Request { user: &args.user, ttl: ttl.unwrap_or(config.credential_ttl), host: host.as_ref() };
     match mint::mint(&config, &request, now) {
-        Ok(answer) => match writeln!(std::io::stdout(), "{answer:#}") {
+        Ok(answer) if mistakes.is_empty() => match writeln!(std::io::stdout(), "{answer:#}") {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.into()),
         },
-        Err(mistakes) => refuse(&ConfigError { mistakes }),
+        minted => {
+            mistakes.extend(minted.err().into_iter().flatten());
+            refuse(&ConfigError { mistakes })
+        }
     }
 }
 

@@ -44,9 +44,12 @@ pub fn mint(config: &Config, request: &Request<'_>, now: u64) -> Result<Value, V
             "--host: the iceServers URLs need a host: give --host, or --public-host as for the server".to_owned(),
         );
     }
-    let (Ok(secrets), Ok(user), Some(host)) = (secrets, user, host) else { return Err(mistakes) };
-    let turn = config.turn_listen.first().map(SocketAddr::port);
-    let tls = config.turns_listen.first().map(SocketAddr::port);
+    let port = |listen: &[SocketAddr]| listen.first().map(SocketAddr::port).filter(|port| *port != 0);
+    let (turn, tls) = (port(&config.turn_listen), port(&config.turns_listen));
+    if turn.is_none() {
+        mistakes.push("--turn-listen: the iceServers URLs need the port that the server has got, not 0".to_owned());
+    }
+    let (Ok(secrets), Ok(user), Some(host), Some(_)) = (secrets, user, host, turn) else { return Err(mistakes) };
     let transports = Transports { udp: turn, tcp: turn, tls, ..Transports::default() };
     let issuer = Issuer { secret: secrets[0].clone(), ttl: request.ttl, transports };
     let issued = issuer.issue(&user, now, &host.clone().into());

@@ -211,6 +211,20 @@ fn minting_refuses_what_would_not_work() {
     assert!(["--user: ", "--host: ", "--secret: "].iter().all(|flag| all.contains(flag)), "{all}");
     let all = refusal(&["--secret", "s", "--host", "a b", "--ttl", "1s", "--turn-listen", "x"]);
     assert!(["--ttl: ", "--host: ", "--turn-listen: "].iter().all(|flag| all.contains(flag)), "{all}");
+    let all = refusal(&["--host", "a b", "--ttl", "1s", "--user", member, "--turn-listen", "0"]);
+    for flag in ["--ttl: ", "--host: ", "--user: ", "--secret: ", "--turn-listen: "] {
+        assert_eq!(all.matches(flag).count(), 1, "{flag} in {all}");
+    }
+}
+
+#[test]
+fn minting_needs_no_certificate() {
+    let world = World::new();
+    let config = world.file("rtc.toml", "tls = true\ntls-cert = 'elsewhere.pem'\ntls-key = 'elsewhere-key.pem'\n");
+    let answer = world.mint(&["--config", str(&config), "--secret", "s", "--host", "h"], &[]);
+    let urls: Vec<_> =
+        answer["iceServers"][1]["urls"].as_array().unwrap().iter().map(|url| url.as_str().unwrap()).collect();
+    assert_eq!(urls, ["turn:h:3478?transport=udp", "turn:h:3478?transport=tcp", "turns:h:5349?transport=tcp"]);
 }
 
 #[test]
