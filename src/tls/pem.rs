@@ -113,17 +113,15 @@ pub(super) fn parse_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<
 
 pub(super) fn parse_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     let path = path.display();
+    let holds = |text: &str| pem.windows(text.len()).any(|window| window == text.as_bytes());
     match PrivateKeyDer::from_pem_slice(pem) {
         Ok(key) => Ok(key),
+        // The older form has the headers of RFC 1421 within the key, so that it reads as broken.
+        Err(_) if holds("ENCRYPTED") => {
+            Err(format!("{path} holds no PEM private key, only an encrypted one: decrypt it with openssl pkey"))
+        }
         Err(rustls::pki_types::pem::Error::NoItemsFound) => {
-            let holds = |text: &str| pem.windows(text.len()).any(|window| window == text.as_bytes());
-            let hint = if holds("ENCRYPTED") {
-                ", only an encrypted one: decrypt it with openssl pkey"
-            } else if holds("BEGIN CERTIFICATE") {
-                ", but a certificate: swap the two files"
-            } else {
-                ""
-            };
+            let hint = if holds("BEGIN CERTIFICATE") { ", but a certificate: swap the two files" } else { "" };
             Err(format!("{path} holds no PEM private key{hint}"))
         }
         Err(error) => Err(format!("{path} is broken PEM: {error}")),

@@ -196,6 +196,11 @@ fn mistakes_in_files_name_the_file_and_the_cause() {
     let garbage = text("garbage.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let encrypted =
         text("encrypted.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
+    let encrypted_of_old = text(
+        "encrypted_of_old.pem",
+        "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END EC PRIVATE \
+         KEY-----\n",
+    );
     let bad_key = text("bad_key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     for (cert, key, expected) in [
         (&cert, &key, &[][..]),
@@ -203,6 +208,7 @@ fn mistakes_in_files_name_the_file_and_the_cause() {
         (&cert, &other.path("key.pem"), &["is not the key of"]),
         (&dir.path("none.pem"), &dir.path("none.pem"), &["cannot read", "cannot read"]),
         (&broken, &encrypted, &["broken PEM", "decrypt it"]),
+        (&broken, &encrypted_of_old, &["broken PEM", "decrypt it"]),
         (&garbage, &key, &["not a certificate"]),
         (&cert, &bad_key, &["not a usable private key"]),
     ] {
