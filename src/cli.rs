@@ -39,6 +39,11 @@ const FOOTER: &str = "\
 Every flag can also be set in the environment (--relay-ports: BIMCC_RTC_RELAY_PORTS, lists with commas) and \
 in the file of --config (relay-ports = \"…\"). A flag beats the environment, the environment beats the file.";
 
+const MINT_FOOTER: &str = "\
+The server's settings can also come from the environment (--public-host: BIMCC_RTC_PUBLIC_HOST, lists with commas) and \
+from the file of --config (public-host = \"…\"), those that are no flags here too. A flag beats the environment, the \
+environment beats the file.";
+
 const STYLES: styling::Styles = styling::Styles::styled()
     .header(styling::AnsiColor::Green.on_default().bold())
     .usage(styling::AnsiColor::Green.on_default().bold())
@@ -53,7 +58,7 @@ pub enum Command {
     #[command(after_help = FOOTER, max_term_width = 100)]
     Serve(ServeArgs),
     /// Print credentials and iceServers as JSON, for an app with a back end of its own
-    #[command(after_help = FOOTER, max_term_width = 100)]
+    #[command(after_help = MINT_FOOTER, max_term_width = 100)]
     Mint(MintArgs),
 }
 
@@ -313,6 +318,15 @@ mod tests {
             let arg = command.get_arguments().find(|arg| arg.get_id() == id.as_str()).unwrap();
             assert_eq!(matches!(arg.get_action(), clap::ArgAction::Append), key.repeatable, "{}", key.name);
         }
+    }
+
+    #[test]
+    fn mint_promises_no_variables_that_there_are_not() {
+        let help = Cli::command().find_subcommand_mut("mint").unwrap().render_help().to_string();
+        assert!(!help.contains("Every flag"), "{help}");
+        let variables =
+            help.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.contains("RTC_"));
+        assert_eq!(crate::config::unknown_variables(variables.map(OsString::from)), [""; 0]);
     }
 
     #[test]
