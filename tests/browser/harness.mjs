@@ -30,13 +30,23 @@ function browserExecutable(kind) {
   return process.env[`${kind.toUpperCase()}_PATH`] ?? EXECUTABLES[kind].find(existsSync);
 }
 
-const namespaceProblem = await whyNoNamespaces();
+/** What `test.sh` says of network namespaces: "required", where tests fail for want of them, "skip", or nothing. */
+const NETNS = process.env.BIMCC_RTC_NETNS;
+const namespaceProblem = NETNS === "skip" ? "no network namespaces are wanted" : await whyNoNamespaces();
+
+/** Ends a test that was not skipped for want of namespaces, in one line. */
+function demandNamespaces() {
+  if (!namespaceProblem) return;
+  const failure = new Error(`${namespaceProblem}; ./test.sh --without-netns skips tests that need them`);
+  failure.stack = failure.message;
+  throw failure;
+}
 
 /** A reason to skip a test that needs these things, or undefined. Give it to `test` as `{ skip }`. */
 export function missing(...needs) {
   for (const need of needs) {
     if (need === "namespaces") {
-      if (namespaceProblem) return namespaceProblem;
+      if (namespaceProblem && NETNS !== "required") return namespaceProblem;
     } else if (need in EXECUTABLES) {
       if (!browserExecutable(need)) return `${need} is not installed`;
     } else if (!findProgram(need)) {
@@ -77,6 +87,7 @@ class Stage {
 
   /** Hosts on a network of their own, by name. */
   async lan(...names) {
+    demandNamespaces();
     const lan = await createLan(...names);
     this.#cleanups.push(() => lan.destroy());
     const hosts = {};

@@ -19,10 +19,10 @@ export async function whyNoNamespaces() {
   const name = uniqueName("probe");
   try {
     await ip("netns", "add", name);
+    await ip("-n", name, "link", "set", "lo", "up").finally(() => ip("netns", "del", name));
   } catch (error) {
     return `network namespaces need root with CAP_NET_ADMIN (${error.message})`;
   }
-  await ip("netns", "del", name);
   for (const [, stale, pid] of (await ip("netns", "list")).matchAll(/^(rtc-(\d+)-\S+)/gm)) {
     if (!isAlive(Number(pid))) await ip("netns", "del", stale).catch(() => {});
   }

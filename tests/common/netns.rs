@@ -1,6 +1,6 @@
 //! Network namespaces without names: they are gone when nobody holds them, however the test ended.
 
-use std::{fs::File, os::fd::AsRawFd, process::Command, sync::Arc, thread};
+use std::{env, fs::File, os::fd::AsRawFd, process::Command, sync::Arc, thread};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -9,25 +9,31 @@ use nix::sched::{CloneFlags, setns, unshare};
 pub struct Namespace(Arc<File>);
 
 impl Namespace {
-    /// None, said aloud, where that is not permitted: these tests need root and `ip`.
+    /// None, said aloud, where that is not permitted or not wanted; a failure where it is required (see `test.sh`).
     pub fn new() -> Option<Self> {
+        let wanted = env::var("BIMCC_RTC_NETNS").unwrap_or_default();
+        let made = if wanted == "skip" { Err("not wanted".to_owned()) } else { Self::make() };
+        match made {
+            Ok(namespace) => Some(namespace),
+            Err(why) if wanted == "required" => {
+                panic!("no network namespace: {why}; ./test.sh --without-netns skips tests that need one")
+            }
+            Err(why) => {
+                super::say_skipped(&format!("no network namespace: {why}"));
+                None
+            }
+        }
+    }
+
+    fn make() -> Result<Self, String> {
         let made = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
             File::open("/proc/thread-self/ns/net")
         });
-        let namespace = match made.join().unwrap() {
-            Ok(file) => Self(Arc::new(file)),
-            Err(error) => {
-                super::say_skipped(&format!("no network namespace: {error}; run as root"));
-                return None;
-            }
-        };
-        if Command::new("ip").arg("-V").output().is_err() {
-            super::say_skipped("no `ip`: install iproute2");
-            return None;
-        }
-        namespace.ip("link set lo up");
-        Some(namespace)
+        let file = made.join().unwrap().map_err(|error| format!("{error} (run as root)"))?;
+        let namespace = Self(Arc::new(file));
+        namespace.try_ip("link set lo up")?;
+        Ok(namespace)
     }
 
     /// Runs `action` within. Threads and processes that it starts are within, too.
@@ -43,8 +49,16 @@ impl Namespace {
 
     /// Runs `ip` within, with arguments that are separated by blanks.
     pub fn ip(&self, args: &str) {
-        let output = self.run(|| Command::new("ip").args(args.split_whitespace()).output()).unwrap();
-        assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));
+        self.try_ip(args).unwrap();
+    }
+
+    fn try_ip(&self, args: &str) -> Result<(), String> {
+        let output = self.run(|| Command::new("ip").args(args.split_whitespace()).output());
+        let output = output.map_err(|error| format!("ip: {error} (install iproute2)"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("ip {args}: {}", String::from_utf8_lossy(&output.stderr).trim()))
     }
 
     /// A cable with an MTU of 1500 to another namespace, with these addresses at this end and at the other.
