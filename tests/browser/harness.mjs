@@ -26,6 +26,9 @@ export function findProgram(...names) {
   return names.flatMap((name) => directories.map((directory) => path.join(directory, name))).find(existsSync);
 }
 
+/** Of the server's metrics, those to look at when a test has failed. */
+const COUNTS_THAT_EXPLAIN = /^bimcc_rtc_(members$|turn_|signaling_errors)/;
+
 function browserExecutable(kind) {
   return process.env[`${kind.toUpperCase()}_PATH`] ?? EXECUTABLES[kind].find(existsSync);
 }
@@ -72,6 +75,7 @@ export async function setStage(t) {
 class Stage {
   #cleanups = [];
   #servers = [];
+  #pages = [];
   #names = 0;
 
   constructor(directory) {
@@ -100,13 +104,23 @@ class Stage {
     return path.join(this.directory, `${++this.#names}-${name}`);
   }
 
-  remember(server) {
+  rememberServer(server) {
     this.#servers.push(server);
   }
 
+  rememberPage(page) {
+    this.#pages.push(page);
+  }
+
+  /** A failed test is explained best by what its pages and servers know. */
+  async #explain() {
+    for (const one of [...this.#pages.filter((page) => page.isOpen), ...this.#servers]) {
+      console.error(await one.describe().catch(({ message }) => message));
+    }
+  }
+
   async clear(t) {
-    // A failed test is explained best by what the server said meanwhile.
-    if (!t.passed) for (const server of this.#servers) console.error(`server:\n${await server.lastLines()}`);
+    if (!t.passed) await this.#explain();
     for (const cleanup of this.#cleanups.reverse()) await cleanup();
     await rm(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
@@ -191,7 +205,7 @@ class Host {
   async serve({ args = [], tls = false, ports = {} } = {}) {
     const server = new Server(this, tls);
     await server.start(args, ports);
-    this.stage.remember(server);
+    this.stage.rememberServer(server);
     return server;
   }
 
@@ -221,7 +235,9 @@ class Browser {
   async open(page, { before, ...options } = {}) {
     const url = /^https?:/.test(page) ? page : this.host.pageUrl(page);
     const argument = { browser: this.id, url, ...options, ...(before && { before: String(before) }) };
-    return new Page(this.host, await this.host.ask("open", argument));
+    const opened = new Page(this.host, await this.host.ask("open", argument), url);
+    this.host.stage.rememberPage(opened);
+    return opened;
   }
 
   close() {
@@ -230,9 +246,11 @@ class Browser {
 }
 
 class Page {
-  constructor(host, id) {
+  constructor(host, id, url) {
     this.host = host;
     this.id = id;
+    this.url = url;
+    this.isOpen = true;
   }
 
   /** Calls a function in the page with arguments that JSON can carry; awaits it there. */
@@ -296,11 +314,23 @@ class Page {
     return this.host.ask("consoleOf", { page: this.id });
   }
 
+  /** What a person would look at who wonders what is wrong with the page. */
+  async describe() {
+    const lines = await this.console();
+    const source = "() => window.call?.describe?.() ?? []";
+    // A page that is stuck has been waited for already.
+    const state = await this.host
+      .ask("evaluate", { page: this.id, source, args: [], limit: 5000 })
+      .catch(({ message }) => [message]);
+    return [`${this.url} on ${this.host.address}:`, ...lines.slice(-40), ...state].join("\n  ");
+  }
+
   screenshot(file) {
     return this.host.ask("screenshot", { page: this.id, path: file });
   }
 
   close() {
+    this.isOpen = false;
     return this.host.ask("closePage", { page: this.id });
   }
 }
@@ -384,9 +414,14 @@ class Server {
     return parseMetrics(body);
   }
 
-  async lastLines(count = 40) {
+  /** Its last words, and what it counted. */
+  async describe() {
     const { text } = await this.host.ask("output", { program: this.#program });
-    return text.split("\n").slice(-count).join("\n");
+    const lines = text.split("\n").slice(-40);
+    const samples = await this.metrics().catch(() => []);
+    const counts = samples.filter(({ name, value }) => COUNTS_THAT_EXPLAIN.test(name) && value > 0);
+    const told = counts.map(({ name, labels, value }) => `${name} ${JSON.stringify(labels)} ${value}`);
+    return ["server:", ...lines, ...told].join("\n  ");
   }
 
   /** Stops the server as a service manager would: `{ code, signal }`. */

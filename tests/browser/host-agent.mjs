@@ -75,10 +75,10 @@ const operations = {
   },
 
   /** Calls a function in a page; what never settles there becomes an error in the end. */
-  async evaluate({ page, source, args }) {
+  async evaluate({ page, source, args, limit = EVALUATION_LIMIT }) {
     let timer;
     const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`the page does not get done with ${source}`)), EVALUATION_LIMIT);
+      timer = setTimeout(() => reject(new Error(`the page does not get done with ${source}`)), limit);
     });
     const result = pages.get(page).page.evaluate(`(${source})(...${JSON.stringify(args)})`);
     return Promise.race([result, late]).finally(() => clearTimeout(timer));

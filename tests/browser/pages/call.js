@@ -1,6 +1,16 @@
 // One side of a call by today's protocol: the newcomer offers audio, video and a data channel with the iceServers it
 // was given. The tests drive it through `window.call`.
 
+const candidateName = ({ candidateType, relayProtocol, protocol, address, port } = {}) =>
+  `${candidateType}/${relayProtocol ?? protocol} ${address}:${port}`;
+
+const pick = (stats, names) =>
+  names
+    .split(" ")
+    .filter((name) => stats[name] !== undefined)
+    .map((name) => `${name} ${stats[name]}`)
+    .join(", ");
+
 class Call {
   #socket;
   #config;
@@ -56,7 +66,7 @@ class Call {
   async #offer(id) {
     const peer = this.#peer(id);
     this.#addMedia(peer.pc);
-    this.#useChannel(peer, peer.pc.createDataChannel("echo"));
+    this.#useChannel(peer, peer.pc.createDataChannel("echo"), { isOurs: true });
     await peer.pc.setLocalDescription();
     this.#send("__offer", { socketId: id, sdp: peer.pc.localDescription });
   }
@@ -79,7 +89,7 @@ class Call {
     };
     pc.onicecandidateerror = ({ url, errorCode, errorText }) => console.log(`ICE: ${url} ${errorCode} ${errorText}`);
     pc.onconnectionstatechange = () => console.log(`connection: ${pc.connectionState}`);
-    pc.ondatachannel = ({ channel }) => this.#useChannel(peer, channel);
+    pc.ondatachannel = ({ channel }) => this.#useChannel(peer, channel, { isOurs: false });
     pc.ontrack = ({ track, streams }) => {
       if (track.kind !== "video") return;
       const video = document.createElement("video");
@@ -94,16 +104,30 @@ class Call {
     for (const track of this.#media?.getTracks() ?? []) pc.addTrack(track, this.#media);
   }
 
-  #useChannel(peer, channel) {
+  #useChannel(peer, channel, { isOurs }) {
     peer.channel = channel;
-    channel.onopen = () => peer.openChannel();
-    // Chromium may have said so before it announced a channel of the other side.
-    if (channel.readyState === "open") peer.openChannel();
+    console.log(`channel: ${channel.readyState}`);
+    for (const event of ["open", "closing", "close", "error"]) {
+      channel.addEventListener(event, () => console.log(`channel: event ${event}`));
+    }
+    // Only the side that made the channel knows when it is open: Chromium tells the other side too early, and what that sends
+    // at once is lost now and then. So that side waits to hear from the first.
+    channel.onopen = () => {
+      if (!isOurs) return;
+      this.#say(channel, "hello");
+      peer.openChannel();
+    };
     channel.onmessage = ({ data }) => {
       const { type, text } = JSON.parse(data);
-      if (type === "echo") channel.send(JSON.stringify({ type: "echoed", text }));
+      console.log(`channel: ${type} received`);
+      peer.openChannel();
+      if (type === "echo") this.#say(channel, "echoed", text);
       else if (type === "echoed") this.#echoes.get(text)?.();
     };
+  }
+
+  #say(channel, type, text) {
+    channel.send(JSON.stringify({ type, text }));
   }
 
   #send(eventName, data) {
@@ -117,10 +141,36 @@ class Call {
       const text = crypto.randomUUID();
       await new Promise((resolve) => {
         this.#echoes.set(text, resolve);
-        peer.channel.send(JSON.stringify({ type: "echo", text }));
+        this.#say(peer.channel, "echo", text);
       });
     }
     return this.#peers.size;
+  }
+
+  /** What there is to know about a call that does not get on: states, and the statistics that tell where data ends. */
+  async describe() {
+    const lines = [`signaling: ${this.events.join(" ")}`];
+    for (const { pc, channel } of this.#peers.values()) {
+      const { signalingState, iceConnectionState, connectionState, sctp } = pc;
+      lines.push(`states: ${signalingState}, ICE ${iceConnectionState}, ${connectionState}, SCTP ${sctp?.state}`);
+      if (channel) lines.push(`channel: ${channel.readyState}, ${channel.bufferedAmount} bytes wait to be sent`);
+      const stats = [...(await pc.getStats()).values()];
+      const byId = new Map(stats.map((s) => [s.id, s]));
+      for (const s of stats) {
+        if (s.type === "candidate-pair" && (s.state === "succeeded" || s.bytesSent > 0 || s.bytesReceived > 0)) {
+          const [local, remote] = [byId.get(s.localCandidateId), byId.get(s.remoteCandidateId)];
+          const name = `${candidateName(local)} to ${candidateName(remote)}`;
+          lines.push(`pair ${name}: ${pick(s, "state nominated selected bytesSent bytesReceived")}`);
+        } else if (s.type === "data-channel") {
+          lines.push(`data channel: ${pick(s, "state messagesSent messagesReceived bytesSent bytesReceived")}`);
+        } else if (s.type === "inbound-rtp") {
+          lines.push(
+            `${s.kind}: ${pick(s, "packetsReceived packetsLost framesReceived framesDecoded keyFramesDecoded")}`,
+          );
+        }
+      }
+    }
+    return lines;
   }
 
   /** What getStats says of the only peer's connection. */
