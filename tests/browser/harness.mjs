@@ -4,13 +4,13 @@ import { spawn } from "node:child_process";
 import { X509Certificate, randomInt } from "node:crypto";
 import dgram from "node:dgram";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseMetrics } from "./metrics.mjs";
-import { createLan, whyNoNamespaces } from "./netns.mjs";
+import { createInternet, createLan, whyNoNamespaces } from "./netns.mjs";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 export const BINARY = process.env.BIMCC_RTC_BINARY ?? path.resolve(HERE, "../../target/debug/bimcc-rtc");
@@ -82,9 +82,9 @@ class Stage {
     this.directory = directory;
   }
 
-  /** A host: this machine as it is, or one of `lan`'s. */
-  async host({ netns, address } = {}) {
-    const host = await Host.start(this, netns, address ?? ownAddress());
+  /** A host: this machine as it is, or one of a network's. */
+  async host({ netns, address, names } = {}) {
+    const host = await Host.start(this, netns, address ?? ownAddress(), names);
     this.#cleanups.push(() => host.stop());
     return host;
   }
@@ -92,11 +92,20 @@ class Stage {
   /** Hosts on a network of their own, by name. */
   async lan(...names) {
     demandNamespaces();
-    const lan = await createLan(...names);
-    this.#cleanups.push(() => lan.destroy());
-    const hosts = {};
-    for (const name of names) hosts[name] = await this.host(lan.hosts[name]);
-    return hosts;
+    return this.#hostsOf(await createLan(...names));
+  }
+
+  /** A host `server` and those of `clients`, each connected in its own way: see `createInternet`. */
+  async internet(clients) {
+    demandNamespaces();
+    return this.#hostsOf(await createInternet(clients));
+  }
+
+  async #hostsOf({ hosts, destroy }) {
+    this.#cleanups.push(destroy);
+    const started = {};
+    for (const [name, host] of Object.entries(hosts)) started[name] = await this.host(host);
+    return started;
   }
 
   /** A path in the stage's directory that nobody else has. */
@@ -133,12 +142,13 @@ class Host {
   #nextId = 1;
   #pagePort;
 
-  static async start(stage, netns, address) {
+  static async start(stage, netns, address, names) {
     const host = new Host();
     host.stage = stage;
     host.address = address;
     host.isolated = netns !== undefined;
     const command = [process.execPath, path.join(HERE, "host-agent.mjs")];
+    if (names) command.unshift(...(await knowing(names, stage)));
     if (netns) command.unshift("ip", "netns", "exec", netns);
     host.#agent = spawn(command[0], command.slice(1), { stdio: ["ignore", "inherit", "inherit", "ipc"] });
     host.#agent.on("message", ({ id, result, error }) => {
@@ -180,16 +190,6 @@ class Host {
     return { stop: () => this.ask("stop", { program }), output: () => this.ask("output", { program }) };
   }
 
-  /**
-   * Lets only in what one of these nftables rules accepts, and what comes from the host itself. What goes out is lost on the
-   * way as far as answers are: that is how firewalls look from within, where an error would tell at once.
-   */
-  async firewall(...rules) {
-    const chain = `type filter hook input priority 0; policy drop; iif "lo" accept; ${rules.join("; ")};`;
-    const { code, stderr } = await this.exec("nft", [`table inet test { chain input { ${chain} }; };`]);
-    if (code !== 0) throw new Error(`nft: ${stderr}`);
-  }
-
   /** Takes the host off its network, without a word to anybody; returns what puts it back. */
   async cutOff() {
     const nft = async (text) => {
@@ -223,6 +223,19 @@ class Host {
     this.#agent.disconnect();
     await ended;
   }
+}
+
+/**
+ * The beginning of a command line that runs the rest, within `ip netns exec`, with these names and no others: mounts made there
+ * are the command's own. Chromium looks up some names with a dot at the end.
+ */
+async function knowing(names, stage) {
+  const [hosts, resolver] = [stage.path("hosts"), stage.path("resolv.conf")];
+  const lines = Object.entries({ localhost: "127.0.0.1", ...names }).map(([name, ip]) => `${ip} ${name} ${name}.\n`);
+  await writeFile(hosts, lines.join(""));
+  await writeFile(resolver, "");
+  const script = 'mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/resolv.conf && shift 2 && exec "$@"';
+  return ["sh", "-c", script, "sh", hosts, resolver];
 }
 
 class Browser {
@@ -352,10 +365,12 @@ class Server {
       ? { listen: 3000, turn: 3478, admin: 9641 }
       : await freePorts("listen", "turn", "admin");
     Object.assign(this.ports, ports);
+    // In a network of its own at all addresses of both families; this machine's IPv6 ports are somebody else's perhaps.
+    const any = this.host.isolated ? "" : "0.0.0.0:";
     this.#args = [
       "serve",
-      ...["--listen", `0.0.0.0:${this.ports.listen}`],
-      ...["--turn-listen", `0.0.0.0:${this.ports.turn}`],
+      ...["--listen", `${any}${this.ports.listen}`],
+      ...["--turn-listen", `${any}${this.ports.turn}`],
       ...["--admin-listen", `127.0.0.1:${this.ports.admin}`],
       ...["--state-dir", path.join(this.directory, "state")],
       ...(this.tls ? ["--tls"] : []),
@@ -401,12 +416,13 @@ class Server {
 
   /** The server's page for a browser that reaches it at `address`. */
   url(address = this.host.address) {
-    return `http${this.tls ? "s" : ""}://${address}:${this.ports.listen}`;
+    const host = address.includes(":") ? `[${address}]` : address;
+    return `http${this.tls ? "s" : ""}://${host}:${this.ports.listen}`;
   }
 
   /** The server's WebSocket. */
-  wsUrl(address = this.host.address) {
-    return `ws${this.tls ? "s" : ""}://${address}:${this.ports.listen}`;
+  wsUrl(address) {
+    return this.url(address).replace("http", "ws");
   }
 
   async metrics() {

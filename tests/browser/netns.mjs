@@ -1,30 +1,42 @@
-// Small networks of Linux network namespaces: hosts on one switch, and nothing of it visible outside.
+// Small networks of Linux network namespaces, of which nothing is visible outside: hosts on one switch, or hosts on
+// networks of their own behind routers, as on the Internet.
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { promisify } from "node:util";
 
-const run = promisify(execFile);
+const execute = promisify(execFile);
 
-/** Runs `ip` with these arguments; its complaint becomes the error's message. */
-async function ip(...args) {
+/** Runs a program with text for it to read; its complaint is the error's message. */
+async function run(program, args, input = "") {
+  const running = execute(program, args);
+  // A program that ended early says itself why.
+  running.child.stdin.on("error", () => {});
+  running.child.stdin.end(input);
   try {
-    return (await run("ip", args)).stdout;
+    return (await running).stdout;
   } catch (error) {
-    throw new Error(`ip ${args.join(" ")}: ${error.stderr?.trim() || error.message}`);
+    throw new Error(`${program} ${args.join(" ")}: ${error.stderr?.trim() || error.message} ${input}`.trim());
   }
+}
+
+const ip = (args) => run("ip", args.split(" "));
+
+/** Many commands for `ip`, in one namespace where one is given. */
+function ipBatch(lines, netns) {
+  return run("ip", [...(netns ? ["-n", netns] : []), "-batch", "-"], `${lines.flat(Infinity).join("\n")}\n`);
 }
 
 /** Why namespaces cannot be made here, or null if they can. Removes those of a run that was killed. */
 export async function whyNoNamespaces() {
   const name = uniqueName("probe");
   try {
-    await ip("netns", "add", name);
-    await ip("-n", name, "link", "set", "lo", "up").finally(() => ip("netns", "del", name));
+    await ip(`netns add ${name}`);
+    await ip(`-n ${name} link set lo up`).finally(() => ip(`netns del ${name}`));
   } catch (error) {
     return `network namespaces need root with CAP_NET_ADMIN (${error.message})`;
   }
-  for (const [, stale, pid] of (await ip("netns", "list")).matchAll(/^(rtc-(\d+)-\S+)/gm)) {
-    if (!isAlive(Number(pid))) await ip("netns", "del", stale).catch(() => {});
+  for (const [, stale, pid] of (await ip("netns list")).matchAll(/^(rtc-(\d+)-\S+)/gm)) {
+    if (!isAlive(Number(pid))) await ip(`netns del ${stale}`).catch(() => {});
   }
   return null;
 }
@@ -41,16 +53,23 @@ function uniqueName(purpose) {
   return `rtc-${process.pid}-${randomBytes(3).toString("hex")}-${purpose}`;
 }
 
-/**
- * Makes one namespace per host name, each with loopback and one interface, `eth0`, on a common switch. There is no
- * default route and no way out. Returns `{ hosts: { [name]: { netns, address } }, destroy }`.
- */
-export async function createLan(...names) {
-  const made = [];
-  const destroy = async () => {
-    for (const netns of made.splice(0).reverse()) {
+/** Namespaces that belong together, and go together. */
+class Network {
+  #made = [];
+
+  /** One namespace each for these, with loopback: their names in the same order. */
+  async add(...purposes) {
+    const names = purposes.map(uniqueName);
+    this.#made.push(...names);
+    await ipBatch(names.map((name) => `netns add ${name}`));
+    return names;
+  }
+
+  async destroy() {
+    const names = this.#made.splice(0).reverse();
+    for (const netns of names) {
       // Whatever still runs in there was started there by us, and would keep the namespace alive.
-      const pids = (await ip("netns", "pids", netns).catch(() => "")).split("\n").filter(Boolean);
+      const pids = (await ip(`netns pids ${netns}`).catch(() => "")).split("\n").filter(Boolean);
       for (const pid of pids) {
         try {
           process.kill(Number(pid), "SIGKILL");
@@ -58,34 +77,151 @@ export async function createLan(...names) {
           // It has ended by itself.
         }
       }
-      await ip("netns", "del", netns).catch(() => {});
     }
-  };
-  const add = async (purpose) => {
-    const netns = uniqueName(purpose);
-    await ip("netns", "add", netns);
-    made.push(netns);
-    await ip("-n", netns, "link", "set", "lo", "up");
-    return netns;
-  };
+    await run("ip", ["-force", "-batch", "-"], `${names.map((name) => `netns del ${name}`).join("\n")}\n`).catch(
+      () => {},
+    );
+  }
+}
+
+/** Has `make` make a network and describe it; what was made before an error does not stay. */
+async function build(make) {
+  const network = new Network();
   try {
-    const lan = await add("switch");
-    await ip("-n", lan, "link", "add", "bridge", "type", "bridge");
-    await ip("-n", lan, "link", "set", "bridge", "up");
-    const hosts = {};
-    for (const [index, name] of names.entries()) {
-      const netns = await add(name);
-      const port = `port${index}`;
-      const address = `10.77.0.${index + 1}`;
-      await ip("-n", lan, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", netns);
-      await ip("-n", lan, "link", "set", port, "master", "bridge", "up");
-      await ip("-n", netns, "address", "add", `${address}/24`, "dev", "eth0");
-      await ip("-n", netns, "link", "set", "eth0", "up");
-      hosts[name] = { netns, address };
-    }
-    return { hosts, destroy };
+    return { hosts: await make(network), destroy: () => network.destroy() };
   } catch (error) {
-    await destroy();
+    await network.destroy();
     throw error;
   }
+}
+
+const LOOPBACK = "link set lo up";
+const BRIDGE = [LOOPBACK, "link add bridge type bridge", "link set bridge up"];
+
+/** A cable from this namespace to another. */
+const cable = (port, netns, interfaceName) => [
+  `link add ${port} type veth peer name ${interfaceName} netns ${netns}`,
+  `link set ${port} up`,
+];
+
+/** The same from a switch. */
+const plug = (port, netns, interfaceName) => [...cable(port, netns, interfaceName), `link set ${port} master bridge`];
+
+/** An interface's address. Without duplicate address detection those of IPv6 are of use at once. */
+const address = (interfaceName, own) =>
+  own.includes(":") ? `address add ${own}/64 dev ${interfaceName} nodad` : `address add ${own}/24 dev ${interfaceName}`;
+
+/**
+ * Makes one namespace per host name, each with loopback and one interface, `eth0`, on a common switch. There is no
+ * default route and no way out. Returns `{ hosts: { [name]: { netns, address } }, destroy }`.
+ */
+export function createLan(...names) {
+  return build(async (network) => {
+    const [lan, ...netns] = await network.add("switch", ...names);
+    await ipBatch([BRIDGE, ...netns.map((host, index) => plug(`port${index}`, host, "eth0"))], lan);
+    const hosts = {};
+    for (const [index, name] of names.entries()) {
+      const own = `10.77.0.${index + 1}`;
+      await ipBatch([LOOPBACK, address("eth0", own), "link set eth0 up"], netns[index]);
+      hosts[name] = { netns: netns[index], address: own };
+    }
+    return hosts;
+  });
+}
+
+/**
+ * The ways in which a host can be connected. `nat` is how its router translates: to the same outside port whatever the
+ * destination ("endpoint-independent", RFC 4787), to another for each ("symmetric"), or, where it is absent, not at all:
+ * then there is no IPv4. `out` is what the router lets out; answers come in, and nothing else does.
+ */
+const CONNECTIONS = {
+  "endpoint-independent NAT": { nat: "masquerade", out: "accept" },
+  "symmetric NAT": { nat: "masquerade fully-random", out: "accept" },
+  "no UDP": { nat: "masquerade", out: "meta l4proto tcp accept" },
+  "TCP port 443 only": { nat: "masquerade", out: "tcp dport 443 accept" },
+  "TCP port 80 only": { nat: "masquerade", out: "tcp dport 80 accept" },
+  "IPv6 only": { out: "accept" },
+};
+
+// Documentation addresses (RFC 5737, RFC 3849) stand for public ones.
+const EXCHANGE = { v4: "203.0.113.254", v6: "2001:db8::ffff" };
+/** What the clients of an Internet know its server as. */
+export const SERVER_NAME = "rtc.example";
+const SERVER = { v4: "203.0.113.1", v6: "2001:db8::1" };
+
+/**
+ * Makes an Internet: a public segment with the host `server`, and for each of `clients`, `{ [name]: connection }` with one of
+ * `CONNECTIONS`, a router and behind it a network with the host of that name. Where all have IPv6 only, so has the
+ * server. Returns `{ hosts: { [name]: { netns, address, names } }, destroy }`; `names` is for the host's hosts file.
+ */
+export function createInternet(clients) {
+  return build(async (network) => {
+    const sites = Object.entries(clients).map(([name, connection], index) => {
+      const { nat, out } = CONNECTIONS[connection];
+      const prefix = nat ? `192.168.${index + 1}.` : `2001:db8:${index + 1}::`;
+      const outside = { v4: `203.0.113.${index + 11}`, v6: `2001:db8::${index + 11}` };
+      return { name, nat, out, prefix, outside };
+    });
+    const families = sites.some(({ nat }) => nat) ? ["v4", "v6"] : ["v6"];
+    const onSegment = (interfaceName, addresses) => [
+      ...families.map((family) => address(interfaceName, addresses[family])),
+      `link set ${interfaceName} up`,
+      ...families.map((family) => `route add default via ${EXCHANGE[family]}`),
+    ];
+
+    const purposes = sites.flatMap(({ name }) => [`${name}-router`, name]);
+    const [exchange, server, ...others] = await network.add("exchange", "server", ...purposes);
+    for (const site of sites) [site.router, site.host] = others.splice(0, 2);
+    await ipBatch(
+      [
+        BRIDGE,
+        families.map((family) => address("bridge", EXCHANGE[family])),
+        // What is for nobody is lost on the way, as on the Internet: no errors come back.
+        "route add blackhole 0.0.0.0/0",
+        "route add blackhole ::/0",
+        plug("server", server, "eth0"),
+        sites.map(({ router }, index) => plug(`router${index}`, router, "wan")),
+        sites.filter(({ nat }) => !nat).map(({ prefix, outside }) => `route add ${prefix}/64 via ${outside.v6}`),
+      ],
+      exchange,
+    );
+    await route(exchange);
+    await ipBatch([LOOPBACK, onSegment("eth0", SERVER)], server);
+    for (const { nat, out, prefix, outside, router, host } of sites) {
+      const gateway = `${prefix}1`;
+      await ipBatch([LOOPBACK, onSegment("wan", outside), cable("lan", host, "eth0"), address("lan", gateway)], router);
+      await route(router, routerRules(nat, out));
+      await ipBatch(
+        [LOOPBACK, address("eth0", `${prefix}2`), "link set eth0 up", `route add default via ${gateway}`],
+        host,
+      );
+    }
+    const hosts = { server: { netns: server, address: SERVER[families[0]] } };
+    for (const { name, nat, prefix, host } of sites) {
+      hosts[name] = { netns: host, address: `${prefix}2`, names: { [SERVER_NAME]: SERVER[nat ? "v4" : "v6"] } };
+    }
+    return hosts;
+  });
+}
+
+/** Lets a namespace forward packets, as far as these nftables rules allow. */
+async function route(netns, rules = "") {
+  const keys = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
+  const script = `${keys.map((key) => `echo 1 > /proc/sys/${key}`).join(" && ")} && ${rules ? "nft -f -" : "true"}`;
+  await run("ip", ["netns", "exec", netns, "sh", "-c", script], rules);
+}
+
+/**
+ * Packets that come in unasked are dropped without a word, also those for the router itself: an answer would leave an entry
+ * that takes the port which punching a hole through the NAT needs.
+ */
+function routerRules(nat, out) {
+  const known = "ct state established,related accept";
+  const neighbours = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept";
+  const translate = `chain translate { type nat hook postrouting priority srcnat; oifname "wan" ${nat}; }`;
+  return `table inet router {
+    chain input { type filter hook input priority filter; policy drop; ${neighbours}; ${known}; }
+    chain forward { type filter hook forward priority filter; policy drop; ${known}; iifname "lan" ${out}; }
+    ${nat ? translate : ""}
+  }`;
 }

@@ -14,13 +14,15 @@ const pick = (stats, names) =>
 class Call {
   #socket;
   #config;
+  #transports;
   #media;
   #peers = new Map();
   #echoes = new Map();
   events = [];
 
   /** Joins the room; resolves with the answer `_peers`. */
-  async join(url, room, { policy = "all", media = true } = {}) {
+  async join(url, room, { policy = "all", media = true, transports } = {}) {
+    this.#transports = transports;
     this.#config = { iceTransportPolicy: policy, bundlePolicy: "max-bundle" };
     this.#media = media ? await navigator.mediaDevices.getUserMedia({ audio: true, video: true }) : undefined;
     this.#socket = new WebSocket(url);
@@ -44,7 +46,7 @@ class Call {
 
   async #handle(eventName, data, joined) {
     if (eventName === "_peers") {
-      this.#config.iceServers = data.iceServers;
+      this.#config.iceServers = data.iceServers.map((server) => this.#narrowed(server));
       joined(data);
       for (const id of data.connections) await this.#offer(id);
     } else if (eventName === "_offer") {
@@ -61,6 +63,13 @@ class Call {
     } else if (eventName === "_error") {
       console.error(`_error ${data.code}: ${data.message}`);
     }
+  }
+
+  /** Of a server's TURN URLs those over the transports that the test wants. */
+  #narrowed(server) {
+    const isWanted = (url) =>
+      !this.#transports || this.#transports.includes(/\?transport=(\w+)/.exec(url)?.[1] ?? "udp");
+    return { ...server, urls: [server.urls].flat().filter(isWanted) };
   }
 
   async #offer(id) {
