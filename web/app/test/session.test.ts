@@ -128,6 +128,37 @@ describe("a visit", () => {
   });
 });
 
+describe("a notice", () => {
+  const via = { via: "peer", droppable: false } as const;
+  const texts = (session: Session) => session.notices.shown.get().map(({ text }) => text);
+
+  it("of a message goes when the chat is opened by any way, and no other does", async () => {
+    const { session, room } = await inside();
+    room.emit("message", room.enter("1", "Ada"), "look here", via);
+    session.notices.say("something else");
+    expect(texts(session)).toEqual(["Ada: look here", "something else"]);
+    session.togglePanel("people");
+    expect(texts(session)).toHaveLength(2);
+    session.togglePanel("chat");
+    expect(texts(session)).toEqual(["something else"]);
+    session.notices.dispose();
+  });
+
+  it("of a screen goes when it is shown large, and when it ends", async () => {
+    const { session, room } = await inside();
+    const ada = room.enter("1", "Ada");
+    const screens = [1, 2].map((i) => ({ stream: { id: `screen ${i}` } as MediaStream, label: "screen" }));
+    for (const screen of screens) {
+      room.emit("stream", ada, screen);
+      expect(texts(session)).toEqual(["Ada is sharing a screen"]);
+      if (screen === screens[0]) session.large.set(screen.stream.id);
+      else room.emit("stream_ended", ada, screen);
+      expect(texts(session)).toEqual([]);
+    }
+    session.notices.dispose();
+  });
+});
+
 describe("what others get", () => {
   it("is the camera from before the door, and whether it is on", async () => {
     const room = new FakeRoom();

@@ -8,6 +8,8 @@ export interface Notice {
   readonly text: string;
   readonly times: number;
   readonly action: { label: string; run: () => void } | undefined;
+  /** What it points to: who has found that needs the notice no longer. */
+  readonly topic: string | undefined;
 }
 
 export interface Problem {
@@ -31,7 +33,10 @@ export class Notices {
   #nextId = 1;
 
   /** The same text again counts up in its place. */
-  say(text: string, options: { tone?: Notice["tone"]; action?: NonNullable<Notice["action"]> } = {}): void {
+  say(
+    text: string,
+    options: { tone?: Notice["tone"]; action?: NonNullable<Notice["action"]>; topic?: string } = {},
+  ): void {
     const clean = cleanText(text, LONGEST);
     const shown = this.shown.get();
     const same = shown.find((notice) => notice.text === clean);
@@ -42,6 +47,7 @@ export class Notices {
       text: clean,
       times: (same?.times ?? 0) + 1,
       action: options.action,
+      topic: options.topic,
     };
     const all = same ? shown.map((other) => (other === same ? notice : other)) : [...shown, notice];
     for (const gone of all.slice(0, -NOTICES_SHOWN)) this.#forgetTimer(gone.id);
@@ -73,6 +79,10 @@ export class Notices {
   dismiss(id: number): void {
     this.#forgetTimer(id);
     this.shown.set(this.shown.get().filter((notice) => notice.id !== id));
+  }
+
+  dismissTopic(topic: string): void {
+    for (const notice of this.shown.get()) if (notice.topic === topic) this.dismiss(notice.id);
   }
 
   dispose(): void {

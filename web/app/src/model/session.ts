@@ -118,23 +118,31 @@ export class Session {
   #enter(room: Room): void {
     const chat = new Chat(room, this.notices, (entry) => {
       if (this.panel.get() === "chat") return;
-      this.notices.say(entryInWords(entry), { action: { label: "Open chat", run: () => this.panel.set("chat") } });
+      const run = () => this.panel.set("chat");
+      this.notices.say(entryInWords(entry), { action: { label: "Open chat", run }, topic: "chat" });
     });
     const people = new People(room);
     const visit = { room, people, chat };
     this.server.set(room.state);
     this.#ends = [
-      this.panel.subscribe(() => chat.setLooking(this.panel.get() === "chat")),
+      this.panel.subscribe(() => {
+        const isLooking = this.panel.get() === "chat";
+        chat.setLooking(isLooking);
+        if (isLooking) this.notices.dismissTopic("chat");
+      }),
+      this.large.subscribe(() => this.notices.dismissTopic(this.large.get() ?? "")),
       room.on("state", (state) => this.server.set(state)),
       room.on("left", (error) => this.#end(error ? endingOf(error) : LEFT)),
       room.on("error", (error) => this.boardProblem(error.peer, error.message)),
       room.on("stream", (peer, { stream, label }) => {
         if (label !== "screen") return;
         const run = () => this.large.set(stream.id);
-        this.notices.say(`${displayName(peer)} is sharing a screen`, { action: { label: "Show it large", run } });
+        const action = { label: "Show it large", run };
+        this.notices.say(`${displayName(peer)} is sharing a screen`, { action, topic: stream.id });
       }),
       room.on("stream_ended", (_, { stream }) => {
         if (this.large.get() === stream.id) this.large.set(undefined);
+        this.notices.dismissTopic(stream.id);
       }),
       () => people.dispose(),
       () => chat.dispose(),
