@@ -204,6 +204,73 @@ for (const kinds of KINDS) {
   });
 }
 
+// As the originals have them, in their order.
+const METHODS = (
+  "on emit connect createStream addStreams attachStream sendOffers receiveOffer sendAnswer receiveAnswer " +
+  "createPeerConnections createPeerConnection closePeerConnection broadcast sendMessage addDataChannels createDataChannel " +
+  "addDataChannel parseFilePacket shareFile sendFile sendFileChunks sendFileChunk receiveFileAccept receiveFileRefuse " +
+  "cleanSendFile sendAsk getRandomString receiveFileChunk getTransferedFile receiveFileAsk sendFileAccept sendFileRefuse " +
+  "cleanReceiveFile allReadyComplete"
+).split(" ");
+const PROPERTIES = {
+  room: "",
+  socket: null,
+  me: null,
+  peerConnections: {},
+  connections: [],
+  dataChannels: {},
+  localMediaStream: null,
+  numStreams: 0,
+  initializedStreams: 0,
+  fileData: {},
+  fileChannels: {},
+  receiveFiles: {},
+};
+
+test("nothing is missing that the originals have", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+  const { server, browsers } = await stage(t, ["chromium"]);
+  const page = await browsers[0].open("legacy.html");
+  for (const factory of ["SkyRTC", "BimccMultiRTC"]) {
+    const found = await page.run(
+      (factory, methods, properties) => {
+        const rtc = window[factory]();
+        return {
+          methods: methods.filter((name) => typeof rtc[name] === "function"),
+          properties: Object.fromEntries(properties.map((name) => [name, rtc[name]])),
+          random: /^[0-9A-Z-]+$/.test(rtc.getRandomString()) && rtc.getRandomString() !== rtc.getRandomString(),
+        };
+      },
+      factory,
+      METHODS,
+      Object.keys(PROPERTIES),
+    );
+    assert.deepEqual(found, { methods: METHODS, properties: PROPERTIES, random: true });
+  }
+  // The socket is there as soon as `connect` returns, so that a page may listen to it.
+  const atOnce = await page.run((url) => {
+    const rtc = window.SkyRTC();
+    window.record(rtc);
+    rtc.connect(url, "r");
+    return [rtc.socket instanceof WebSocket, rtc.socket.readyState === WebSocket.CONNECTING];
+  }, server.wsUrl());
+  assert.deepEqual(atOnce, [true, true]);
+  await hasSeen(page, "connected");
+  const [name, opened] = await page.run(() => window.seen[0]);
+  assert.deepEqual([name, opened], ["socket_opened", "WebSocket"]);
+});
+
+test("a page is told that there is no server", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+  const { browsers } = await stage(t, ["chromium"]);
+  const page = await browsers[0].open("legacy.html");
+  await page.run(() => {
+    const rtc = window.SkyRTC();
+    window.record(rtc);
+    rtc.connect("ws://127.0.0.1:1", "r");
+  });
+  assert.deepEqual(await hasSeen(page, "socket_error"), ["socket_error", "Event", "WebSocket"]);
+  assert.deepEqual(await hasSeen(page, "socket_closed"), ["socket_closed", "WebSocket"]);
+});
+
 test("a file that is refused, and one whose receiver goes", {
   skip: missing("chromium"),
   timeout: TIMEOUT,

@@ -13,8 +13,8 @@ export interface RoomHooks {
   autoStart?: boolean;
   /** Tells the others that this page uses the old API. */
   isOldApi?: boolean;
-  /** A WebSocket has been opened, has failed, has ended. It is a new one after each reconnect. */
-  onSocket?(event: "open" | "error" | "close", socket: WebSocket, detail?: Event): void;
+  /** A WebSocket has been made, has been opened, has failed, has ended. It is a new one after each reconnect. */
+  onSocket?(event: "new" | "open" | "error" | "close", socket: WebSocket, detail?: Event): void;
   /** Each message of the server as it came, before the room acts on it. */
   onServerMessage?(message: unknown, socket: WebSocket): void;
   /** An RTCPeerConnection has been made; nothing has been negotiated on it. `peer_joined` comes after it. */

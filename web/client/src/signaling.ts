@@ -78,6 +78,7 @@ export class Signaling {
       return;
     }
     this.#socket = socket;
+    if (OLD_API) this.#owner.hooks.onSocket?.("new", socket);
     this.#tryTimer = setTimeout(() => this.#lost(), TRY_LIMIT);
     /** A socket that was left behind has nothing to say. */
     const ifCurrent =

@@ -9,7 +9,7 @@ import { TokenBucket } from "../token_bucket";
 import type { PublishedStream } from "../types";
 import { play } from "./media_urls";
 import { OldEmitter } from "./old_emitter";
-import { OldFiles } from "./old_files";
+import { type FileToSend, OldFiles } from "./old_files";
 
 /** Streams that pages of this script have made: they are played without sound. */
 const ownStreams = new WeakSet<MediaStream>();
@@ -46,6 +46,7 @@ export class OldClient extends OldEmitter {
   readonly #opened = new WeakSet<RTCPeerConnection>();
   readonly #published: { stream: MediaStream; handle: PublishedStream | undefined }[] = [];
   #inner: RoomImpl | undefined;
+  #wasOpened = false;
   #isReady = false;
   #reportedAt = -REPORT_EVERY;
 
@@ -99,12 +100,12 @@ export class OldClient extends OldEmitter {
     this.emit("ready");
   }
 
-  #handleSocket(event: "open" | "error" | "close", socket: WebSocket, detail?: Event): void {
-    const isFirst = this.socket === null;
+  #handleSocket(event: "new" | "open" | "error" | "close", socket: WebSocket, detail?: Event): void {
+    if (event === "new") this.socket = socket;
     if (event === "error") this.emit("socket_error", detail, socket);
-    if (event !== "open") return;
-    this.socket = socket;
-    if (isFirst) this.emit("socket_opened", socket);
+    if (event !== "open" || this.#wasOpened) return;
+    this.#wasOpened = true;
+    this.emit("socket_opened", socket);
   }
 
   #handleServerMessage(message: unknown, socket: WebSocket): void {
@@ -131,6 +132,7 @@ export class OldClient extends OldEmitter {
     for (const id of [...this.connections]) this.#handlePeerLeft(id);
     const { socket } = this;
     this.#inner = undefined;
+    this.#wasOpened = false;
     this.#isReady = false;
     this.#toCall.clear();
     this.#called.clear();
@@ -364,6 +366,39 @@ export class OldClient extends OldEmitter {
 
   parseFilePacket(packet: Record<string, unknown>, socketId: string): void {
     this.#files.handlePacket(packet, socketId);
+  }
+
+  getRandomString(): string {
+    return this.#files.getRandomString();
+  }
+
+  sendAsk(socketId: string, sendId: string, fileToSend: FileToSend): void {
+    this.#files.sendAsk(socketId, sendId, fileToSend);
+  }
+
+  /** What has been accepted is sent as fast as the channel takes it. */
+  sendFileChunks(): void {}
+
+  sendFileChunk(_socketId: string, _sendId: string): void {}
+
+  receiveFileAsk(sendId: string, fileName: string, fileSize: number, socketId: string): void {
+    this.#files.receiveFileAsk(sendId, fileName, fileSize, socketId);
+  }
+
+  receiveFileAccept(sendId: string, socketId: string): void {
+    this.#files.receiveFileAccept(sendId, socketId);
+  }
+
+  receiveFileRefuse(sendId: string, socketId: string): void {
+    this.#files.receiveFileRefuse(sendId, socketId);
+  }
+
+  receiveFileChunk(data: string, sendId: string, socketId: string, last: boolean, percent?: number): void {
+    this.#files.receiveFileChunk(data, sendId, socketId, last, percent);
+  }
+
+  getTransferedFile(sendId: string): void {
+    this.#files.getTransferedFile(sendId);
   }
 }
 

@@ -56,16 +56,16 @@ export class OldFiles {
     if (typeof sendId !== "string" || sendId.length > 64) return;
     switch (signal) {
       case "ask":
-        this.#handleAsk(sendId, socketId, packet);
+        this.receiveFileAsk(sendId, packet.name, packet.size, socketId);
         return;
       case "accept":
-        this.#handleAccept(sendId, socketId);
+        this.receiveFileAccept(sendId, socketId);
         return;
       case "refuse":
-        this.#handleRefuse(sendId, socketId);
+        this.receiveFileRefuse(sendId, socketId);
         return;
       case "chunk":
-        this.#handleChunk(sendId, socketId, packet);
+        this.receiveFileChunk(packet.data, sendId, socketId, packet.last, packet.percent);
     }
   }
 
@@ -89,21 +89,30 @@ export class OldFiles {
     } else if (!file) {
       this.#host.emit("send_file_error", new Error("No file need to be sended"), socketId);
     } else {
-      const sendId = crypto.getRandomValues(new Uint32Array(2)).reduce((id, word) => id + word.toString(36), "");
-      this.#ask(file, sendId.toUpperCase(), socketId);
+      const sendId = this.getRandomString();
+      const toSend: FileToSend = { file, state: "ask" };
+      const files = this.fileChannels[socketId] ?? {};
+      this.fileChannels[socketId] = files;
+      files[sendId] = toSend;
+      if (this.sendAsk(socketId, sendId, toSend)) this.#host.emit("send_file", sendId, socketId, file);
     }
   }
 
-  #ask(file: File, sendId: string, socketId: string): void {
-    const files = this.fileChannels[socketId] ?? {};
-    this.fileChannels[socketId] = files;
-    files[sendId] = { file, state: "ask" };
-    const ask = { name: file.name, size: file.size, sendId, type: "__file", signal: "ask" };
-    if (this.#say(socketId, ask)) this.#host.emit("send_file", sendId, socketId, file);
-    else this.#sendError("Channel has been closed", socketId, sendId, file);
+  getRandomString(): string {
+    return crypto
+      .getRandomValues(new Uint32Array(2))
+      .reduce((text, word) => text + word.toString(36), "")
+      .toUpperCase();
   }
 
-  #handleAccept(sendId: string, socketId: string): void {
+  sendAsk(socketId: string, sendId: string, { file }: FileToSend): boolean {
+    const ask = { name: file.name, size: file.size, sendId, type: "__file", signal: "ask" };
+    const isSaid = this.#say(socketId, ask);
+    if (!isSaid) this.#sendError("Channel has been closed", socketId, sendId, file);
+    return isSaid;
+  }
+
+  receiveFileAccept(sendId: string, socketId: string): void {
     const toSend = this.fileChannels[socketId]?.[sendId];
     if (toSend?.state !== "ask") return;
     toSend.state = "send";
@@ -111,7 +120,7 @@ export class OldFiles {
     void this.#sendChunks(toSend, sendId, socketId);
   }
 
-  #handleRefuse(sendId: string, socketId: string): void {
+  receiveFileRefuse(sendId: string, socketId: string): void {
     const toSend = this.fileChannels[socketId]?.[sendId];
     if (toSend?.state !== "ask") return;
     toSend.state = "refused";
@@ -171,7 +180,7 @@ export class OldFiles {
 
   // ---- Receiving ------------------------------------------------------------------------------------------------------
 
-  #handleAsk(sendId: string, socketId: string, { name, size }: Record<string, unknown>): void {
+  receiveFileAsk(sendId: string, name: unknown, size: unknown, socketId: string): void {
     const pending = [...this.#receiving.values()].filter((file) => file.socketId === socketId).length;
     // Ids are the senders' choice and pages know files by them alone: the second with the same one has to try again.
     const isGood = typeof name === "string" && typeof size === "number" && Number.isSafeInteger(size) && size >= 0;
@@ -214,7 +223,7 @@ export class OldFiles {
     }
   }
 
-  #handleChunk(sendId: string, socketId: string, { data, last, percent }: Record<string, unknown>): void {
+  receiveFileChunk(data: unknown, sendId: string, socketId: string, last: unknown, percent?: unknown): void {
     const file = this.#receiving.get(sendId);
     if (file?.socketId !== socketId || file.state !== "receive") return;
     try {
@@ -224,17 +233,24 @@ export class OldFiles {
       this.#receiveError(error, sendId, socketId);
       return;
     }
-    if (!last) {
-      this.#host.emit("receive_file_chunk", sendId, socketId, file.name, percent);
-    } else if (file.rest !== "" || file.bytes !== file.size) {
+    if (last) this.getTransferedFile(sendId);
+    else this.#host.emit("receive_file_chunk", sendId, socketId, file.name, percent);
+  }
+
+  /** To be called when the last part has come. */
+  getTransferedFile(sendId: string): void {
+    const file = this.#receiving.get(sendId);
+    if (file?.state !== "receive") return;
+    const { socketId, name } = file;
+    if (file.rest !== "" || file.bytes !== file.size) {
       this.#receiveError("The file has not arrived whole", sendId, socketId);
-    } else {
-      file.state = "end";
-      this.cleanReceiveFile(sendId);
-      const blob = new Blob([...file.parts, ...file.loose], { type: inertType(file.type ?? "") });
-      download(blob, file.name);
-      this.#host.emit("receive_file", sendId, socketId, file.name, blob);
+      return;
     }
+    file.state = "end";
+    this.cleanReceiveFile(sendId);
+    const blob = new Blob([...file.parts, ...file.loose], { type: inertType(file.type ?? "") });
+    download(blob, name);
+    this.#host.emit("receive_file", sendId, socketId, name, blob);
   }
 
   cleanReceiveFile(sendId: string): void {
