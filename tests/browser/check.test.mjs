@@ -1,6 +1,7 @@
 // The connection test page: it finds what works, and names what to open where something does not.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { seriousFindings } from "./app.mjs";
 import { findProgram, missing, setStage } from "./harness.mjs";
 import { total } from "./metrics.mjs";
 
@@ -113,9 +114,12 @@ test("results can be copied, tried again, and nothing is asked of other hosts", 
   });
   await page.until(() => !document.querySelector("#report").hidden);
 
+  assert.deepEqual(await seriousFindings(page), [], "all is well");
+
   await server.stop();
   await page.run(() => document.querySelector("#again").click());
   await page.until(isDone);
+  assert.deepEqual(await seriousFindings(page), [], "something is not");
   const rows = await page.run(readRows);
   assert.equal(rows.websocket.verdict, "failed");
   assert.equal(rows["turn/udp"], undefined, "without credentials there is nothing to test");

@@ -10,6 +10,7 @@ import {
   policyRefusals,
   rename,
   say,
+  seriousFindings,
   showsFrames,
   tileTexts,
 } from "./app.mjs";
@@ -118,6 +119,7 @@ test("without https the page says why there is no camera, and receives", { skip,
   const watcher = await open(host.address);
   await inState(watcher, "alone");
   assert.match(await watcher.run(() => document.querySelector("#notice").textContent), /--tls/);
+  assert.deepEqual(await seriousFindings(watcher), []);
   const other = await open("127.0.0.1");
   await showsFrames(watcher);
   await say(watcher, "I can see you");
@@ -133,6 +135,7 @@ test("a full room is said to be full, and can be tried again", { skip, timeout: 
     pages.push(await openRoom(browser, `${server.url("127.0.0.1")}/r/small`, { camera: state !== "alone" }));
     await inState(pages.at(-1), state);
   }
+  assert.deepEqual(await seriousFindings(pages[2]), []);
   assert.equal(await pages[0].run(tiles), 2);
   await pages[1].click("#leave");
   await inState(pages[1], "left");
@@ -154,6 +157,7 @@ test("when the server comes back, so does the call", { skip, timeout: TIMEOUT },
   for (const page of pages) {
     await inState(page, "away");
     assert.match(await page.run(() => document.querySelector("#away").textContent), /Reconnecting/);
+    assert.deepEqual(await seriousFindings(page), []);
   }
   await server.restart();
   for (const page of pages) {
