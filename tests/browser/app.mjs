@@ -149,11 +149,11 @@ export async function readQrCode(page) {
 
 const axeSource = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** What axe-core finds seriously wrong, in lines. The board is its makers' affair, but for what we put around it. */
+/** What axe-core finds seriously wrong, in lines. */
 export async function seriousFindings(page) {
   await page.run({ toString: () => `() => { ${axeSource} }` });
   return page.run(async () => {
-    const { violations } = await window.axe.run({ exclude: [[".excalidraw"]] }, { resultTypes: ["violations"] });
+    const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
     return violations
       .filter(({ impact }) => impact === "serious" || impact === "critical")
       .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`));

@@ -1,7 +1,7 @@
 // The whiteboard in real browsers: several draw at once and get the same board, and a hostile peer gets nowhere.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { policyRefusals } from "./app.mjs";
+import { policyRefusals, seriousFindings } from "./app.mjs";
 import {
   assertEqualBoards,
   connected,
@@ -193,6 +193,40 @@ test("images come as files; fonts, also Chinese ones, and exports need no other 
   }
   assert.deepEqual([...hosts], [new URL(url).host]);
 });
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`nothing on the board hinders people, by axe-core: ${colorScheme}`, { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+    const { host, url } = await room(t);
+    const browser = await host.browse("chromium");
+    for (const viewport of [{ width: 1280, height: 800 }, { width: 390, height: 844, isMobile: true, hasTouch: true }]) {
+      const page = await openBoard(browser, url, { viewport, colorScheme });
+      const look = async (where) => assert.deepEqual(await seriousFindings(page), [], `${where}, ${viewport.width} wide`);
+      await look("empty");
+      await draw(page, "rectangle", [[0.2, 0.3], [0.3, 0.35], [0.4, 0.4]]);
+      await look("a shape is chosen");
+      await page.click('[data-testid="toolbar-text"]');
+      await page.drag(await onBoard(page, [[0.5, 0.6], [0.5, 0.6]]));
+      await page.type("text");
+      await look("text is written");
+      await page.press("Escape");
+      await look("a text is chosen");
+      await page.click('[data-testid="main-menu-trigger"]');
+      await look("menu");
+      await page.click('[data-testid="image-export-button"]');
+      await page.until(() => document.querySelector(".ImageExportModal"));
+      await look("export");
+      const isSwitch = () => {
+        const switches = [...document.querySelectorAll(".ImageExportModal .Switch")];
+        return switches.length > 0 && switches.every((e) => e.querySelector("input").offsetHeight <= e.offsetHeight + 2);
+      };
+      assert.ok(await page.run(isSwitch), "the page's own styles leave the board's fields alone");
+      await page.press("Escape");
+      await page.press("Shift+Slash");
+      await look("help");
+      await page.close();
+    }
+  });
+}
 
 test("a board that breaks leaves the rest of the page alone", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
   const { host, url } = await room(t);

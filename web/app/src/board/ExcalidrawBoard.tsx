@@ -10,6 +10,7 @@ import { conceal, expose as exposeToPage } from "../debug";
 import type { BoardProps } from "./Board";
 import { BoardMenu, BoardWelcome } from "./BoardMenu";
 import { ExcalidrawScene } from "./excalidraw_scene";
+import { nameForReaders } from "./names_for_readers";
 import { BoardSession } from "./session";
 import { sha256 } from "./sha256";
 
@@ -62,6 +63,8 @@ export default function ExcalidrawBoard({ room, theme, readOnly = false, onProbl
       withdraw();
     };
   }, [api, isReady, room]);
+
+  useEffect(() => nameForReaders(), []);
 
   const addFile = useCallback(
     async (file: File | undefined) => {
