@@ -377,6 +377,12 @@ impl TurnCounters {
         add(&self.pair(what).closed, n as u64);
     }
 
+    /// How many of these there are.
+    pub fn held(&self, what: Held) -> i64 {
+        let Pair { opened, closed } = self.pair(what);
+        opened.load(Ordering::Relaxed) as i64 - closed.load(Ordering::Relaxed) as i64
+    }
+
     fn pair(&self, what: Held) -> &Pair {
         match what {
             Held::Sessions => &self.sessions,
@@ -551,12 +557,7 @@ impl Collector for TurnMetrics {
             let mut metric = encoder.encode_descriptor(name, help, None, kind_of(&ConstGauge::new(0i64)))?;
             for (transport, label) in TRANSPORTS {
                 let of_transport = workers.iter().filter(|worker| worker.transport == transport);
-                let held: i64 = of_transport
-                    .map(|worker| {
-                        let Pair { opened, closed } = worker.pair(what);
-                        opened.load(Ordering::Relaxed) as i64 - closed.load(Ordering::Relaxed) as i64
-                    })
-                    .sum();
+                let held: i64 = of_transport.map(|worker| worker.held(what)).sum();
                 ConstGauge::new(held).encode(metric.encode_family(&[("transport", label)])?)?;
             }
         }

@@ -12,9 +12,11 @@ use crate::ice_servers::Host;
 
 /// Proxies to believe, and the host to use whatever clients say.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Trust {
-    pub(crate) proxies: Vec<IpNet>,
-    pub(crate) public_host: Option<Host>,
+pub struct Trust {
+    /// Whose headers count.
+    pub proxies: Vec<IpNet>,
+    /// Instead of what clients say.
+    pub public_host: Option<Host>,
 }
 
 impl Trust {
@@ -26,19 +28,19 @@ impl Trust {
 
 /// A client as far as one request tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ClientInfo {
+pub struct ClientInfo {
     /// What the client's address is taken to be: right, or that of a proxy.
-    pub(crate) apparent: IpAddr,
+    pub apparent: IpAddr,
     /// Whether it is the client's for sure.
-    pub(crate) is_verified: bool,
+    pub is_verified: bool,
     /// Whether a proxy that is not trusted left its mark.
-    pub(crate) has_unknown_proxy: bool,
+    pub has_unknown_proxy: bool,
     /// By which the client reached us.
-    pub(crate) host: Host,
+    pub host: Host,
     /// The port by which it did, if nobody is known to stand between; none written is the scheme's.
-    pub(crate) direct_port: Option<Option<u16>>,
+    pub direct_port: Option<Option<u16>>,
     /// Whether TLS ends at a trusted proxy.
-    pub(crate) is_secure_at_proxy: bool,
+    pub is_secure_at_proxy: bool,
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -47,7 +49,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 impl ClientInfo {
     /// Reads the request's headers. `peer` is the other end of the TCP connection, `local` our end.
-    pub(crate) fn new(peer: SocketAddr, local: SocketAddr, headers: &HeaderMap, trust: &Trust) -> Self {
+    pub fn new(peer: SocketAddr, local: SocketAddr, headers: &HeaderMap, trust: &Trust) -> Self {
         let peer = peer.ip().to_canonical();
         let is_proxy = trust.is_proxy(peer);
         let claimed = is_proxy.then(|| forwarded_for(headers, trust)).flatten();
@@ -68,7 +70,7 @@ impl ClientInfo {
     }
 
     /// The address, if it is the client's for sure.
-    pub(crate) fn verified_address(&self) -> Option<IpAddr> {
+    pub fn verified_address(&self) -> Option<IpAddr> {
         self.is_verified.then_some(self.apparent)
     }
 }

@@ -37,6 +37,16 @@ use crate::{ice_servers::Host, signaling::Signaling, turn::io::Streams};
 pub use admin::serve_admin;
 pub use server::{Listeners, serve};
 
+/// What the beginning of a connection and the head of a request tell, for those who test it with any input.
+#[doc(hidden)]
+pub mod arrival {
+    pub use super::{
+        client_info::{ClientInfo, Trust},
+        stream::Protocol,
+        ws::room_in_query,
+    };
+}
+
 /// What the operator decides about HTTP.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {

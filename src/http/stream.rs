@@ -38,7 +38,7 @@ const WITH_PATH: &[u8] = b"GET /?";
 
 /// What a connection speaks, by its first byte, before TLS and once more within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub enum Protocol {
     /// A request line begins with a method, which is a word.
     Http,
     /// A handshake record (RFC 8446 section 5.1).
@@ -50,7 +50,7 @@ pub(crate) enum Protocol {
 
 impl Protocol {
     /// What begins with this byte.
-    pub(crate) fn of(first_byte: u8) -> Option<Self> {
+    pub fn of(first_byte: u8) -> Option<Self> {
         match first_byte {
             0x00..=0x03 => Some(Self::Stun),
             0x16 => Some(Self::Tls),

@@ -104,7 +104,7 @@ pub(crate) fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool
 }
 
 /// `?room=` of the URL, decoded. Cut where it is too long to be a room's name, so that it is still refused as one.
-pub(crate) fn room_in_query(query: Option<&str>) -> Option<Box<str>> {
+pub fn room_in_query(query: Option<&str>) -> Option<Box<str>> {
     let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.into_iter().find(|(name, _)| *name == "room")?;
     let mut room = percent_decoded(value);
