@@ -1,72 +1,55 @@
 //! How often addresses that have proven nothing get an answer.
 //!
 //! A UDP source can be forged, so every answer to a stranger may hit a victim. Each source (an IPv4 address, an IPv6 /64)
-//! gets a token bucket; without a token the request is dropped, not answered. The buckets live in a table of fixed size,
-//! found by a keyed hash: strangers create no state, and sources that share a bucket share its tokens, which an attacker
-//! cannot arrange for a chosen victim.
+//! gets a token bucket, which all workers and streams share; without a token the request is dropped, not answered. The
+//! buckets live in a table of fixed size, found by a keyed hash: strangers create no state, and sources that share a
+//! bucket share its tokens, which an attacker cannot arrange for a chosen victim.
 
 use std::{
     hash::{BuildHasher, RandomState},
     net::IpAddr,
+    sync::atomic::{AtomicU64, Ordering},
     time::Instant,
 };
 
-/// Answers per second that one source gets from one worker in the long run.
-pub const ANSWERS_PER_SECOND: u32 = 1000;
+/// Answers per second that one source gets in the long run.
+pub const ANSWERS_PER_SECOND: u32 = 500;
 
-/// Answers that one source gets at once from one worker: a class behind one address starting its calls.
-pub const BURST: u32 = 3000;
+/// Answers that one source gets at once: a class behind one address starting its calls.
+pub const BURST: u32 = 5000;
 
 const BUCKETS: usize = 8192;
 
-/// Tokens in thousandths, so that short intervals are not rounded away.
-const MILLI: u64 = 1000;
+/// What an answer costs, in microseconds in which its bucket refills by one.
+const COST: u64 = 1_000_000 / ANSWERS_PER_SECOND as u64;
 
-/// The buckets of one worker. Sans-IO: time comes in.
+/// The buckets of the process. Sans-IO: time comes in.
 #[derive(Debug)]
 pub struct AnswerLimiter {
     hasher: RandomState,
     started: Instant,
-    buckets: Box<[Bucket]>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    milli_tokens: u32,
-    /// Milliseconds since `started`.
-    refilled: u32,
+    /// When each bucket is full again, in microseconds since `started`: one number, so that no lock is needed, and a
+    /// worker whose clock was read earlier than another's takes nothing back.
+    full_at: Box<[AtomicU64]>,
 }
 
 impl AnswerLimiter {
     /// Full buckets. `hasher` holds the random key.
     pub fn new(hasher: RandomState, now: Instant) -> Self {
-        let full = Bucket { milli_tokens: BURST * MILLI as u32, refilled: 0 };
-        Self { hasher, started: now, buckets: vec![full; BUCKETS].into() }
-    }
-
-    /// For inputs that answer nobody: without buckets, nobody is admitted.
-    pub fn none(now: Instant) -> Self {
-        Self { hasher: RandomState::new(), started: now, buckets: Box::default() }
+        Self { hasher, started: now, full_at: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect() }
     }
 
     /// Takes a token of `source`; `false` if it has none.
-    pub fn admits(&mut self, source: IpAddr, now: Instant) -> bool {
+    pub fn admits(&self, source: IpAddr, now: Instant) -> bool {
         let key = match source.to_canonical() {
             IpAddr::V4(ip) => u128::from(u32::from(ip)),
             IpAddr::V6(ip) => u128::from(ip) >> 64 << 64,
         };
-        let index = self.hasher.hash_one(key) as usize % BUCKETS;
-        // Wraps after 49 days, which at worst refills a bucket too late by one call.
-        let elapsed = now.saturating_duration_since(self.started).as_millis() as u32;
-        let Some(bucket) = self.buckets.get_mut(index) else {
-            return false;
-        };
-        let gained = u64::from(elapsed.wrapping_sub(bucket.refilled)) * u64::from(ANSWERS_PER_SECOND);
-        let tokens = (u64::from(bucket.milli_tokens) + gained).min(u64::from(BURST) * MILLI);
-        bucket.refilled = elapsed;
-        let admitted = tokens >= MILLI;
-        bucket.milli_tokens = (tokens - if admitted { MILLI } else { 0 }) as u32;
-        admitted
+        let bucket = &self.full_at[self.hasher.hash_one(key) as usize % BUCKETS];
+        let now = now.saturating_duration_since(self.started).as_micros() as u64;
+        let empty = now + u64::from(BURST) * COST;
+        let take = |full_at: u64| Some(full_at.max(now) + COST).filter(|full_at| *full_at <= empty);
+        bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 }
 
@@ -76,21 +59,40 @@ mod tests {
 
     use super::*;
 
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn admitted(limiter: &AnswerLimiter, now: Instant) -> u32 {
+        (0..10_000).map(|_| u32::from(limiter.admits(SOURCE, now))).sum()
+    }
+
     #[test]
     fn a_source_gets_its_burst_and_then_its_rate() {
         let start = Instant::now();
-        let mut limiter = AnswerLimiter::new(RandomState::new(), start);
-        let source = IpAddr::from([192, 0, 2, 1]);
-        let admitted = |limiter: &mut AnswerLimiter, now| (0..10_000).filter(|_| limiter.admits(source, now)).count();
-        assert_eq!(admitted(&mut limiter, start), BURST as usize);
-        assert_eq!(admitted(&mut limiter, start + Duration::from_secs(1)), ANSWERS_PER_SECOND as usize);
-        assert_eq!(admitted(&mut limiter, start + Duration::from_secs(3600)), BURST as usize);
+        let limiter = AnswerLimiter::new(RandomState::new(), start);
+        assert_eq!(admitted(&limiter, start), BURST);
+        assert_eq!(admitted(&limiter, start + Duration::from_secs(1)), ANSWERS_PER_SECOND);
+        assert_eq!(admitted(&limiter, start + Duration::from_millis(1002)), 1);
+        assert_eq!(admitted(&limiter, start + Duration::from_secs(3600)), BURST);
+    }
+
+    #[test]
+    fn all_workers_together_give_no_more() {
+        let start = Instant::now();
+        let limiter = AnswerLimiter::new(RandomState::new(), start);
+        let given: u32 = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..4).map(|_| scope.spawn(|| admitted(&limiter, start))).collect();
+            workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+        });
+        assert_eq!(given, BURST);
+        // One that is late gives nothing either.
+        assert_eq!(admitted(&limiter, start + Duration::from_secs(1)), ANSWERS_PER_SECOND);
+        assert_eq!(admitted(&limiter, start), 0);
     }
 
     #[test]
     fn one_ipv6_network_is_one_source() {
         let start = Instant::now();
-        let mut limiter = AnswerLimiter::new(RandomState::new(), start);
+        let limiter = AnswerLimiter::new(RandomState::new(), start);
         let address = |n: u128| IpAddr::V6((0x2001_0db8_u128 << 96 | n).into());
         assert_eq!((0..10_000).filter(|n| limiter.admits(address(*n), start)).count(), BURST as usize);
     }

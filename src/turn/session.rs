@@ -73,8 +73,8 @@ pub struct Context<'a> {
     pub shared: &'a Shared,
     /// The owner's counters.
     pub counters: &'a Arc<TurnCounters>,
-    /// The owner's answers to strangers.
-    pub limiter: &'a mut AnswerLimiter,
+    /// Answers to strangers.
+    pub limiter: &'a AnswerLimiter,
 }
 
 /// What the owner shall do.

@@ -665,8 +665,7 @@ impl World {
                 relayed: ByFamily::default(),
             }
         });
-        let mut cx =
-            Context { now: self.now, shared: &self.shared, counters: &self.counters, limiter: &mut self.limiter };
+        let mut cx = Context { now: self.now, shared: &self.shared, counters: &self.counters, limiter: &self.limiter };
         let result = act(&mut slot.session, &mut cx);
         for family in Family::BOTH {
             if slot.session.relayed(family).is_none()

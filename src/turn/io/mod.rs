@@ -92,7 +92,9 @@ impl Bound {
         }
         let mailboxes = Arc::new(Mailboxes::new(mailboxes));
         let held = Arc::new(HeldRelays::default());
-        let streams = Streams::new(shared.clone(), relay_ports, held.clone(), mailboxes.clone(), metrics);
+        let limiter = Arc::new(AnswerLimiter::new(RandomState::new(), Instant::now()));
+        let streams =
+            Streams::new(shared.clone(), relay_ports, held.clone(), mailboxes.clone(), limiter.clone(), metrics);
         let streams = Arc::new(streams);
         let mut threads = Vec::new();
         for (index, (listeners, (poll, commands))) in self.workers.into_iter().zip(polls).enumerate() {
@@ -106,7 +108,7 @@ impl Bound {
                 commands,
                 relay_ports,
                 held: held.clone(),
-                limiter: AnswerLimiter::new(RandomState::new(), Instant::now()),
+                limiter: limiter.clone(),
                 rng: StdRng::from_os_rng(),
             })?;
             threads.push(thread::Builder::new().name(format!("turn-{index}")).spawn(move || worker.run())?);

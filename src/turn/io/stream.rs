@@ -8,7 +8,6 @@ mod client;
 
 use std::{
     cell::RefCell,
-    hash::RandomState,
     io,
     net::IpAddr,
     sync::{
@@ -16,7 +15,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rand::{SeedableRng, rngs::StdRng};
@@ -60,6 +59,7 @@ pub struct Streams {
     relay_ports: RelayPorts,
     held: Arc<HeldRelays>,
     mailboxes: Arc<Mailboxes>,
+    limiter: Arc<AnswerLimiter>,
     tcp: Arc<TurnCounters>,
     tls: Arc<TurnCounters>,
     metrics: Arc<StreamMetrics>,
@@ -78,14 +78,12 @@ pub struct StreamClient {
     pub on_allocation: Box<dyn FnMut(bool) + Send>,
 }
 
-/// What a thread lends to the client that it is busy with: nothing of it is kept from one turn to the next, but for the
-/// limiter, which is the thread's as a UDP worker's is the worker's.
+/// What a thread lends to the client that it is busy with: nothing of it is kept from one turn to the next.
 struct Desk {
     /// For what comes from the client.
     read: Box<[u8]>,
     /// Where a datagram becomes a message for the client.
     scratch: Box<[u8]>,
-    limiter: AnswerLimiter,
     rng: StdRng,
 }
 
@@ -93,7 +91,6 @@ thread_local! {
     static DESK: RefCell<Desk> = RefCell::new(Desk {
         read: vec![0; READ_BUFFER].into(),
         scratch: vec![0; HEADROOM + 65_536 + TAILROOM].into(),
-        limiter: AnswerLimiter::new(RandomState::new(), Instant::now()),
         rng: StdRng::from_os_rng(),
     });
 }
@@ -104,6 +101,7 @@ impl Streams {
         relay_ports: RelayPorts,
         held: Arc<HeldRelays>,
         mailboxes: Arc<Mailboxes>,
+        limiter: Arc<AnswerLimiter>,
         metrics: &Metrics,
     ) -> Self {
         Self {
@@ -112,6 +110,7 @@ impl Streams {
             relay_ports,
             held,
             mailboxes,
+            limiter,
             tcp: metrics.add_turn_counters(Transport::tcp),
             tls: metrics.add_turn_counters(Transport::tls),
             metrics: metrics.streams.clone(),

@@ -58,7 +58,7 @@ pub(super) struct Setup {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) relay_ports: RelayPorts,
     pub(super) held: Arc<HeldRelays>,
-    pub(super) limiter: AnswerLimiter,
+    pub(super) limiter: Arc<AnswerLimiter>,
     pub(super) rng: StdRng,
 }
 
@@ -84,7 +84,7 @@ struct Clients {
     mailboxes: Arc<Mailboxes>,
     relay_ports: RelayPorts,
     held: Arc<HeldRelays>,
-    limiter: AnswerLimiter,
+    limiter: Arc<AnswerLimiter>,
     rng: StdRng,
     now: Now,
     slots: Slab<Client>,
@@ -272,12 +272,8 @@ impl Clients {
             None => {
                 // A stranger: the session lives on the stack unless it allocates.
                 let mut session = Session::new(tuple);
-                let mut cx = Context {
-                    now: self.now,
-                    shared: &self.shared,
-                    counters: &self.counters,
-                    limiter: &mut self.limiter,
-                };
+                let mut cx =
+                    Context { now: self.now, shared: &self.shared, counters: &self.counters, limiter: &self.limiter };
                 match session.handle_client(datagram, &mut cx) {
                     Output::Nothing | Output::ToPeer { .. } => {}
                     Output::Reply(reply) => self.send(listener, tuple, &reply),

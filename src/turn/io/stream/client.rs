@@ -38,7 +38,6 @@ use crate::{
             socket::TaskSocket,
             udp::{key, read_clocks},
         },
-        limiter::AnswerLimiter,
         message::{Family, HEADROOM, IcmpError, LONGEST_REQUEST, TAILROOM},
         relayed::Home,
         session::{Context, Now, Output, RelayWish, Session, Via},
@@ -156,7 +155,7 @@ impl<S: Paced> Client<S> {
         if let Some(ended) = self.inbox.begin(cx)
             && self.allocated.as_ref().is_some_and(|allocated| allocated.key == ended)
         {
-            self.end(&mut desk.limiter);
+            self.end();
         }
         for _ in 0..ROUNDS {
             if self.write(cx).is_err() {
@@ -172,7 +171,7 @@ impl<S: Paced> Client<S> {
                 }
             }
             if !is_busy && (self.is_blocked || self.out.is_empty()) {
-                match self.keep_time(cx, &mut desk.limiter) {
+                match self.keep_time(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(reason)) => return Poll::Ready(reason),
                     Poll::Pending => return Poll::Pending,
@@ -305,7 +304,7 @@ impl<S: Paced> Client<S> {
                 continue;
             };
             space.copy_from_slice(&payload);
-            self.pass_to_client(from, &mut desk.scratch, end, &mut desk.limiter);
+            self.pass_to_client(from, &mut desk.scratch, end);
         }
         were_any
     }
@@ -339,7 +338,7 @@ impl<S: Paced> Client<S> {
                 Poll::Ready(Err(_)) => {
                     were_any = true;
                     let reports = socket.take_icmp();
-                    self.tell_client(&reports, &mut desk.limiter);
+                    self.tell_client(&reports);
                     continue;
                 }
                 Poll::Ready(Ok(peer)) => peer,
@@ -348,7 +347,7 @@ impl<S: Paced> Client<S> {
             let payload = buffer.filled();
             if is_direct {
                 let end = HEADROOM + payload.len();
-                self.pass_to_client((peer, Via::Network), &mut desk.scratch, end, &mut desk.limiter);
+                self.pass_to_client((peer, Via::Network), &mut desk.scratch, end);
             } else if let (Some(to), Some(owner)) = (self.session.relayed(family), self.session.owner()) {
                 let from = (peer, Via::Network);
                 self.inbox.push(Letter { from, to, owner, since: self.now.instant, payload: payload.to_vec() });
@@ -359,9 +358,9 @@ impl<S: Paced> Client<S> {
     }
 
     /// Makes the payload at `scratch[HEADROOM..end]` a frame for the client.
-    fn pass_to_client(&mut self, from: (SocketAddr, Via), scratch: &mut [u8], end: usize, limiter: &mut AnswerLimiter) {
+    fn pass_to_client(&mut self, from: (SocketAddr, Via), scratch: &mut [u8], end: usize) {
         let Self { streams, counters, now, .. } = self;
-        let cx = Context { now: *now, shared: &streams.shared, counters, limiter };
+        let cx = Context { now: *now, shared: &streams.shared, counters, limiter: &streams.limiter };
         match self.session.handle_peer(from, scratch, HEADROOM, end, &cx) {
             Ok((begin, end_of_message)) => {
                 self.send(&scratch[begin..end_of_message]);
@@ -379,7 +378,7 @@ impl<S: Paced> Client<S> {
     /// Listens to the client once. Ready if something came, or it is over.
     fn read_client(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> Poll<Result<(), StreamClose>> {
         let stream = self.stream.as_mut().expect("it is taken only at the end");
-        let Desk { read, limiter, rng, .. } = desk;
+        let Desk { read, rng, .. } = desk;
         let mut buffer = ReadBuf::new(read);
         match std::task::ready!(Pin::new(stream).poll_read(cx, &mut buffer)) {
             Ok(()) if buffer.filled().is_empty() => return Poll::Ready(Err(StreamClose::client)),
@@ -392,7 +391,7 @@ impl<S: Paced> Client<S> {
             // Who has proven nothing has nothing longer to say.
             let longest = if self.session.is_allocated() { LONGEST_MESSAGE } else { LONGEST_REQUEST };
             match deframer.next_message(&mut bytes, longest) {
-                Ok(Some(message)) => self.handle_message(message, limiter, rng),
+                Ok(Some(message)) => self.handle_message(message, rng),
                 Ok(None) => break Ok(()),
                 Err(FramingError::NotTurn) => break Err(StreamClose::not_turn),
                 Err(FramingError::TooLong) => break Err(StreamClose::message_too_long),
@@ -402,9 +401,9 @@ impl<S: Paced> Client<S> {
         Poll::Ready(outcome)
     }
 
-    fn handle_message(&mut self, message: &[u8], limiter: &mut AnswerLimiter, rng: &mut impl rand::Rng) {
+    fn handle_message(&mut self, message: &[u8], rng: &mut impl rand::Rng) {
         let Self { streams, counters, now, .. } = self;
-        let mut cx = Context { now: *now, shared: &streams.shared, counters, limiter };
+        let mut cx = Context { now: *now, shared: &streams.shared, counters, limiter: &streams.limiter };
         let output = self.session.handle_client(message, &mut cx);
         // What a request gave up is given back before it is answered; and the next Allocate, possibly this very message,
         // must not take the place of a relay that is open.
@@ -413,18 +412,13 @@ impl<S: Paced> Client<S> {
             Output::Nothing => {}
             Output::Reply(reply) => self.send(&reply),
             Output::ToPeer { peer, payload, reach, dont_fragment } => {
-                self.send_to_peer((peer, reach, dont_fragment), payload, limiter);
+                self.send_to_peer((peer, reach, dont_fragment), payload);
             }
-            Output::BindRelay(wish) => self.bind_relay(wish, limiter, rng),
+            Output::BindRelay(wish) => self.bind_relay(wish, rng),
         }
     }
 
-    fn send_to_peer(
-        &mut self,
-        (peer, reach, dont_fragment): (SocketAddr, Reach, bool),
-        payload: &[u8],
-        limiter: &mut AnswerLimiter,
-    ) {
+    fn send_to_peer(&mut self, (peer, reach, dont_fragment): (SocketAddr, Reach, bool), payload: &[u8]) {
         let relay = self.allocated.as_ref().and_then(|allocated| allocated.relays[Family::of(peer.ip())].as_ref());
         let (Some(relay), Some(owner)) = (relay, self.session.owner()) else {
             return;
@@ -450,24 +444,24 @@ impl<S: Paced> Client<S> {
                     }
                 }
                 count_sent(&self.counters, sent, payload.len());
-                self.tell_client(&reports, limiter);
+                self.tell_client(&reports);
             }
             Err(reason) => self.counters.dropped(reason),
         }
     }
 
     /// Tells the client what the network has reported about what it sent.
-    fn tell_client(&mut self, reports: &[(SocketAddr, IcmpError)], limiter: &mut AnswerLimiter) {
+    fn tell_client(&mut self, reports: &[(SocketAddr, IcmpError)]) {
         for (peer, error) in reports {
             let Self { streams, counters, now, .. } = self;
-            let cx = Context { now: *now, shared: &streams.shared, counters, limiter };
+            let cx = Context { now: *now, shared: &streams.shared, counters, limiter: &streams.limiter };
             if let Some(indication) = self.session.handle_icmp(*peer, *error, &cx) {
                 self.send(&indication);
             }
         }
     }
 
-    fn bind_relay(&mut self, wish: RelayWish, limiter: &mut AnswerLimiter, rng: &mut impl rand::Rng) {
+    fn bind_relay(&mut self, wish: RelayWish, rng: &mut impl rand::Rng) {
         let Self { streams, counters, session, now, .. } = self;
         let slot = streams.mailboxes.streams().insert(self.inbox.clone());
         let key = key(slot, streams.next_generation());
@@ -477,7 +471,7 @@ impl<S: Paced> Client<S> {
             Some(home) => Opener { shared: &streams.shared, ports: streams.relay_ports, held: &streams.held, rng }
                 .open(home, wish, |_, socket| TaskSocket::adopt(socket)),
         };
-        let mut cx = Context { now: *now, shared: &streams.shared, counters, limiter };
+        let mut cx = Context { now: *now, shared: &streams.shared, counters, limiter: &streams.limiter };
         let entry = AllocationRef { worker: streams.index, key };
         let output = session.handle_relay_bound(bound, entry, &mut cx);
         if bound.next.is_some() {
@@ -496,7 +490,7 @@ impl<S: Paced> Client<S> {
     }
 
     /// Lets time pass; pending until the next deadline, or over because there was no allocation for too long.
-    fn keep_time(&mut self, cx: &mut TaskContext<'_>, limiter: &mut AnswerLimiter) -> Poll<Result<(), StreamClose>> {
+    fn keep_time(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), StreamClose>> {
         let idle = self.allocated.is_none().then_some(self.ends_idle);
         let next = self.session.next_deadline().into_iter().chain(idle).min();
         if let Some(next) = next
@@ -507,7 +501,12 @@ impl<S: Paced> Client<S> {
         std::task::ready!(self.timer.as_mut().poll(cx));
         self.now = read_clocks();
         let Self { streams, counters, now, .. } = self;
-        self.session.handle_timeout(&Context { now: *now, shared: &streams.shared, counters, limiter });
+        self.session.handle_timeout(&Context {
+            now: *now,
+            shared: &streams.shared,
+            counters,
+            limiter: &streams.limiter,
+        });
         self.close_ended_relay();
         self.out.shrink_to(IDLE_CAPACITY);
         if self.allocated.is_none() && self.ends_idle <= self.now.instant {
@@ -516,9 +515,9 @@ impl<S: Paced> Client<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn end(&mut self, limiter: &mut AnswerLimiter) {
+    fn end(&mut self) {
         let Self { streams, counters, now, .. } = self;
-        self.session.end(&Context { now: *now, shared: &streams.shared, counters, limiter });
+        self.session.end(&Context { now: *now, shared: &streams.shared, counters, limiter: &streams.limiter });
         self.close_ended_relay();
     }
 }
@@ -562,9 +561,8 @@ impl<S> Drop for Client<S> {
         if self.allocated.is_none() {
             return;
         }
-        let mut limiter = AnswerLimiter::none(self.now.instant);
         let Self { streams, counters, now, .. } = self;
-        self.session.end(&Context { now: *now, shared: &streams.shared, counters, limiter: &mut limiter });
+        self.session.end(&Context { now: *now, shared: &streams.shared, counters, limiter: &streams.limiter });
         self.close_ended_relay();
     }
 }
