@@ -209,7 +209,7 @@ impl Server {
     /// A slot for a connection of `peer`. Behind a trusted proxy the client is known, and counted, later.
     fn admit(&self, tcp: &TcpStream, peer: SocketAddr, speaks: Speaks) -> Option<Slot> {
         if self.trust.is_proxy(peer.ip()) {
-            return Some(self.slots.uncounted());
+            return Some(self.slots.uncounted(peer.ip()));
         }
         let slot = if self.is_where_a_member_is(peer) {
             self.slots.take_of_member(peer.ip())

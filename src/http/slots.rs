@@ -2,10 +2,11 @@
 //! by allocations.
 //!
 //! The bound in all is for what is half open: neither a WebSocket nor a TURN client with an allocation. When it is
-//! reached the oldest goes: honest clients are through with it in less than a second, so they are not the oldest.
+//! reached, one goes from the address that has the most, its oldest: honest clients are through with it in less than a
+//! second, so they are neither many nor old, and a flood from some addresses makes no room by those at others.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     future::pending,
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard},
@@ -13,7 +14,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// So many times more connections may come from where a member is.
+/// So many times more connections may come from where a member is, before others have to make room and altogether.
 const MEMBERS_FACTOR: usize = 8;
 
 /// Counts connections by address. IPv6 counts by /64, because a single host has all of it.
@@ -25,10 +26,70 @@ pub(crate) struct Slots {
     half_open: Mutex<HalfOpen>,
 }
 
+/// What is half open, by age and by the networks it comes from.
 #[derive(Debug, Default)]
 struct HalfOpen {
     next: u64,
-    by_age: BTreeMap<u64, Arc<Notify>>,
+    connections: HashMap<u64, Connection>,
+    networks: HashMap<IpAddr, Network>,
+    /// The largest last.
+    by_size: BTreeSet<(usize, IpAddr)>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    network: IpAddr,
+    weight: usize,
+    must_go: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Network {
+    /// Oldest first.
+    connections: BTreeSet<u64>,
+    size: usize,
+}
+
+impl HalfOpen {
+    /// A number for a connection from `network`.
+    fn insert(&mut self, network: IpAddr, weight: usize, must_go: Arc<Notify>) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.connections.insert(number, Connection { network, weight, must_go });
+        self.change(network, |network| {
+            network.connections.insert(number);
+            network.size += weight;
+        });
+        number
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Connection> {
+        let connection = self.connections.remove(&number)?;
+        self.change(connection.network, |network| {
+            network.connections.remove(&number);
+            network.size -= connection.weight;
+        });
+        Some(connection)
+    }
+
+    /// Tells the oldest of the largest network to go.
+    fn make_room(&mut self) {
+        let oldest = self.by_size.last().and_then(|(_, network)| self.networks.get(network)?.connections.first());
+        if let Some(connection) = oldest.copied().and_then(|oldest| self.remove(oldest)) {
+            connection.must_go.notify_one();
+        }
+    }
+
+    fn change(&mut self, key: IpAddr, change: impl FnOnce(&mut Network)) {
+        let network = self.networks.entry(key).or_default();
+        self.by_size.remove(&(network.size, key));
+        change(network);
+        if network.connections.is_empty() {
+            self.networks.remove(&key);
+        } else {
+            self.by_size.insert((network.size, key));
+        }
+    }
 }
 
 /// One connection's part in the count, given back when dropped.
@@ -50,13 +111,13 @@ impl Slots {
 
     /// A slot for `address`, unless it has all it may have. Loopback is not counted.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
-        self.take_below(self.max, address)
+        self.take_below(self.max, address, MEMBERS_FACTOR)
     }
 
     /// The same for an address at which a member is connected: a class behind one address opens hundreds of TURN
     /// connections at once. Who turns out not to speak STUN is judged by [`Self::has_too_many`].
     pub(crate) fn take_of_member(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
-        self.take_below(self.max.saturating_mul(MEMBERS_FACTOR), address)
+        self.take_below(self.max.saturating_mul(MEMBERS_FACTOR), address, 1)
     }
 
     /// Whether `address` has more than an address may have.
@@ -64,10 +125,10 @@ impl Slots {
         self.lock().get(&network(address.to_canonical())).is_some_and(|count| *count > self.max)
     }
 
-    fn take_below(self: &Arc<Self>, max: usize, address: IpAddr) -> Option<Slot> {
+    fn take_below(self: &Arc<Self>, max: usize, address: IpAddr, weight: usize) -> Option<Slot> {
         let address = address.to_canonical();
         if address.is_loopback() {
-            return Some(self.uncounted());
+            return Some(self.slot(None, address, weight));
         }
         let address = network(address);
         let mut taken = self.lock();
@@ -80,27 +141,23 @@ impl Slots {
         }
         *count += 1;
         drop(taken);
-        Some(self.slot(Some(address)))
+        Some(self.slot(Some(address), address, weight))
     }
 
-    /// A slot that no address is charged for.
-    pub(crate) fn uncounted(self: &Arc<Self>) -> Slot {
-        self.slot(None)
+    /// A slot that `address` is not charged for.
+    pub(crate) fn uncounted(self: &Arc<Self>, address: IpAddr) -> Slot {
+        self.slot(None, network(address.to_canonical()), MEMBERS_FACTOR)
     }
 
-    fn slot(self: &Arc<Self>, address: Option<IpAddr>) -> Slot {
+    fn slot(self: &Arc<Self>, charged: Option<IpAddr>, network: IpAddr, weight: usize) -> Slot {
         let must_go = Arc::new(Notify::new());
         let mut half_open = self.lock_half_open();
-        let number = half_open.next;
-        half_open.next += 1;
-        half_open.by_age.insert(number, must_go.clone());
-        if half_open.by_age.len() > self.max_half_open
-            && let Some((_, oldest)) = half_open.by_age.pop_first()
-        {
-            oldest.notify_one();
+        let number = half_open.insert(network, weight, must_go.clone());
+        if half_open.connections.len() > self.max_half_open {
+            half_open.make_room();
         }
         drop(half_open);
-        Slot { slots: self.clone(), address, is_counted: address.is_some(), half_open: Some(number), must_go }
+        Slot { slots: self.clone(), address: charged, is_counted: charged.is_some(), half_open: Some(number), must_go }
     }
 
     fn lock_half_open(&self) -> MutexGuard<'_, HalfOpen> {
@@ -116,7 +173,7 @@ impl Slot {
     /// The connection is no longer half open, and nobody's newness ends it.
     pub(crate) fn set_open(&mut self) {
         if let Some(number) = self.half_open.take() {
-            self.slots.lock_half_open().by_age.remove(&number);
+            self.slots.lock_half_open().remove(number);
         }
     }
 
@@ -238,23 +295,53 @@ mod tests {
         assert!(slots.take(ip("192.0.2.1")).is_none());
         taken.iter_mut().for_each(Slot::forgive);
         assert!(slots.lock().is_empty());
-        assert_eq!(slots.lock_half_open().by_age.len(), taken.len(), "but they are half open");
+        assert_eq!(slots.lock_half_open().connections.len(), taken.len(), "but they are half open");
         taken[0].set_counted(true);
         assert!(!slots.has_too_many(ip("192.0.2.1")));
+    }
+
+    async fn is_told(must_go: impl Future<Output = ()>) -> bool {
+        tokio::time::timeout(std::time::Duration::ZERO, must_go).await.is_ok()
     }
 
     #[tokio::test]
     async fn the_oldest_that_is_half_open_makes_room() {
         let slots = Slots::new(10, 2);
         let mut first = slots.take(ip("192.0.2.1")).unwrap();
-        let (first_must_go, second) = (first.must_go(), slots.uncounted());
+        let (first_must_go, second) = (first.must_go(), slots.uncounted(ip("192.0.2.1")));
         first.set_open();
-        let (third, _fourth) = (slots.uncounted(), slots.uncounted());
+        let (third, _fourth) = (slots.uncounted(ip("192.0.2.1")), slots.uncounted(ip("192.0.2.1")));
         second.must_go().await;
-        let others = async { tokio::join!(first_must_go, third.must_go()) };
-        let waited = tokio::time::timeout(std::time::Duration::from_millis(10), others).await;
-        assert!(waited.is_err(), "neither the one that is open nor the younger ones");
-        drop(third);
-        assert_eq!(slots.lock_half_open().by_age.len(), 1);
+        assert!(!is_told(first_must_go).await, "it is open");
+        assert!(!is_told(third.must_go()).await, "it is younger");
+        drop((second, third));
+        assert_eq!(slots.lock_half_open().connections.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn those_make_room_who_are_many() {
+        let slots = Slots::new(100, 20);
+        let honest = slots.take(ip("192.0.2.1")).unwrap();
+        let flood: Vec<_> = (0..100).map(|n| slots.take(ip(&format!("198.51.100.{}", n % 2))).unwrap()).collect();
+        assert!(!is_told(honest.must_go()).await, "it is the oldest, but not one of many");
+        let mut left = 0;
+        for slot in &flood {
+            left += usize::from(!is_told(slot.must_go()).await);
+        }
+        assert_eq!(left, 19);
+        drop((honest, flood));
+        let half_open = slots.lock_half_open();
+        assert!(half_open.connections.is_empty() && half_open.networks.is_empty() && half_open.by_size.is_empty());
+    }
+
+    #[tokio::test]
+    async fn where_a_member_is_there_may_be_more_before_others_stay() {
+        let slots = Slots::new(100, 20);
+        let class: Vec<_> = (0..15).map(|_| slots.take_of_member(ip("192.0.2.1")).unwrap()).collect();
+        let strangers: Vec<_> = (0..10).map(|_| slots.take(ip("198.51.100.1")).unwrap()).collect();
+        for slot in &class {
+            assert!(!is_told(slot.must_go()).await);
+        }
+        assert!(is_told(strangers[0].must_go()).await);
     }
 }
