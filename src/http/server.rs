@@ -184,6 +184,9 @@ impl Server {
                         if let Some(slot) = self.admit(&tcp, peer, speaks) {
                             connections.spawn(self.clone().connection(tcp, peer, slot, speaks));
                         }
+                        while self.slots.is_crowded() {
+                            tokio::task::yield_now().await;
+                        }
                     }
                     // A client that is gone before it was accepted is nobody's problem.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -17,6 +17,9 @@ use tokio::sync::Notify;
 /// So many times more connections may come from where a member is, before others have to make room and altogether.
 const MEMBERS_FACTOR: usize = 8;
 
+/// Connections that are told to go end when their tasks are run next; with so many of them the next is not accepted yet.
+const MAX_LEAVING: usize = 64;
+
 /// Counts connections by address. IPv6 counts by /64, because a single host has all of it.
 #[derive(Debug)]
 pub(crate) struct Slots {
@@ -34,6 +37,8 @@ struct HalfOpen {
     networks: HashMap<IpAddr, Network>,
     /// The largest last.
     by_size: BTreeSet<(usize, IpAddr)>,
+    /// Those that were told to go and are still here.
+    leaving: usize,
 }
 
 #[derive(Debug)]
@@ -77,6 +82,7 @@ impl HalfOpen {
         let oldest = self.by_size.last().and_then(|(_, network)| self.networks.get(network)?.connections.first());
         if let Some(connection) = oldest.copied().and_then(|oldest| self.remove(oldest)) {
             connection.must_go.notify_one();
+            self.leaving += 1;
         }
     }
 
@@ -144,6 +150,11 @@ impl Slots {
         Some(self.slot(Some(address), address, weight))
     }
 
+    /// Whether so many have been told to go and are still here that no more should come in for the moment.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.lock_half_open().leaving > MAX_LEAVING
+    }
+
     /// A slot that `address` is not charged for.
     pub(crate) fn uncounted(self: &Arc<Self>, address: IpAddr) -> Slot {
         self.slot(None, network(address.to_canonical()), MEMBERS_FACTOR)
@@ -173,7 +184,10 @@ impl Slot {
     /// The connection is no longer half open, and nobody's newness ends it.
     pub(crate) fn set_open(&mut self) {
         if let Some(number) = self.half_open.take() {
-            self.slots.lock_half_open().remove(number);
+            let mut half_open = self.slots.lock_half_open();
+            if half_open.remove(number).is_none() {
+                half_open.leaving -= 1;
+            }
         }
     }
 
@@ -329,7 +343,9 @@ mod tests {
             left += usize::from(!is_told(slot.must_go()).await);
         }
         assert_eq!(left, 19);
+        assert!(slots.is_crowded());
         drop((honest, flood));
+        assert!(!slots.is_crowded());
         let half_open = slots.lock_half_open();
         assert!(half_open.connections.is_empty() && half_open.networks.is_empty() && half_open.by_size.is_empty());
     }
