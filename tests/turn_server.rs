@@ -23,7 +23,7 @@ use bimcc_rtc::{
 use common::{
     netns::Namespace,
     patient,
-    process::{PATIENCE, Process, Start, free_port},
+    process::{PATIENCE, Process, Start, free_port, free_ports},
     turn_client::{Credentials, TurnClient, error_code},
     turn_on_loopback,
 };
@@ -159,17 +159,6 @@ async fn two_members_with_webrtc_rs_talk_in_process() {
     let (len, from) = patient(a.recv_from(&mut buffer)).await.unwrap();
     assert_eq!((&buffer[..len], from), (&b"pong"[..], relayed_b));
     assert_eq!(server.metric("turn_relayed_packets_total{direction=\"to_peer\",path=\"kernel\"}"), 0);
-}
-
-/// A few ports in a row that are free on all addresses.
-fn free_ports(count: u16) -> RelayPorts {
-    loop {
-        let first = free_port();
-        let last = first + count - 1;
-        if (first..=last).all(|port| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()) {
-            return RelayPorts::Range { first, last };
-        }
-    }
 }
 
 #[test]

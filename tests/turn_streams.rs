@@ -6,17 +6,15 @@ mod common;
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream, UdpSocket},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use common::{
-    Client, Options, Server,
-    process::{PATIENCE, Process},
+    Options, Server,
+    process::PATIENCE,
     turn_client::{Credentials, TurnClient, new_message},
+    ways::{WAYS, Way, World},
     wire::{Wire, connect_tls, tls_config},
 };
 use rand::Rng;
@@ -27,61 +25,6 @@ use stun::message::{
 
 const OTHER_ROOM: &str = "turn_dropped_packets_total{reason=\"other_room\"}";
 const SLOW_CLIENT: &str = "turn_dropped_packets_total{reason=\"slow_client\"}";
-
-/// Every way to reach TURN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Udp,
-    Tcp,
-    Tls,
-    /// On the port of HTTP.
-    OnePortTcp,
-    OnePortTls,
-}
-
-const WAYS: [Way; 5] = [Way::Udp, Way::Tcp, Way::Tls, Way::OnePortTcp, Way::OnePortTls];
-
-/// A server with TLS, and what a client needs to know of it.
-struct World {
-    server: Process,
-    tls: Arc<rustls::ClientConfig>,
-}
-
-impl World {
-    fn start(args: &str) -> Self {
-        let server = Process::start(&format!("--tls --trusted-proxy 127.0.0.1 {args}"));
-        let tls = tls_config(&server.ca(), &[]);
-        Self { server, tls }
-    }
-
-    fn client(&self, way: Way, credentials: &Credentials) -> TurnClient {
-        let address = match way {
-            Way::Udp | Way::Tcp => self.server.turn(),
-            Way::Tls => self.server.turns.unwrap(),
-            Way::OnePortTcp | Way::OnePortTls => self.server.http,
-        };
-        let wire = match way {
-            Way::Udp => return TurnClient::new(address, Some(credentials)),
-            Way::Tcp | Way::OnePortTcp => Wire::tcp(address),
-            Way::Tls | Way::OnePortTls => Wire::tls(address, self.tls.clone()),
-        };
-        TurnClient::by(wire, address, Some(credentials))
-    }
-
-    fn allocated(&self, way: Way, credentials: &Credentials) -> TurnClient {
-        let mut client = self.client(way, credentials);
-        client.allocate().unwrap();
-        client
-    }
-
-    /// A member, as if it came over TLS.
-    async fn member(&self, room: &str) -> (Client, Credentials) {
-        let secure = |headers: &mut http::HeaderMap| {
-            headers.insert("x-forwarded-proto", "https".parse().unwrap());
-        };
-        Process::joined(self.server.connect_with(secure).await, room).await
-    }
-}
 
 fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7 + len) as u8).collect()

@@ -3,6 +3,8 @@
 
 #[path = "turn_rules/harness.rs"]
 mod harness;
+#[path = "common/ipv6_forms.rs"]
+mod ipv6_forms;
 
 use bimcc_rtc::{
     membership::MemberId,
@@ -12,6 +14,7 @@ use bimcc_rtc::{
     },
 };
 use harness::*;
+use ipv6_forms::ipv6_forms;
 
 /// Alice and Bob in room 1, Carol in room 2, Dora with a credential of the API; each with an allocation, each with a
 /// permission for the server's address.
@@ -90,24 +93,6 @@ fn ask(world: &mut World, (v4, v6): (&Client, &Client), peer: &str) -> u16 {
     let channel = world.request(client, Req::channel_bind(number, &peer)).code();
     assert_eq!(permission, channel, "{peer}");
     permission
-}
-
-/// The forms of `a.b.c.d` that some network takes the IPv4 address out of again.
-fn ipv6_forms(v4: &str) -> Vec<String> {
-    let octets: Vec<u8> = v4.split('.').map(|octet| octet.parse().unwrap()).collect();
-    let word = |a: usize| u16::from_be_bytes([octets[a], octets[a + 1]]);
-    let (high, low) = (word(0), word(2));
-    vec![
-        format!("::ffff:{v4}"),
-        format!("::{v4}"),
-        format!("::ffff:0:{v4}"),
-        format!("64:ff9b::{v4}"),
-        format!("64:ff9b:1::{v4}"),
-        format!("2002:{high:x}:{low:x}::1"),
-        format!("2001:0:4136:e378:8000:63bf:{:x}:{:x}", !high, !low),
-        format!("2001:db8::5efe:{high:x}:{low:x}"),
-        format!("fe80::200:5efe:{high:x}:{low:x}"),
-    ]
 }
 
 #[test]

@@ -2,9 +2,12 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "a harness")]
 
+pub mod class;
+pub mod ipv6_forms;
 pub mod netns;
 pub mod process;
 pub mod turn_client;
+pub mod ways;
 pub mod wire;
 
 use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
@@ -28,7 +31,7 @@ use bimcc_rtc::{
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinHandle,
@@ -256,6 +259,20 @@ impl Client {
             }
         }
     }
+}
+
+/// Joins `room` over a stream of the caller's making, as a page at `localhost` would. The connection, and `_peers`.
+pub async fn join_over<S>(stream: S, room: &str) -> (WebSocketStream<S>, Value)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut ws, _) = patient(tokio_tungstenite::client_async("ws://localhost/", stream)).await.unwrap();
+    let join = json!({"eventName": "__join", "data": {"room": room}});
+    patient(ws.send(Message::text(join.to_string()))).await.unwrap();
+    let answer = patient(ws.next()).await.unwrap().unwrap();
+    let mut peers: Value = serde_json::from_str(answer.to_text().unwrap()).unwrap();
+    assert_eq!(peers["eventName"], "_peers", "{peers}");
+    (ws, peers["data"].take())
 }
 
 /// Waits for what must come.

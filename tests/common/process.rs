@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bimcc_rtc::config::RelayPorts;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -332,9 +333,18 @@ impl Process {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.spawned.child.id()
+    }
+
+    /// How many files it has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
     /// Resident memory in bytes.
     pub fn resident_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.spawned.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().strip_suffix("kB").unwrap().trim().parse::<u64>().unwrap() * 1024
     }
@@ -374,6 +384,17 @@ pub fn free_port() -> u16 {
         };
         if is_free(v4) && is_free(v6) {
             return port;
+        }
+    }
+}
+
+/// A few ports in a row that are free on all addresses.
+pub fn free_ports(count: u16) -> RelayPorts {
+    loop {
+        let first = free_port();
+        let last = first + count - 1;
+        if (first..=last).all(|port| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()) {
+            return RelayPorts::Range { first, last };
         }
     }
 }

@@ -89,6 +89,11 @@ impl TurnClient {
         client
     }
 
+    /// Speaks for somebody else from now on, from the same transport address.
+    pub fn act_as(&mut self, credentials: &Credentials) {
+        self.credentials = Some(credentials.clone());
+    }
+
     pub fn local(&self) -> SocketAddr {
         self.wire.local_addr().unwrap()
     }
@@ -307,6 +312,7 @@ impl TurnClient {
         }
         let mut message = Message::new();
         message.unmarshal_binary(&datagram).unwrap();
+        assert_clean_padding(&datagram);
         if message.typ != MessageType::new(METHOD_DATA, CLASS_INDICATION) {
             return Some(Some(message));
         }
@@ -317,6 +323,17 @@ impl TurnClient {
         };
         self.inbox.push_back(Received { via, payload });
         Some(None)
+    }
+}
+
+/// What pads attributes holds nothing.
+fn assert_clean_padding(message: &[u8]) {
+    let mut rest = &message[20..];
+    while let [_, _, high, low, ..] = rest {
+        let len = 4 + usize::from(u16::from_be_bytes([*high, *low]));
+        let (attribute, more) = rest.split_at(len.next_multiple_of(4));
+        assert!(attribute[len..].iter().all(|byte| *byte == 0), "padding that holds something: {attribute:?}");
+        rest = more;
     }
 }
 

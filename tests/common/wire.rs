@@ -137,7 +137,8 @@ impl<S: Read> Framed<S> {
                 let padded = len.next_multiple_of(4);
                 if self.read.len() >= padded {
                     let mut message: Vec<u8> = self.read.drain(..padded).collect();
-                    message.truncate(len);
+                    let padding = message.split_off(len);
+                    assert!(padding.iter().all(|byte| *byte == 0), "padding that holds something: {padding:?}");
                     return Ok(message);
                 }
             }
