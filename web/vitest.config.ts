@@ -15,6 +15,8 @@ export default defineConfig({
           name: "app",
           root: "app",
           testTimeout,
+          // Tests that read them; else they are empty.
+          css: { include: [/\?raw$/] },
           server: { deps: { inline: [/excalidraw/, /roughjs/, /@radix-ui/, /jotai/] } },
         },
       },
