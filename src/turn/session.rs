@@ -211,6 +211,7 @@ struct Signature {
 
 #[derive(Debug)]
 struct Ended {
+    username: Box<str>,
     by: TransactionId,
     reply: Box<[u8]>,
     until: Instant,

@@ -89,6 +89,22 @@ fn rfc8656_5_a_retransmitted_allocate_gets_the_identical_success() {
 }
 
 #[test]
+fn rfc8656_5_another_users_request_is_no_retransmission_whatever_its_transaction() {
+    let mut world = World::new();
+    let alice = world.api_client("alice", "192.0.2.1:1000");
+    let bob = world.api_client("bob", "192.0.2.1:1000");
+    let (allocate, end) = (Req::allocate(), Req::refresh(0));
+    assert_eq!(world.request(&alice, allocate.clone()).code(), 0);
+    let reply = world.request(&bob, allocate).reply();
+    assert_eq!(reply.code(), 437);
+    assert!(reply.is_signed_for(&bob));
+    assert_eq!(world.request(&alice, end.clone()).code(), 0);
+    let reply = world.request(&bob, end).reply();
+    assert_eq!(reply.code(), 437);
+    assert!(reply.is_signed_for(&bob));
+}
+
+#[test]
 fn rfc8656_5_an_allocate_repeated_while_the_socket_is_bound_is_answered_once() {
     let mut world = World::new();
     let alice = world.api_client("alice", "192.0.2.1:1000");

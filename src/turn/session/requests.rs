@@ -67,7 +67,7 @@ impl Session {
             Err(refusal) => return self.refuse(&request, refusal, None, cx),
         };
         let signature = identity.signature;
-        if let Some(reply) = self.earlier_reply(&request) {
+        if let Some(reply) = self.earlier_reply(&request, &identity) {
             cx.counters.response(method, 0);
             return Output::Reply(reply);
         }
@@ -308,6 +308,7 @@ impl Session {
             }
             self.end(cx);
             self.state = State::Ended(Box::new(Ended {
+                username: identity.username.clone(),
                 by: request.transaction_id(),
                 reply: reply.clone().into(),
                 until: cx.now.instant + RETRANSMISSIONS,
@@ -402,20 +403,21 @@ impl Session {
         }
     }
 
-    /// The answer to a transaction that must not be carried out twice.
-    fn earlier_reply(&self, request: &Request) -> Option<Vec<u8>> {
-        let (transaction, reply) = match (&self.state, request.method()) {
+    /// The answer to a transaction of this user that must not be carried out twice.
+    fn earlier_reply(&self, request: &Request, identity: &Identity) -> Option<Vec<u8>> {
+        let (username, (transaction, reply)) = match (&self.state, request.method()) {
             (State::Allocated(allocation), TurnMethod::Allocate) => {
-                (&allocation.grant.made_by.0, &allocation.grant.made_by.1)
+                (&allocation.grant.username, (&allocation.grant.made_by.0, &allocation.grant.made_by.1))
             }
             (State::Allocated(allocation), TurnMethod::Refresh) => {
                 let (transaction, reply) = &**allocation.gave_up_by.as_ref()?;
-                (transaction, reply)
+                (&allocation.grant.username, (transaction, reply))
             }
-            (State::Ended(ended), TurnMethod::Refresh) => (&ended.by, &ended.reply),
+            (State::Ended(ended), TurnMethod::Refresh) => (&ended.username, (&ended.by, &ended.reply)),
             _ => return None,
         };
-        (*transaction == request.transaction_id()).then(|| reply.to_vec())
+        let is_same = *transaction == request.transaction_id() && *username == identity.username;
+        is_same.then(|| reply.to_vec())
     }
 
     /// Says no, if that is worth an answer; signed, if it is known how.
