@@ -31,6 +31,38 @@ export function onBoard(page, points) {
   }, points);
 }
 
+/**
+ * Deletes the selected shape of a type that begins at a point: as a person does, who presses the key again if the page was
+ * too busy to have selected it.
+ */
+export async function deleteSelected(page, type, [x, y]) {
+  const isThere = () =>
+    page.run(
+      (type, x, y) => {
+        const { width, height } = document.querySelector(".excalidraw canvas").getBoundingClientRect();
+        const isNear = (element) => Math.abs(element.x - x * width) < 5 && Math.abs(element.y - y * height) < 5;
+        return window.bimccRtc.board.elements().some((element) => element.type === type && isNear(element));
+      },
+      type,
+      x,
+      y,
+    );
+  let wasThere = false;
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const is = await isThere();
+    if (wasThere && !is) return;
+    wasThere ||= is;
+    if (is) await page.press("Delete");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  const state = await page.run(() => {
+    const { selectedElementIds, activeTool } = window.bimccRtc.board.api.getAppState();
+    const { tagName, className } = document.activeElement;
+    return JSON.stringify({ selectedElementIds, tool: activeTool.type, focus: `${tagName} ${className}` });
+  });
+  assert.fail(`the ${type} cannot be deleted: ${state}`);
+}
+
 /** A wave beginning at a point, in shares of the board. */
 export function wave(x, y, length = 24) {
   return Array.from({ length }, (_, i) => [x + i * 0.008, y + 0.04 * Math.sin(i / 3)]);

@@ -5,6 +5,7 @@ import { policyRefusals, seriousFindings } from "./app.mjs";
 import {
   assertEqualBoards,
   connected,
+  deleteSelected,
   draw,
   elementsOf,
   onBoard,
@@ -54,7 +55,7 @@ async function drawMuch(page, i) {
   await draw(page, "freedraw", wave(0.3, y));
   await draw(page, "rectangle", [[0.55, y], [0.58, y + 0.04], [0.62, y + 0.08]]);
   await draw(page, "ellipse", [[0.7, y], [0.72, y + 0.04], [0.76, y + 0.08]]);
-  await page.press("Delete");
+  await deleteSelected(page, "ellipse", [0.7, y]);
   await draw(page, "arrow", [[0.7, y], [0.75, y + 0.05], [0.8, y + 0.02]]);
   // The rectangle, by its border, to another place.
   await page.click('[data-testid="toolbar-selection"]');

@@ -31,6 +31,14 @@ export function compareOrder(a: BoardElement, b: BoardElement): number {
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
 }
 
+const PLACE: ReadonlySet<string> = new Set(["index", "version", "versionNonce", "updated"]);
+
+/** Whether two versions of an element differ in nothing but their place in the order. */
+export function differsInPlaceOnly(a: BoardElement, b: BoardElement): boolean {
+  const fields = Object.keys({ ...a, ...b }).filter((field) => !PLACE.has(field));
+  return fields.every((field) => JSON.stringify(a[field]) === JSON.stringify(b[field]));
+}
+
 /** 32 bits out of a text (FNV-1a with a final mix). */
 export function hashText(text: string): number {
   let hash = 0x811c9dc5;

@@ -117,9 +117,9 @@ export class BoardSession {
     return performance.now();
   }
 
-  #readScene(now: number): void {
+  #readScene(now: number, isShown = false): void {
     const { scene } = this.#options;
-    this.#sync.handleLocalChange(now, scene.elements(), scene.held());
+    this.#sync.handleLocalChange(now, scene.elements(), scene.held(), isShown);
   }
 
   #addPeer(now: number, peer: Peer): void {
@@ -185,7 +185,7 @@ export class BoardSession {
       else if (output.type === "problem") this.#problem(output.peer, output.reason);
       else {
         this.#options.scene.show(output.elements);
-        this.#readScene(now);
+        this.#readScene(now, true);
       }
     }
     const cursors = withCursors ? this.#cursors.pollChange() : undefined;

@@ -12,7 +12,7 @@
 // Healing: live changes may get lost. Now and then everybody says a digest of its board, and who has another one
 // exchanges the versions of those buckets that differ. No peer's time is ever compared with another's.
 
-import { type BoardElement, sameVersion, supersedes, weightOf } from "./element";
+import { type BoardElement, differsInPlaceOnly, sameVersion, supersedes, weightOf } from "./element";
 import { bucketOf, ElementStore } from "./element_store";
 import {
   BUCKETS,
@@ -51,6 +51,10 @@ export class BoardSync {
   readonly #seen = new Map<string, { version: number; versionNonce: number }>();
   /** Merged here but not in the user's scene. */
   readonly #stale = new Set<string>();
+  /** Whose version is this user's edit. */
+  readonly #own = new Set<string>();
+  /** Of others, and moved by the user's scene for want of an index of their own: shown anew with all that is shown. */
+  readonly #moved = new Set<string>();
   #showAt = NEVER;
 
   readonly #successors = new Map<string, string>();
@@ -93,9 +97,14 @@ export class BoardSync {
 
   /**
    * The user's scene as it is now, deleted elements included. To be called after each change of it, also after those
-   * that came from a `show`. `held` names elements that the user is in the midst of changing.
+   * that came from a `show`, and then with `isShown` before the user can change anything. `held` names elements that the
+   * user is in the midst of changing.
+   *
+   * Where two elements have the same index, Excalidraw moves one of them on every page that shows both, and calls it a
+   * new version. The page whose user made the element's version says so to the others; were it all pages, they would
+   * overtake what that user, or another, did to the element meanwhile.
    */
-  handleLocalChange(now: number, scene: readonly unknown[], held: ReadonlySet<string> = NOBODY): void {
+  handleLocalChange(now: number, scene: readonly unknown[], held: ReadonlySet<string> = NOBODY, isShown = false): void {
     for (const raw of scene) {
       if (!hasVersion(raw)) continue;
       const seen = this.#seen.get(raw.id);
@@ -103,6 +112,10 @@ export class BoardSync {
       const known = this.#store.get(raw.id);
       if (known && sameVersion(known, raw)) {
         this.#stale.delete(raw.id);
+        this.#moved.delete(raw.id);
+      } else if (isShown && known && !this.#own.has(raw.id) && differsInPlaceOnly(raw, known)) {
+        this.#stale.delete(raw.id);
+        this.#moved.add(raw.id);
       } else if (known || !raw.isDeleted) {
         if (!this.#handleLocalEdit(now, raw, held.has(raw.id))) continue;
       }
@@ -203,6 +216,7 @@ export class BoardSync {
     }
     if (now >= this.#compareAt) {
       this.#compareAt = now + this.#untilNextComparison();
+      this.#adoptMoved();
       if (this.#peers.size > 0) this.#send(undefined, { kind: "board/state", digests: this.#store.digests() });
     }
   }
@@ -237,6 +251,8 @@ export class BoardSync {
       }
       if (result !== "taken") continue;
       this.#stale.delete(element.id);
+      this.#moved.delete(element.id);
+      this.#own.add(element.id);
       this.#unsent.add(element.id);
       this.#sendAt = Math.min(this.#sendAt, Math.max(now, this.#maySendAt));
       if (edit.differs) this.#markStale(now, element.id);
@@ -284,6 +300,8 @@ export class BoardSync {
     const result = this.#store.merge(element);
     if (result === "full") this.#problem(now, peer, "sends more than the board can hold");
     if (result !== "taken") return;
+    this.#own.delete(element.id);
+    this.#moved.delete(element.id);
     this.#markStale(now, element.id);
     if (element.isDeleted) this.#prune();
   }
@@ -303,13 +321,27 @@ export class BoardSync {
     }
     // What the user holds is not replaced; it is offered again until it can be.
     this.#showAt = elements.length > 0 ? now + this.#timing.show * 8 : NEVER;
-    if (elements.length > 0) this.#outputs.push({ type: "show", elements });
+    if (elements.length === 0) return;
+    // So that the order follows from what has been merged alone, and not from what came when.
+    for (const id of this.#moved) {
+      const element = this.#store.get(id);
+      if (element && !this.#stale.has(id)) elements.push(element);
+    }
+    this.#outputs.push({ type: "show", elements });
+  }
+
+  /** Whoever should have said where these are is not here any more: the next look at the scene takes it for an edit. */
+  #adoptMoved(): void {
+    for (const id of this.#moved) this.#seen.delete(id);
+    this.#moved.clear();
   }
 
   #prune(): void {
     for (const id of this.#store.prune()) {
       this.#stale.delete(id);
       this.#unsent.delete(id);
+      this.#own.delete(id);
+      this.#moved.delete(id);
     }
   }
 

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { type BoardElement, compareOrder } from "../../src/board/element";
 import { ElementStore } from "../../src/board/element_store";
+import { BoardSync } from "../../src/board/sync";
 import { reconcile, rectangle, seeded } from "./simulation";
 
 test("the store keeps what Excalidraw's own rule keeps, in its order", () => {
@@ -39,4 +40,39 @@ test("the digest is the same whatever the order of arrival", () => {
   expect(forwards.living).toBe(2);
   backwards.merge(rectangle("a", { version: 4 }));
   expect(forwards.digests()).not.toEqual(backwards.digests());
+});
+
+test("who gives another's element an index of its own does not overtake what that other does to it", () => {
+  const sync = new BoardSync(0, seeded(1));
+  const sent = () => {
+    const ids: string[] = [];
+    for (let output = sync.pollOutput(); output; output = sync.pollOutput()) {
+      if (output.type === "send" && output.message.kind === "board/update") {
+        ids.push(...output.message.elements.map(({ id }) => id));
+      }
+    }
+    return ids;
+  };
+  const update = (...elements: BoardElement[]) => sync.handleMessage(0, "ada", { kind: "board/update", elements });
+  sync.handlePeerJoined(0, "ada");
+  const mine = rectangle("mine");
+  sync.handleLocalChange(0, [mine]);
+  sync.handleTimer(100);
+  expect(sent()).toEqual(["mine"]);
+  update(rectangle("hers"));
+  sync.handleTimer(200);
+
+  // What Excalidraw makes of two elements at one place, on this page and on hers.
+  const moved = { version: 2, index: "a1" };
+  sync.handleLocalChange(200, [mine, rectangle("hers", { ...moved, versionNonce: 1 })], undefined, true);
+  sync.handleTimer(300);
+  expect(sent()).toEqual([]);
+  update(rectangle("hers", { ...moved, versionNonce: 9, isDeleted: true }));
+  expect(sync.elements()).toEqual([mine]);
+
+  // An element of this page is put right by this page.
+  const put = { ...mine, ...moved };
+  sync.handleLocalChange(400, [put], undefined, true);
+  sync.handleTimer(500);
+  expect(sent()).toEqual(["mine"]);
 });

@@ -142,11 +142,12 @@ export class Board {
       elements.map((element) => ({ ...element })),
       { editingTextElement },
     );
-    this.#changed();
+    this.#changed(true);
   }
 
-  #changed(): void {
-    this.sync.handleLocalChange(this.now, this.scene, new Set(this.held === undefined ? [] : [this.held]));
+  #changed(isShown = false): void {
+    const held = new Set(this.held === undefined ? [] : [this.held]);
+    this.sync.handleLocalChange(this.now, this.scene, held, isShown);
   }
 
   #nonce(): number {
