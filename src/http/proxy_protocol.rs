@@ -5,7 +5,7 @@
 
 use std::{io, net::SocketAddr};
 
-use ppp::v2::{Addresses, Command, Header, PROTOCOL_PREFIX};
+use ppp::v2::{Addresses, Command, Header, PROTOCOL_PREFIX, Protocol};
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
 /// The first byte of a header, which begins nothing else that is spoken here.
@@ -34,11 +34,14 @@ pub struct BadHeader;
 /// Reads a whole header. `None` for a connection that is the proxy's own (a health check).
 ///
 /// # Errors
-/// [`BadHeader`], also for ends that are no IP addresses.
+/// [`BadHeader`], also for ends that are no IP addresses, and for what is no TCP connection.
 pub fn parse(header: &[u8]) -> Result<Option<Ends>, BadHeader> {
     let header = Header::try_from(header).map_err(|_| BadHeader)?;
     if header.command == Command::Local {
         return Ok(None);
+    }
+    if header.protocol != Protocol::Stream {
+        return Err(BadHeader);
     }
     match header.addresses {
         Addresses::IPv4(ends) => Ok(Some(Ends {
@@ -110,6 +113,8 @@ mod tests {
             (0x22, 0x11, &V4),
             (0x21, 0x00, &[]),
             (0x21, 0x31, &[0; 216]),
+            (0x21, 0x10, &V4),
+            (0x21, 0x12, &V4),
             (0x21, 0x11, &V4[..11]),
             (0x21, 0x21, &V4),
         ] {

@@ -77,13 +77,13 @@ fn says_for_whom(rest: &[u8], is_mended: bool) {
     }
 }
 
-/// Both ends as the header has them, if it is for a connection over TCP or UDP.
+/// Both ends as the header has them, if it is for a connection over TCP.
 fn ends(header: &[u8]) -> Option<Ends> {
     let [version_command, family, high, low] = *header.get(12..)?.first_chunk()?;
     let body = header.get(16..16 + usize::from(u16::from_be_bytes([high, low])))?;
     let ip_len = match family {
-        0x11 | 0x12 => 4,
-        0x21 | 0x22 => 16,
+        0x11 => 4,
+        0x21 => 16,
         _ => return None,
     };
     let (ips, ports) = body.get(..2 * ip_len + 4)?.split_at(2 * ip_len);
