@@ -362,7 +362,7 @@ for (const newcomer of ["today's API", "old API"]) {
     const modern = early ?? (await openModern());
     const ids = { page: await page.run(() => window.rtc.me), modern: await modern.run(() => window.member.room.id) };
     await showsVideos(page, 1);
-    await modern.until((id) => window.member.framesDecoded(id).then((n) => n > 3), ids.page);
+    await modern.until((id) => window.member.framesShown(id) > 3, ids.page);
     await hasSeen(page, "data_channel_opened");
     await page.run(() => window.rtc.broadcast("from the old API"));
     await modern.until(() => window.member.messages.some(({ data }) => data === "from the old API"));

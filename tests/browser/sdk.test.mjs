@@ -37,6 +37,11 @@ async function pair(t, kinds, { serve = {}, ...options } = {}) {
 const run = {
   identities: (page) => page.run(() => window.member.identities()),
   ticksOf: (page, id) => page.run((from) => window.member.ticks[from], id),
+  /** Waits until so many frames more of the peer's stream have been shown. */
+  async moreFrames(page, id, { count = 5, label = "camera" } = {}) {
+    const shown = await page.run((...stream) => window.member.framesShown(...stream), id, label);
+    await page.until((n, ...stream) => window.member.framesShown(...stream) >= n, shown + count, id, label);
+  },
   ticking: (page) => page.run(() => window.member.startTicking()),
   /** Waits until so many ticks more have come from the peer. */
   async moreTicks(page, id, count = 5) {
@@ -61,7 +66,7 @@ for (const kinds of [
     const { pages, ids } = await pair(t, kinds, { camera: true });
     for (const [i, page] of pages.entries()) {
       const other = ids[1 - i];
-      await page.until((id) => window.member.framesDecoded(id).then((n) => n > 3), other);
+      await run.moreFrames(page, other);
       const streams = await page.run(() => window.member.events.filter(([event]) => event === "stream"));
       assert.deepEqual(streams, [["stream", other, { label: "camera", tracks: ["audio", "video"] }]]);
       assert.equal(await page.run(() => window.member.constructed), 1);
@@ -85,8 +90,7 @@ for (const kinds of [
     // Another track in its place without negotiation, a second stream, and away with it.
     const before = await second.run(() => window.member.room.peers.values().next().value.connection.remoteDescription.sdp);
     await first.run(() => window.member.replaceVideo("camera"));
-    const frames = await second.run((id) => window.member.framesDecoded(id), ids[0]);
-    await second.until((id, n) => window.member.framesDecoded(id).then((now) => now > n + 5), ids[0], frames);
+    await run.moreFrames(second, ids[0]);
     const after = await second.run(() => window.member.room.peers.values().next().value.connection.remoteDescription.sdp);
     assert.equal(after, before);
     await first.run(() => window.member.publish("screen"));
@@ -107,27 +111,37 @@ for (const kinds of [
   });
 }
 
-test("two that publish at the same moment see each other, time and again", {
-  skip: missing("chromium", "firefox"),
-  timeout: TIMEOUT,
-}, async (t) => {
-  const host = await (await setStage(t)).host();
-  const server = await host.serve();
-  const pages = [];
-  for (const kind of ["chromium", "firefox"]) pages.push(await (await host.browse(kind)).open("sdk.html"));
-  // Which of the two gives way differs from room to room.
-  for (let round = 0; round < 8; round++) {
-    const ids = [];
-    for (const page of pages) ids.push(await join(page, server, {}, `room ${round}`));
-    for (const page of pages) await connected(page, 1);
-    await Promise.all(pages.map((page) => page.run(() => window.member.publish("camera"))));
-    for (const [i, page] of pages.entries()) {
-      await page.until((id) => window.member.framesDecoded(id).then((n) => n > 0), ids[1 - i]);
-      assert.deepEqual(await page.run(() => window.member.errors), []);
+for (const kinds of [
+  ["chromium", "chromium"],
+  ["chromium", "firefox"],
+]) {
+  const name = `${kinds.join(" and ")} that offer at the same moment see each other, time and again`;
+  test(name, { skip: missing(...new Set(kinds)), timeout: TIMEOUT }, async (t) => {
+    const host = await (await setStage(t)).host();
+    const server = await host.serve();
+    const pages = [];
+    for (const kind of kinds) pages.push(await (await host.browse(kind)).open("sdk.html"));
+    // Which of the two gives way differs from room to room.
+    for (let round = 0; round < 3; round++) {
+      const ids = [];
+      for (const page of pages) ids.push(await join(page, server, {}, `room ${round}`));
+      for (const page of pages) await connected(page, 1);
+      const see = async (...labels) => {
+        for (const [i, page] of pages.entries()) {
+          for (const label of labels) await run.moreFrames(page, ids[1 - i], { label });
+          assert.deepEqual(await page.run(() => window.member.errors), []);
+        }
+      };
+      await Promise.all(pages.map((page) => page.run(() => window.member.publish("camera"))));
+      await see("camera");
+      await Promise.all(pages.map((page) => page.run(() => window.member.publish("screen"))));
+      await see("camera", "screen");
+      await Promise.all(pages.map((page) => page.run(() => window.member.restartIce())));
+      await see("camera", "screen");
+      for (const page of pages) await page.run(() => window.member.room.leave());
     }
-    for (const page of pages) await page.run(() => window.member.room.leave());
-  }
-});
+  });
+}
 
 const AWAY = LONG ? 10_000 : 3_000;
 
@@ -189,16 +203,12 @@ for (const kinds of [
 test("a relayed call with pictures outlives a clean restart", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
   const kinds = ["chromium", "chromium"];
   const { server, pages, ids } = await pair(t, kinds, { policy: "relay", camera: true });
-  const moreFrames = async (page, id) => {
-    const frames = await page.run((from) => window.member.framesDecoded(from), id);
-    await page.until((from, n) => window.member.framesDecoded(from).then((now) => now > n + 10), id, frames);
-  };
-  for (const [i, page] of pages.entries()) await moreFrames(page, ids[1 - i]);
+  for (const [i, page] of pages.entries()) await run.moreFrames(page, ids[1 - i]);
   await server.stop();
   for (const page of pages) await page.until(() => window.member.room.state === "reconnecting");
   await server.restart();
   for (const page of pages) await page.until(() => window.member.room.state === "joined");
-  for (const [i, page] of pages.entries()) await moreFrames(page, ids[1 - i]);
+  for (const [i, page] of pages.entries()) await run.moreFrames(page, ids[1 - i]);
   for (const page of pages) assert.equal(await page.run(() => window.member.constructed), 1);
 });
 
@@ -223,7 +233,7 @@ test("a duplicated tab becomes a second member", { skip: missing("chromium"), ti
 test("a kicked member does not come back, and is gone at once", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
   const { server, pages, ids } = await pair(t, ["chromium", "chromium"], { policy: "relay", camera: true });
   const [kicked, other] = pages;
-  await other.until((id) => window.member.framesDecoded(id).then((n) => n > 3), ids[0]);
+  await run.moreFrames(other, ids[0]);
   const url = `http://127.0.0.1:${server.ports.admin}/api/rooms/${encodeURIComponent("a room")}/peers/${ids[0]}`;
   const asked = performance.now();
   const { status } = await fetch(url, { method: "DELETE" });

@@ -27,6 +27,7 @@ class Member {
   /** By sender: the numbers it has sent as ticks, and when the last one came. */
   ticks = {};
   #published = {};
+  #videos = {};
   #connections = new Map();
   #ticker;
 
@@ -42,7 +43,9 @@ class Member {
     }
     this.room.on("error", (error) => this.errors.push({ reason: error.reason, message: error.message, peer: error.peer?.id }));
     this.room.on("message", (peer, data, how) => this.#receive(peer, data, how));
-    this.room.on("stream", (_, { stream }) => show(stream));
+    this.room.on("stream", (peer, { stream, label = "camera" }) => {
+      this.#videos[`${label} of ${peer.id}`] = show(stream);
+    });
     if (camera) await this.publish("camera");
     return this.room.id;
   }
@@ -113,10 +116,9 @@ class Member {
     return identities;
   }
 
-  async framesDecoded(id) {
-    const report = [...(await this.room.peers.get(id).connection.getStats()).values()];
-    const video = report.filter(({ type, kind }) => type === "inbound-rtp" && kind === "video");
-    return Math.max(0, ...video.map(({ framesDecoded }) => framesDecoded ?? 0));
+  /** Frames of a peer's stream that came as far as the screen: a browser may decode what it then does not show. */
+  framesShown(id, label = "camera") {
+    return this.#videos[`${label} of ${id}`]?.() ?? 0;
   }
 
   /** What a new connection with these servers, relays only, comes to: kinds of candidates, and error codes. */
@@ -174,11 +176,20 @@ function plain(value) {
   return value instanceof Error ? value.reason : value;
 }
 
+/** Plays it; the answer tells how many frames have been shown. */
 function show(stream) {
   const video = document.createElement("video");
   video.muted = video.autoplay = video.playsInline = true;
   video.srcObject = stream;
   document.body.append(video);
+  let shown = 0;
+  const count = () => {
+    shown += 1;
+    video.requestVideoFrameCallback(count);
+  };
+  video.requestVideoFrameCallback(count);
+  // Firefox's quality says nothing of streams, and Chromium calls nobody back in a tab behind another.
+  return () => Math.max(shown, video.getVideoPlaybackQuality().totalVideoFrames);
 }
 
 window.member = new Member();

@@ -1,6 +1,10 @@
 // Offers and answers with one peer: perfect negotiation as in the W3C's example, with all steps in one line, so that
 // the only collision left is that of two offers on their way. Messages may be lost when a socket breaks, on either
 // side and without a word: an offer is repeated until it is answered, an answer says which offer it is for.
+//
+// In one thing it differs from the example. To give way there means rollback, and after a rollback Chromium (seen with
+// 156) decodes the peer's video but shows no frame of it any more, for good. So the polite side does not apply its offer
+// before it is answered: until then it can be forgotten instead.
 
 import type { SdkMarker } from "./protocol";
 
@@ -9,7 +13,9 @@ export type NegotiableConnection = Pick<
   RTCPeerConnection,
   | "signalingState"
   | "localDescription"
+  | "pendingLocalDescription"
   | "remoteDescription"
+  | "createOffer"
   | "setLocalDescription"
   | "setRemoteDescription"
   | "addIceCandidate"
@@ -20,9 +26,10 @@ export type NegotiableConnection = Pick<
 export interface NegotiationOwner {
   /** Whether the other side can be reached through the server at this moment. */
   isReachable(): boolean;
-  sendDescription(description: RTCSessionDescription, offer: number | undefined): void;
+  /** `offer`: the number of the offer, or of the one that is answered. */
+  sendDescription(type: "offer" | "answer", sdp: string, offer: number | undefined): void;
   sendCandidate(candidate: RTCIceCandidate): void;
-  /** The other side has a new connection: nothing of ours fits it. The description has not been used. */
+  /** A new connection is needed for what the other side says: nothing of ours fits it. It has not been used. */
   handleStranger(description: RTCSessionDescriptionInit, marker: SdkMarker | undefined): void;
   handleBadDescription(error: unknown): void;
 }
@@ -42,6 +49,8 @@ export class Negotiation {
   #isNeeded = false;
   #isIgnoring = false;
   #isClosed = false;
+  /** Our offer while it is not applied. */
+  #held: RTCSessionDescriptionInit | undefined;
   #offer = 0;
   #offeredAt = 0;
   #repeatDelay = FIRST_REPEAT;
@@ -75,10 +84,7 @@ export class Negotiation {
   /** The other side can be reached again: says what is still to be said. */
   resync(): void {
     this.#repeatDelay = FIRST_REPEAT;
-    this.#enqueue(async () => {
-      if (this.#connection.signalingState === "have-local-offer") this.#sendOffer();
-      else if (this.#isNeeded) await this.#makeOffer();
-    });
+    this.#enqueue(async () => (this.#pending ? this.#sendOffer() : this.#makeOffer()));
   }
 
   handleDescription(description: RTCSessionDescriptionInit, marker?: SdkMarker): void {
@@ -102,6 +108,11 @@ export class Negotiation {
     this.#connection.onicecandidate = null;
   }
 
+  /** Our offer without an answer so far. */
+  get #pending(): RTCSessionDescriptionInit | null {
+    return this.#held ?? this.#connection.pendingLocalDescription;
+  }
+
   #enqueue(step: () => Promise<void>): void {
     this.#line = this.#line
       .then(() => (this.#isClosed ? undefined : step()))
@@ -111,70 +122,74 @@ export class Negotiation {
   }
 
   async #makeOffer(): Promise<void> {
-    // In any other state the browser asks again when it is stable.
-    if (!this.#isNeeded || this.#connection.signalingState !== "stable") return;
+    // In any other state the browser asks again when it is stable and nothing is pending.
+    const connection = this.#connection;
+    if (!this.#isNeeded || this.#held || connection.signalingState !== "stable") return;
     if (this.#isWaiting || !this.#owner.isReachable()) return;
     this.#isNeeded = false;
-    await this.#connection.setLocalDescription();
+    // The first offer is applied at once, for the candidates that come with it: a collision is rare then, and costs
+    // nothing but another connection.
+    if (this.#isPolite && connection.remoteDescription) this.#held = await connection.createOffer();
+    else await connection.setLocalDescription();
     this.#offer += 1;
     this.#repeatDelay = FIRST_REPEAT;
     this.#sendOffer();
   }
 
   #sendOffer(): void {
-    const { localDescription } = this.#connection;
+    const pending = this.#pending;
     clearTimeout(this.#repeatTimer);
-    if (this.#isClosed || localDescription?.type !== "offer") return;
+    if (this.#isClosed || !pending) return;
     this.#offeredAt = performance.now();
-    if (this.#owner.isReachable()) this.#owner.sendDescription(localDescription, this.#offer);
+    let { sdp = "" } = pending;
+    // Firefox answers each restart of ICE as the DTLS client, so that is what it has to be from the beginning on.
+    if (!this.#connection.remoteDescription && sdp.includes("SDPARTA")) sdp = sdp.replaceAll("actpass", "active");
+    if (this.#owner.isReachable()) this.#owner.sendDescription("offer", sdp, this.#offer);
     this.#repeatTimer = setTimeout(() => this.#enqueue(async () => this.#sendOffer()), this.#repeatDelay);
     this.#repeatDelay = Math.min(this.#repeatDelay * 2, LAST_REPEAT);
   }
 
   async #handleOffer(description: RTCSessionDescriptionInit, marker?: SdkMarker): Promise<void> {
-    const collides = this.#connection.signalingState === "have-local-offer";
     // Old clients do not know how to give way.
-    this.#isIgnoring = collides && !this.#givesWayTo(description) && marker !== undefined;
+    this.#isIgnoring = !!this.#pending && !this.#isPolite && marker !== undefined;
     if (this.#isIgnoring) {
       if (performance.now() - this.#offeredAt > ON_ITS_WAY) this.#sendOffer();
       return;
     }
-    if (this.#isFromStranger(description, marker)) return;
+    if (this.#connection.pendingLocalDescription || this.#isOfStranger(description)) {
+      this.#owner.handleStranger(description, marker);
+      return;
+    }
     await this.#connection.setRemoteDescription(description);
+    this.#held = undefined;
     clearTimeout(this.#repeatTimer);
     this.#isWaiting = false;
     // What we wanted goes into the answer, or the browser asks again after it.
     this.#isNeeded = false;
     await this.#addEarlyCandidates();
     await this.#connection.setLocalDescription();
-    const { localDescription } = this.#connection;
-    if (localDescription && !this.#isClosed) this.#owner.sendDescription(localDescription, marker?.offer);
-  }
-
-  /**
-   * Between Firefox and another browser it is always Firefox: Chromium fails for good when it takes an offer of
-   * Firefox's in the place of its own, because both number their header extensions differently.
-   */
-  #givesWayTo({ sdp }: RTCSessionDescriptionInit): boolean {
-    const isFirefox = isOfFirefox(this.#connection.localDescription?.sdp);
-    return isFirefox === isOfFirefox(sdp) ? this.#isPolite : isFirefox;
+    if (this.#isClosed) return;
+    this.#owner.sendDescription("answer", this.#connection.localDescription?.sdp ?? "", marker?.offer);
   }
 
   async #handleAnswer(description: RTCSessionDescriptionInit, marker?: SdkMarker): Promise<void> {
-    if (this.#connection.signalingState !== "have-local-offer") return;
+    if (!this.#pending) return;
     if (marker?.offer !== undefined && marker.offer !== this.#offer) return;
     this.#isIgnoring = false;
-    if (this.#isFromStranger(description, marker)) return;
+    if (this.#isOfStranger(description)) {
+      this.#owner.handleStranger(description, marker);
+      return;
+    }
+    if (this.#held) await this.#connection.setLocalDescription(this.#held);
+    this.#held = undefined;
     await this.#connection.setRemoteDescription(description);
     clearTimeout(this.#repeatTimer);
     await this.#addEarlyCandidates();
   }
 
-  #isFromStranger(description: RTCSessionDescriptionInit, marker: SdkMarker | undefined): boolean {
+  #isOfStranger(description: RTCSessionDescriptionInit): boolean {
     const known = fingerprint(this.#connection.remoteDescription);
-    const isStranger = known !== undefined && known !== fingerprint(description);
-    if (isStranger) this.#owner.handleStranger(description, marker);
-    return isStranger;
+    return known !== undefined && known !== fingerprint(description);
   }
 
   async #addEarlyCandidates(): Promise<void> {
@@ -185,11 +200,6 @@ export class Negotiation {
   async #addCandidate(candidate: RTCIceCandidateInit): Promise<void> {
     await this.#connection.addIceCandidate(candidate).catch(() => {});
   }
-}
-
-/** By the name of the maker, which its session descriptions begin with. */
-function isOfFirefox(sdp = ""): boolean {
-  return sdp.includes("SDPARTA");
 }
 
 /** Of the other side's certificate: it is made with the RTCPeerConnection and ends with it. */

@@ -201,13 +201,13 @@ export class RoomPeer implements InternalPeer {
 
   // ---- What negotiation has to say ------------------------------------------------------------------------------------
 
-  sendDescription({ type, sdp }: RTCSessionDescription, offer: number | undefined): void {
+  sendDescription(type: "offer" | "answer", sdp: string, offer: number | undefined): void {
     const streams: Record<string, string> = {};
     for (const { stream, label } of this.#room.streams) if (label !== undefined) streams[stream.id] = label;
     const sdk: SdkMarker = { v: MARKER_VERSION, offer, streams };
     if (OLD_API && this.#room.hooks.isOldApi) sdk.old = true;
     this.#room.signal({
-      eventName: type === "offer" ? "__offer" : "__answer",
+      eventName: `__${type}`,
       data: { socketId: this.id, sdp: { type, sdp }, sdk },
     });
   }
@@ -218,7 +218,7 @@ export class RoomPeer implements InternalPeer {
     this.#room.signal({ eventName: "__ice_candidate", data });
   }
 
-  /** The other side has begun anew: so do we. */
+  /** The other side has begun anew, or our first offer has to give way: so we begin anew, too. */
   handleStranger(description: RTCSessionDescriptionInit, marker: SdkMarker | undefined): void {
     if (!this.#strangers.take(1)) {
       this.report("too many connections");

@@ -3,8 +3,9 @@ import type { NegotiableConnection } from "../src/negotiation";
 type Description = RTCSessionDescription;
 
 /**
- * An RTCPeerConnection as far as negotiation goes: signaling states with rollback, what was offered and answered, and
- * candidates that fit one ICE generation only. What shall be negotiated are numbered wishes, as tracks would be.
+ * An RTCPeerConnection as far as negotiation goes: signaling states, what was offered and answered, and candidates that
+ * fit one ICE generation only. What shall be negotiated are numbered wishes, as tracks would be. Rollback is an error:
+ * video does not outlive it in Chromium. So is an answer that changes the DTLS role, which Firefox does if it is let.
  */
 export class FakeConnection implements NegotiableConnection {
   signalingState: RTCSignalingState = "stable";
@@ -16,15 +17,25 @@ export class FakeConnection implements NegotiableConnection {
   agreed = { mine: 0, theirs: 0 };
   addedCandidates: string[] = [];
   isFirefox = false;
-  #wish = 0;
+  #wish: number;
   #generation = 0;
-  #stable: [Description | null, Description | null] = [null, null];
-  #offered = 0;
+  #created: Description | undefined;
+  /** Of DTLS, once that is settled. */
+  #isClient: boolean | undefined;
 
+  /** `wishes`: what shall be negotiated from the beginning. */
   constructor(
     readonly name: string,
     private readonly pause: () => Promise<void>,
-  ) {}
+    wishes = 0,
+  ) {
+    this.#wish = wishes;
+    if (wishes > 0) this.#ask();
+  }
+
+  get wishes(): number {
+    return this.#wish;
+  }
 
   /** As adding a track would. */
   want(): void {
@@ -32,14 +43,30 @@ export class FakeConnection implements NegotiableConnection {
     this.#ask();
   }
 
-  setLocalDescription = async (): Promise<void> => {
+  get pendingLocalDescription(): Description | null {
+    return this.signalingState === "have-local-offer" ? this.localDescription : null;
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: its declared type has a form with callbacks, too.
+  createOffer = async (): Promise<any> => {
+    await this.pause();
+    this.#generation += 1;
+    this.#created = this.#description("offer");
+    return this.#created;
+  };
+
+  setLocalDescription = async (description?: RTCLocalSessionDescriptionInit): Promise<void> => {
     await this.pause();
     if (this.signalingState === "have-local-offer") throw new DOMException("twice", "InvalidStateError");
     const type = this.signalingState === "stable" ? "offer" : "answer";
-    this.#generation += 1;
-    this.localDescription = this.#description(type);
+    if (description && (type !== "offer" || description !== this.#created)) {
+      throw new DOMException("not the last one created", "InvalidModificationError");
+    }
+    if (!description) this.#generation += 1;
+    if (type === "answer") this.#isClient ??= this.isFirefox || !/setup:active/.test(this.remoteDescription?.sdp ?? "");
+    this.localDescription = (description as Description) ?? this.#description(type);
+    this.#created = undefined;
     if (type === "offer") {
-      this.#offered = this.#wish;
       this.signalingState = "have-local-offer";
     } else {
       this.agreed = { mine: this.#wish, theirs: wishOf(this.remoteDescription) };
@@ -54,16 +81,16 @@ export class FakeConnection implements NegotiableConnection {
   setRemoteDescription = async (description: RTCSessionDescriptionInit): Promise<void> => {
     await this.pause();
     if (description.type === "offer") {
-      if (this.signalingState === "have-local-offer" && !this.isFirefox && /SDPARTA/.test(description.sdp ?? "")) {
-        throw new DOMException("header extensions collide", "InvalidAccessError");
-      }
-      if (this.signalingState === "have-local-offer") [this.localDescription, this.remoteDescription] = this.#stable;
+      if (this.signalingState === "have-local-offer") throw new Error("rolled back");
       this.remoteDescription = description as Description;
       this.signalingState = "have-remote-offer";
     } else {
       if (this.signalingState !== "have-local-offer") throw new DOMException("no offer", "InvalidStateError");
+      const isServer = /setup:active/.test(description.sdp ?? "");
+      this.#isClient ??= !isServer;
+      if (this.#isClient === isServer) throw new DOMException("another role", "InvalidAccessError");
       this.remoteDescription = description as Description;
-      this.agreed = { mine: this.#offered, theirs: wishOf(description) };
+      this.agreed = { mine: wishOf(this.localDescription), theirs: wishOf(description) };
       this.#settle();
     }
   };
@@ -76,13 +103,14 @@ export class FakeConnection implements NegotiableConnection {
 
   #description(type: "offer" | "answer"): Description {
     const origin = this.isFirefox ? "o=mozilla...THIS_IS_SDPARTA-99.0 1 0 IN IP4 0.0.0.0\r\n" : "";
-    const sdp = `v=0\r\n${origin}a=fingerprint:sha-256 ${this.name}\r\nwish:${this.#wish}\r\ngeneration:${this.#generation}\r\n`;
+    const role = this.#isClient || this.isFirefox ? "active" : "passive";
+    const setup = `a=setup:${type === "offer" ? "actpass" : role}\r\n`;
+    const sdp = `v=0\r\n${origin}${setup}a=fingerprint:sha-256 ${this.name}\r\nwish:${this.#wish}\r\ngeneration:${this.#generation}\r\n`;
     return { type, sdp } as Description;
   }
 
   #settle(): void {
     this.signalingState = "stable";
-    this.#stable = [this.localDescription, this.remoteDescription];
     if (this.agreed.mine < this.#wish) this.#ask();
   }
 
