@@ -184,15 +184,21 @@ fn claimed(headers: &HeaderMap) -> Option<IpAddr> {
     }
 }
 
-/// The address in an entry, whether or not there are quotes, brackets or a port.
+/// The address in an entry, whether or not there are quotes, brackets, a port, or a zone by number.
 fn address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim().trim_matches('"');
     let bare = |text: &str| text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
     let with_port = || {
         let (host, port) = entry.rsplit_once(':')?;
-        let is_port = port.parse::<u16>().is_ok() && port.bytes().all(|b| b.is_ascii_digit());
+        let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        let is_port = port.parse::<u16>().is_ok() && is_number(port);
         let ip = match host.strip_prefix('[') {
-            Some(v6) => v6.strip_suffix(']')?.split('%').next()?.parse::<std::net::Ipv6Addr>().ok()?.into(),
+            Some(v6) => {
+                let v6 = v6.strip_suffix(']')?;
+                let (ip, zone) = v6.split_once('%').unwrap_or((v6, "0"));
+                zone.parse::<u32>().ok().filter(|_| is_number(zone))?;
+                ip.parse::<std::net::Ipv6Addr>().ok()?.into()
+            }
             None => host.parse::<std::net::Ipv4Addr>().ok()?.into(),
         };
         is_port.then_some(ip)

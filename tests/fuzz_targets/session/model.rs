@@ -73,6 +73,13 @@ impl Allocation {
         self.relayed.iter().flatten().all(|(_, expires)| *expires <= time)
     }
 
+    /// A relayed address is over, and with it what it was for.
+    fn end_family(&mut self, index: usize) -> Option<(SocketAddr, u64)> {
+        self.permissions.retain(|ip, _| usize::from(ip.is_ipv6()) != index);
+        self.channels.retain(|_, (peer, _)| usize::from(peer.is_ipv6()) != index);
+        self.relayed[index].take()
+    }
+
     /// Whether there is a relayed address of the peer's family.
     fn serves(&self, peer: SocketAddr, time: u64) -> bool {
         self.relayed[usize::from(peer.is_ipv6())].is_some_and(|(_, expires)| time < expires)
@@ -131,7 +138,11 @@ impl Model {
     pub fn expire(&mut self) {
         for allocation in &mut self.allocations {
             if let Some(allocation) = allocation {
-                allocation.relayed.iter_mut().for_each(|one| _ = one.take_if(|(_, expires)| *expires <= self.time));
+                for index in 0..2 {
+                    if allocation.relayed[index].is_some_and(|(_, expires)| expires <= self.time) {
+                        allocation.end_family(index);
+                    }
+                }
                 allocation.channels.retain(|_, (_, expires)| self.time < *expires + CHANNEL_REST);
             }
             allocation.take_if(|allocation| allocation.is_over(self.time));
@@ -353,17 +364,16 @@ impl Model {
         }
         let allocation = self.allocations[client].as_mut().expect("it is alive");
         if asked.method == METHOD_REFRESH {
-            for (index, lease) in allocation.relayed.iter_mut().enumerate() {
+            for (index, relayed) in owner.relayed(client).into_iter().enumerate() {
                 let is_meant = asked.family == 0 || usize::from(asked.family) == index + 1;
-                let Some((_, expires)) = lease.as_mut().filter(|(_, expires)| is_meant && time < *expires) else {
+                let lease = allocation.relayed[index].as_mut();
+                let Some((_, expires)) = lease.filter(|(_, expires)| is_meant && time < *expires) else {
                     continue;
                 };
                 if lifetime() > 0 {
                     *expires = time + lifetime();
-                } else if owner.relayed(client)[index].is_none() {
-                    *lease = None;
-                    allocation.permissions.retain(|ip, _| usize::from(ip.is_ipv6()) != index);
-                    allocation.channels.retain(|_, (peer, _)| usize::from(peer.is_ipv6()) != index);
+                } else if relayed.is_none() {
+                    allocation.end_family(index);
                 } else {
                     assert!(is_again, "given back, but still there");
                 }
@@ -452,12 +462,13 @@ impl Model {
                 assert_eq!(relayed, [None; 2], "nobody asked for it");
                 continue;
             };
-            for (lease, relayed) in allocation.relayed.iter_mut().zip(relayed) {
+            for (index, relayed) in relayed.into_iter().enumerate() {
                 if relayed.is_none() {
-                    let may_end = |(_, expires)| expires <= time || allocation.is_condemned;
-                    assert!(lease.take().is_none_or(may_end), "it ended by itself");
+                    let is_condemned = allocation.is_condemned;
+                    let may_end = |(_, expires)| expires <= time || is_condemned;
+                    assert!(allocation.end_family(index).is_none_or(may_end), "it ended by itself");
                 }
-                assert_eq!(lease.map(|(address, _)| address), relayed);
+                assert_eq!(allocation.relayed[index].map(|(address, _)| address), relayed);
             }
             slot.take_if(|allocation| allocation.relayed == [None; 2]);
         }
