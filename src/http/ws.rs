@@ -29,6 +29,9 @@ impl Refused {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         if self.status == StatusCode::UPGRADE_REQUIRED {
+            // RFC 9110 section 15.5.22, and RFC 6455 section 4.4 for the version.
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response
@@ -188,6 +191,9 @@ mod tests {
             let refused = accept(&request(change)).unwrap_err();
             assert_eq!(refused.status.as_u16(), status, "{}", refused.why);
             assert!(refused.why.contains(word), "{}", refused.why);
+            let response = refused.response();
+            let names_protocol = response.headers().get("upgrade").is_some_and(|upgrade| upgrade == "websocket");
+            assert_eq!(names_protocol, status == 426, "RFC 9110 section 15.5.22");
         }
     }
 
