@@ -24,9 +24,9 @@ use common::{
     process::{PATIENCE, Process, free_port, free_ports},
     turn_client::{Credentials, TurnClient, Via, error_code, new_message},
     ways::{WAYS, Way, World},
-    wire::Wire,
+    wire::{Wire, self_signed},
 };
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject};
+use rustls::pki_types::ServerName;
 use stun::{
     attributes::*,
     message::{
@@ -674,35 +674,13 @@ async fn this_hosts_other_ports_are_no_peers_over_any_transport() {
 
 // ---- Slowness ----------------------------------------------------------------------------------------------------
 
-/// A server's set-up for `localhost`, and a client that trusts it.
-fn certificate() -> (Arc<rustls::ServerConfig>, tokio_rustls::TlsConnector) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let certificate = CertificateDer::from_pem_slice(made.cert.pem().as_bytes()).unwrap();
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let server = rustls::ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key.into())
-        .unwrap();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate).unwrap();
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (Arc::new(server), Arc::new(client).into())
-}
-
 /// Those who send their handshake byte by byte, from some addresses: they are few at a time, each for so long and no
 /// longer, and whoever is honest is served meanwhile, whatever else the machine does.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_handshakes_hold_nobody_up() {
     const SLOW: usize = 300;
     const HALF_OPEN: usize = 200;
-    let (tls, connector) = certificate();
+    let (tls, connector) = self_signed();
     let mut options = Options { tls: Some(tls), ..Options::default() };
     options.http.max_half_open = HALF_OPEN;
     options.http.timeouts.handshake = Duration::from_secs(3);

@@ -3,11 +3,11 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use common::{Options, Server, member, patient};
+use common::{Options, Server, member, patient, wire::self_signed};
 use futures_util::{SinkExt, StreamExt};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -197,7 +197,7 @@ async fn what_is_neither_http_nor_tls_nor_stun_is_closed() {
 
 #[tokio::test]
 async fn r9_3_with_tls_plain_http_is_redirected_and_plain_websocket_refused() {
-    let (config, _) = certificate();
+    let (config, _) = self_signed();
     let server = Server::with(Options { tls: Some(config), ..Options::default() }).await;
     let port = server.address.port();
     for (host, path, location) in [
@@ -218,7 +218,7 @@ async fn r9_3_with_tls_plain_http_is_redirected_and_plain_websocket_refused() {
 
 #[tokio::test]
 async fn r9_3_over_tls_all_is_as_without() {
-    let (config, connector) = certificate();
+    let (config, connector) = self_signed();
     let server = Server::with(Options { tls: Some(config), ..Options::default() }).await;
     for target in ["/?room=r", "?room=r"] {
         let tls = async {
@@ -242,7 +242,7 @@ async fn r9_5_a_trusted_proxy_speaks_for_its_clients() {
     let mut options = Options::default();
     options.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     options.http.max_connections_per_ip = 2;
-    let (config, _) = certificate();
+    let (config, _) = self_signed();
     options.tls = Some(config);
     let server = Server::with(options).await;
     let connect = async |address: &'static str| {
@@ -368,26 +368,4 @@ fn header<'a>(answer: &'a str, name: &str) -> &'a str {
     let head = answer.split("\r\n\r\n").next().unwrap();
     let fields = head.lines().filter_map(|line| line.split_once(": "));
     fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value).next().unwrap_or_default()
-}
-
-/// A server's set-up for `localhost`, and a client that trusts it.
-fn certificate() -> (Arc<rustls::ServerConfig>, tokio_rustls::TlsConnector) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let certificate = CertificateDer::from(made.cert.der().to_vec());
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let server = rustls::ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key.into())
-        .unwrap();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate).unwrap();
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (Arc::new(server), Arc::new(client).into())
 }

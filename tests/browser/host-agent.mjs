@@ -147,8 +147,14 @@ const operations = {
 
   /** Starts a long-running program; `log` receives what it prints. */
   start({ command, args, cwd, env, log }) {
+    // Variables with the server's prefix are the tests' own, or a person's, and no settings for this server.
+    const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("BIMCC_RTC_"));
     return new Promise((resolve, reject) => {
-      const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+      const child = spawn(command, args, {
+        cwd,
+        env: { ...Object.fromEntries(inherited), ...env },
+        stdio: ["ignore", "pipe", "pipe"],
+      });
       let text = "";
       const keep = (chunk) => (text += chunk);
       child.stdout.on("data", keep);

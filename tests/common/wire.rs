@@ -9,8 +9,8 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject},
 };
 
 pub enum Wire {
@@ -27,16 +27,33 @@ pub struct Framed<S> {
 
 /// A client's TLS that trusts this CA and offers these protocols.
 pub fn tls_config(ca: &Path, protocols: &[&str]) -> Arc<ClientConfig> {
+    let mut config = trusting(CertificateDer::from_pem_file(ca).unwrap());
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
+fn trusting(root: CertificateDer<'_>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    roots.add(root).unwrap();
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    Arc::new(config)
+        .with_no_client_auth()
+}
+
+/// A server at `localhost` with a certificate made just now, and clients that trust it.
+pub fn self_signed() -> (Arc<ServerConfig>, tokio_rustls::TlsConnector) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = CertificateDer::from(made.cert.der().to_vec());
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key.into())
+        .unwrap();
+    (Arc::new(server), Arc::new(trusting(certificate)).into())
 }
 
 /// A blocking TLS connection to `localhost`, as far as names go.
