@@ -150,13 +150,13 @@ export class Negotiation {
   }
 
   async #handleOffer(description: RTCSessionDescriptionInit, marker?: SdkMarker): Promise<void> {
-    // Old clients do not know how to give way.
+    // Old clients do not know how to give way, nor of another connection: with them it is rollback.
     this.#isIgnoring = !!this.#pending && !this.#isPolite && marker !== undefined;
     if (this.#isIgnoring) {
       if (performance.now() - this.#offeredAt > ON_ITS_WAY) this.#sendOffer();
       return;
     }
-    if (this.#connection.pendingLocalDescription || this.#isOfStranger(description)) {
+    if ((marker && this.#connection.pendingLocalDescription) || this.#isOfStranger(description)) {
       this.#owner.handleStranger(description, marker);
       return;
     }

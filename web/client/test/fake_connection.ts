@@ -4,8 +4,8 @@ type Description = RTCSessionDescription;
 
 /**
  * An RTCPeerConnection as far as negotiation goes: signaling states, what was offered and answered, and candidates that
- * fit one ICE generation only. What shall be negotiated are numbered wishes, as tracks would be. Rollback is an error:
- * video does not outlive it in Chromium. So is an answer that changes the DTLS role, which Firefox does if it is let.
+ * fit one ICE generation only. What shall be negotiated are numbered wishes, as tracks would be. Rollback is an error
+ * where it is not expected: video does not outlive it in Chromium. So is an answer that changes the DTLS role, which Firefox does if it is let.
  */
 export class FakeConnection implements NegotiableConnection {
   signalingState: RTCSignalingState = "stable";
@@ -17,6 +17,7 @@ export class FakeConnection implements NegotiableConnection {
   agreed = { mine: 0, theirs: 0 };
   addedCandidates: string[] = [];
   isFirefox = false;
+  mayRollBack = false;
   #wish: number;
   #generation = 0;
   #created: Description | undefined;
@@ -81,7 +82,7 @@ export class FakeConnection implements NegotiableConnection {
   setRemoteDescription = async (description: RTCSessionDescriptionInit): Promise<void> => {
     await this.pause();
     if (description.type === "offer") {
-      if (this.signalingState === "have-local-offer") throw new Error("rolled back");
+      if (this.signalingState === "have-local-offer" && !this.mayRollBack) throw new Error("rolled back");
       this.remoteDescription = description as Description;
       this.signalingState = "have-remote-offer";
     } else {

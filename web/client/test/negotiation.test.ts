@@ -232,6 +232,7 @@ describe("Negotiation", () => {
   it("gives way to a client that does not know how to, whoever is polite", async () => {
     const [a, b, world] = twoSides(9);
     a.marks = false;
+    b.connection.mayRollBack = true;
     b.connection.want();
     await vi.advanceTimersByTimeAsync(20);
     a.inbox = [];
@@ -239,6 +240,7 @@ describe("Negotiation", () => {
     await settle([a, b], world.random);
     expect([a.connection.signalingState, b.connection.signalingState]).toEqual(["stable", "stable"]);
     expect(b.connection.agreed).toEqual({ mine: 1, theirs: 1 });
+    expect(b.strangers, "it knows of one connection").toBe(0);
   });
 
   it("recognises that the other side has begun anew", async () => {
