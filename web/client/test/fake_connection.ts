@@ -5,7 +5,8 @@ type Description = RTCSessionDescription;
 /**
  * An RTCPeerConnection as far as negotiation goes: signaling states, what was offered and answered, and candidates that
  * fit one ICE generation only. What shall be negotiated are numbered wishes, as tracks would be. Rollback is an error
- * where it is not expected: video does not outlive it in Chromium. So is an answer that changes the DTLS role, which Firefox does if it is let.
+ * where it is not expected: video does not outlive it in Chromium. So is an answer that changes the DTLS role, which
+ * Firefox does if it is let.
  */
 export class FakeConnection implements NegotiableConnection {
   signalingState: RTCSignalingState = "stable";
