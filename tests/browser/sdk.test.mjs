@@ -37,10 +37,10 @@ async function pair(t, kinds, { serve = {}, ...options } = {}) {
 const run = {
   identities: (page) => page.run(() => window.member.identities()),
   ticksOf: (page, id) => page.run((from) => window.member.ticks[from], id),
-  /** Waits until so many frames more of the peer's stream have been shown. */
-  async moreFrames(page, id, { count = 5, label = "camera" } = {}) {
+  /** Waits until some more frames of the peer's stream have been shown. */
+  async moreFrames(page, id, label = "camera") {
     const shown = await page.run((...stream) => window.member.framesShown(...stream), id, label);
-    await page.until((n, ...stream) => window.member.framesShown(...stream) >= n, shown + count, id, label);
+    await page.until((n, ...stream) => window.member.framesShown(...stream) >= n, shown + 5, id, label);
   },
   ticking: (page) => page.run(() => window.member.startTicking()),
   /** Waits until so many ticks more have come from the peer. */
@@ -128,7 +128,7 @@ for (const kinds of [
       for (const page of pages) await connected(page, 1);
       const see = async (...labels) => {
         for (const [i, page] of pages.entries()) {
-          for (const label of labels) await run.moreFrames(page, ids[1 - i], { label });
+          for (const label of labels) await run.moreFrames(page, ids[1 - i], label);
           assert.deepEqual(await page.run(() => window.member.errors), []);
         }
       };
