@@ -68,7 +68,7 @@ export class Negotiation {
     this.#isWaiting = waits;
     connection.onnegotiationneeded = () => {
       this.#isNeeded = true;
-      this.#enqueue(() => this.#makeOffer());
+      this.#enqueue(this.#goOn);
     };
     connection.onicecandidate = ({ candidate }) => {
       if (candidate?.candidate && !this.#isClosed) owner.sendCandidate(candidate);
@@ -84,7 +84,7 @@ export class Negotiation {
   /** The other side can be reached again: says what is still to be said. */
   resync(): void {
     this.#repeatDelay = FIRST_REPEAT;
-    this.#enqueue(async () => (this.#pending ? this.#sendOffer() : this.#makeOffer()));
+    this.#enqueue(this.#goOn);
   }
 
   handleDescription(description: RTCSessionDescriptionInit, marker?: SdkMarker): void {
@@ -113,6 +113,9 @@ export class Negotiation {
     return this.#held ?? this.#connection.pendingLocalDescription;
   }
 
+  /** Offers what is needed, or says again what is offered. */
+  #goOn = async (): Promise<void> => (this.#pending ? this.#sendOffer() : this.#makeOffer());
+
   #enqueue(step: () => Promise<void>): void {
     this.#line = this.#line
       .then(() => (this.#isClosed ? undefined : step()))
@@ -123,14 +126,15 @@ export class Negotiation {
 
   async #makeOffer(): Promise<void> {
     // In any other state the browser asks again when it is stable and nothing is pending.
-    const connection = this.#connection;
-    if (!this.#isNeeded || this.#held || connection.signalingState !== "stable") return;
+    if (!this.#isNeeded || this.#held || this.#connection.signalingState !== "stable") return;
     if (this.#isWaiting || !this.#owner.isReachable()) return;
-    this.#isNeeded = false;
     // The first offer is applied at once, for the candidates that come with it: a collision is rare then, and costs
     // nothing but another connection.
-    if (this.#isPolite && connection.remoteDescription) this.#held = await connection.createOffer();
-    else await connection.setLocalDescription();
+    if (this.#isPolite && this.#connection.remoteDescription) this.#held = await this.#connection.createOffer();
+    else {
+      this.#isNeeded = false;
+      await this.#connection.setLocalDescription();
+    }
     this.#offer += 1;
     this.#repeatDelay = FIRST_REPEAT;
     this.#sendOffer();
@@ -145,7 +149,7 @@ export class Negotiation {
     // Firefox answers each restart of ICE as the DTLS client, so that is what it has to be from the beginning on.
     if (!this.#connection.remoteDescription && sdp.includes("SDPARTA")) sdp = sdp.replaceAll("actpass", "active");
     if (this.#owner.isReachable()) this.#owner.sendDescription("offer", sdp, this.#offer);
-    this.#repeatTimer = setTimeout(() => this.#enqueue(async () => this.#sendOffer()), this.#repeatDelay);
+    this.#repeatTimer = setTimeout(() => this.#enqueue(this.#goOn), this.#repeatDelay);
     this.#repeatDelay = Math.min(this.#repeatDelay * 2, LAST_REPEAT);
   }
 
@@ -157,8 +161,7 @@ export class Negotiation {
       return;
     }
     if ((marker && this.#connection.pendingLocalDescription) || this.#isOfStranger(description)) {
-      this.#owner.handleStranger(description, marker);
-      return;
+      return this.#owner.handleStranger(description, marker);
     }
     await this.#connection.setRemoteDescription(description);
     this.#held = undefined;
@@ -176,12 +179,14 @@ export class Negotiation {
     if (!this.#pending) return;
     if (marker?.offer !== undefined && marker.offer !== this.#offer) return;
     this.#isIgnoring = false;
-    if (this.#isOfStranger(description)) {
-      this.#owner.handleStranger(description, marker);
-      return;
-    }
-    if (this.#held) await this.#connection.setLocalDescription(this.#held);
+    if (this.#isOfStranger(description)) return this.#owner.handleStranger(description, marker);
+    const held = this.#held;
     this.#held = undefined;
+    if (held) {
+      // The browser takes only the last offer that it made. If the page has asked for another, one is needed again.
+      await this.#connection.setLocalDescription(held);
+      this.#isNeeded = false;
+    }
     await this.#connection.setRemoteDescription(description);
     clearTimeout(this.#repeatTimer);
     await this.#addEarlyCandidates();

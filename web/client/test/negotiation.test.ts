@@ -196,6 +196,20 @@ describe("Negotiation", () => {
     expectAgreed(a, b, [2, 0], "with the right answer");
   });
 
+  it("makes another offer when the browser does not take the one that was answered", async () => {
+    const [a, b, world] = twoSides(11);
+    a.connection.want();
+    await settle([a, b], world.random);
+    a.connection.want();
+    await vi.advanceTimersByTimeAsync(20);
+    await Promise.all([a.connection.createOffer(), vi.advanceTimersByTimeAsync(20)]);
+    await settle([a, b], world.random);
+    expect(world.errors.map((error) => (error as Error).name)).toEqual(["InvalidModificationError"]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    await settle([a, b], world.random);
+    expectAgreed(a, b, [2, 0], "with another offer");
+  });
+
   it("waits for the newcomer's offer, and answers with what it wanted itself", async () => {
     const [a, b, world] = twoSides(5, { waits: true });
     a.connection.want();
