@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Bucket } from "../src/logic/bucket";
 import { bytesInWords, rateInWords, roundTripInWords } from "../src/logic/format";
-import { splitLinks } from "../src/logic/links";
 import { qrPath } from "../src/logic/qr_path";
 import { plot, RateHistory, scaleOf } from "../src/logic/rates";
 
@@ -99,34 +98,6 @@ describe("a bucket", () => {
     const bucket = new Bucket(1, 1, 1000);
     expect(bucket.take(0)).toBe(true);
     expect(bucket.take(0)).toBe(false);
-  });
-});
-
-describe("links", () => {
-  const hrefs = (text: string) => splitLinks(text).flatMap(({ href }) => href ?? []);
-
-  it("are found where they are, without the sentence around them", () => {
-    expect(splitLinks("see https://example.org/a?b=1#c, or not")).toEqual([
-      { text: "see " },
-      { text: "https://example.org/a?b=1#c", href: "https://example.org/a?b=1#c" },
-      { text: ", or not" },
-    ]);
-    expect(hrefs("(http://a.example) http://b.example.")).toEqual(["http://a.example", "http://b.example"]);
-  });
-
-  it("never are anything but pages", () => {
-    expect(hrefs("javascript:alert(1) data:text/html,x file:///etc/passwd blob:http://x/1")).toEqual(["http://x/1"]);
-    expect(hrefs('https://"onclick=alert(1) http://')).toEqual([]);
-  });
-
-  it("lose nothing of the text", () => {
-    for (const text of ["", "plain", "https://a.example", "a https://:// b http://x.example/) c"]) {
-      expect(
-        splitLinks(text)
-          .map((piece) => piece.text)
-          .join(""),
-      ).toBe(text);
-    }
   });
 });
 

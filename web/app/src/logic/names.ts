@@ -4,7 +4,7 @@ export const LONGEST_NAME = 60;
 const LONGEST_FILE_NAME = 120;
 
 // Characters that turn the direction of text around them, which makes "gpj.exe" out of "exe.jpg", and invisible ones.
-const INVISIBLE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/gu;
+export const INVISIBLE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/gu;
 // More than a script needs on one letter is there to paint over other lines.
 const PILED_MARKS = /(\p{M}{4})\p{M}+/gu;
 

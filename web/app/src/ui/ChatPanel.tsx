@@ -77,7 +77,7 @@ const Line = memo(function Line({ entry }: { entry: Exclude<ChatEntry, { kind: "
         {splitLinks(entry.text).map(({ text, href }, index) =>
           href ? (
             // biome-ignore lint/suspicious/noArrayIndexKey: a message's pieces never change
-            <a key={index} href={href} target="_blank" rel="noopener noreferrer">
+            <a key={index} href={href} dir="ltr" target="_blank" rel="noopener noreferrer">
               {text}
             </a>
           ) : (
