@@ -4,7 +4,9 @@
 mod common;
 
 use common::{process::Process, turn_client::TurnClient};
-use serde_json::{Value, json};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
 
 /// An answer's status and body.
 fn ask(server: &Process, request: &str, headers: &str) -> (u16, String) {
@@ -38,6 +40,115 @@ async fn rooms_and_their_members_are_listed() {
     assert_eq!(other["peers"], json!([{"socketId": bob_id, "away": false}]));
     for path in ["/api/rooms/none", "/api/rooms/a", "/api/rooms/", "/api/rooms/%00"] {
         assert_eq!(ask(&server, &format!("GET {path}"), "").0, 404, "{path}");
+    }
+}
+
+/// An answer about one room, read without a tree of values: what members made stands there as text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct OneRoom<'a> {
+    room: String,
+    #[serde(borrow)]
+    peers: Vec<Peer<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Peer<'a> {
+    socket_id: String,
+    name: Option<String>,
+    #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+    #[expect(dead_code, reason = "must be there")]
+    away: bool,
+}
+
+/// Lets `client` join as the only member, `metadata` being JSON text, and sees that operators are told all of it.
+async fn is_told_to_operators(server: &Process, client: &mut common::Client, room: &str, name: &str, metadata: &str) {
+    let (room_text, name_text) = (json!(room).to_string(), json!(name).to_string());
+    let fields = format!(r#"{{"room":{room_text},"name":{name_text},"metadata":{metadata}}}"#);
+    client.send_text(format!(r#"{{"eventName":"__join","data":{fields}}}"#)).await;
+    let id = client.next_text().await;
+    assert!(id.contains(r#""_peers""#), "{fields}: {id}");
+
+    let path: String = room.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let (status, body) = ask(server, &format!("GET /api/rooms/{path}"), "");
+    assert_eq!(status, 200, "{fields}");
+    let answer: OneRoom<'_> = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
+    let [peer] = answer.peers.as_slice() else { panic!("{body}") };
+    assert_eq!((&*answer.room, peer.name.as_deref()), (room, Some(name)));
+    assert!(id.contains(&peer.socket_id), "{body}");
+    assert_eq!(peer.metadata.map(RawValue::get), Some(metadata).filter(|text| *text != "null"));
+    let rooms: Vec<Value> = serde_json::from_str(&ask(server, "GET /api/rooms", "").1).unwrap();
+    assert_eq!(rooms, [json!({"room": room, "members": 1, "away": 0})]);
+}
+
+#[tokio::test]
+async fn r1_2_metadata_that_no_tree_of_values_can_hold_is_told_as_it_came() {
+    let server = Process::start("--workers 1");
+    let mut client = server.connect().await;
+    let (deep, deeper) = ("[".repeat(200) + &"]".repeat(200), "[".repeat(8192) + &"]".repeat(8192));
+    let deep_objects = r#"{"a":"#.repeat(2000) + "1" + &"}".repeat(2000);
+    for metadata in [
+        "1e999",
+        "-1e999",
+        "[1E+400, 1e-400]",
+        &format!("{}.5", "9".repeat(400)),
+        &deep,
+        &deeper,
+        &deep_objects,
+        r#""\ud800""#,
+        r#""\udc00\ud800""#,
+        r#"{"\ud83d":"x\udbff"}"#,
+        r#"{"a":1,"a":2,"":{"":null}}"#,
+        r#"{"$serde_json::private::RawValue":"1,"}"#,
+        r#"{"$serde_json::private::Number":"x"}"#,
+        "\"\u{2028}\u{7f}\u{fffe}\"",
+        "[ 1 ,\t2\n]",
+        "-0",
+    ] {
+        is_told_to_operators(&server, &mut client, "r", "n", metadata).await;
+        client.send_text(format!(r#"{{"eventName":"__update","data":{{"metadata":{metadata}}}}}"#)).await;
+        client.expect_nothing().await;
+        assert!(ask(&server, "GET /api/rooms/r", "").1.contains(metadata), "{metadata}");
+    }
+    client.send_text(r#"{"eventName":"__join","data":{"room":"r","name":"\ud800"}}"#).await;
+    client.expect_error("bad_message").await;
+}
+
+/// JSON text of any kind that the grammar allows.
+fn any_json_text() -> impl Strategy<Value = String> {
+    let string = r#"([ !#-\[\]-~\u{80}-\u{10FFFF}]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4}){0,20}"#;
+    let string = string.prop_map(|inner| format!("\"{inner}\"")).boxed();
+    let number = "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,6})?";
+    let leaf = prop_oneof![
+        string.clone(),
+        number,
+        prop::sample::select(&["true", "false", "[]", "{}"][..]).prop_map(String::from)
+    ];
+    let nested = (leaf.clone(), 0..2000_usize).prop_map(|(leaf, depth)| "[".repeat(depth) + &leaf + &"]".repeat(depth));
+    prop_oneof![leaf, nested].prop_recursive(4, 40, 5, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(|items| format!("[{}]", items.join(" ,"))),
+            prop::collection::vec((string.clone(), inner), 0..5).prop_map(|fields| {
+                let fields: Vec<_> = fields.iter().map(|(key, value)| format!("{key} :{value}")).collect();
+                format!("{{{}}}", fields.join(",\n"))
+            }),
+        ]
+    })
+}
+
+#[tokio::test]
+async fn whatever_members_send_operators_get_json() {
+    let server = Process::start("--workers 1 --log error");
+    let mut client = server.connect().await;
+    let mut runner = TestRunner::deterministic();
+    let made = ("[^\\p{Cc}]{1,30}", "\\PC{0,40}|[\\x00-\\x1f\"\\\\]{0,9}", any_json_text());
+    for _ in 0..200 {
+        let (room, name, metadata) = made.new_tree(&mut runner).unwrap().current();
+        if room.len() <= 128 && metadata.len() <= 16_384 {
+            is_told_to_operators(&server, &mut client, &room, &name, &metadata).await;
+        }
     }
 }
 

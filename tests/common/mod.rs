@@ -208,13 +208,16 @@ impl Client {
 
     /// The next message: event and data.
     pub async fn next(&mut self) -> (String, Value) {
+        let mut message: Value = serde_json::from_str(&self.next_text().await).unwrap();
+        let event = message["eventName"].as_str().unwrap().to_owned();
+        (event, message["data"].take())
+    }
+
+    /// The next message as it came.
+    pub async fn next_text(&mut self) -> String {
         loop {
             match patient(self.ws.next()).await {
-                Some(Ok(Message::Text(text))) => {
-                    let mut message: Value = serde_json::from_str(&text).unwrap();
-                    let event = message["eventName"].as_str().unwrap().to_owned();
-                    return (event, message["data"].take());
-                }
+                Some(Ok(Message::Text(text))) => return text.to_string(),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 other => panic!("a message was expected, not {other:?}"),
             }
