@@ -154,7 +154,7 @@ pub struct ServeArgs {
     /// Addresses that may not be relayed to; wins over --allow-peer
     #[arg(long, value_name = "CIDR", help_heading = "Who may reach what")]
     pub deny_peer: Vec<String>,
-    /// Reverse proxies whose X-Forwarded-For, -Host and -Proto, or PROXY protocol (v2), count
+    /// Reverse proxies whose X-Forwarded-For, -Host and -Proto, or PROXY protocol (v1, v2), count
     #[arg(long, value_name = "CIDR", help_heading = "Who may reach what")]
     pub trusted_proxy: Vec<String>,
     /// Web origins that may open WebSockets, e.g. https://example.org [default: any]

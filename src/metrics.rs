@@ -128,6 +128,8 @@ pub enum Refusal {
     unknown_protocol,
     too_many_half_open,
     too_many_turn_streams,
+    bad_proxy_header,
+    untrusted_proxy_header,
 }
 
 /// Label of [`SignalingMetrics::messages_received`].

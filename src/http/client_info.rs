@@ -75,6 +75,13 @@ impl ClientInfo {
     }
 }
 
+/// Takes away what only a proxy may say, where it is surely not a proxy that says it.
+pub(crate) fn forget_forwarded(headers: &mut HeaderMap) {
+    for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
+        headers.remove(name);
+    }
+}
+
 /// The right-most address that is no trusted proxy: everything left of it is hearsay.
 fn forwarded_for(headers: &HeaderMap, trust: &Trust) -> Option<IpAddr> {
     let mut nearest = None;

@@ -31,8 +31,8 @@ use tower_service::Service;
 
 use super::{
     AppState, HttpSettings,
-    client_info::{ClientInfo, Trust},
-    proxy_protocol::{self, Ends},
+    client_info::{self, ClientInfo, Trust},
+    introduction::{Introduced, Introductions},
     router,
     slots::{Slot, Slots},
     stream::{Prefixed, Protocol, Stream},
@@ -120,6 +120,7 @@ pub async fn serve(
         settings,
         tls,
         router: router(shutdown.clone()),
+        introductions: Introductions::default(),
         has_warned_of_proxy: AtomicBool::new(false),
         shutdown,
     });
@@ -151,6 +152,7 @@ struct Server {
     turn_clients: Mutex<JoinSet<()>>,
     tls: Option<TlsAcceptor>,
     router: Router,
+    introductions: Introductions,
     has_warned_of_proxy: AtomicBool,
     shutdown: watch::Receiver<bool>,
 }
@@ -161,6 +163,8 @@ struct Connection {
     peer: SocketAddr,
     local: SocketAddr,
     is_tls: bool,
+    /// A proxy has passed it on without the client's name: what the client writes is not the proxy's word.
+    is_nameless: bool,
     /// Filled by the request that is answered with 101.
     handoff: Mutex<Option<Handoff>>,
 }
@@ -240,23 +244,24 @@ impl Server {
         };
         let _ = tcp.set_nodelay(true);
         let mut shutdown = self.shutdown.clone();
-        if self.trust.is_proxy(peer.ip()) {
-            let introduced = tokio::select! {
-                introduced = self.introduced(&mut tcp) => introduced,
-                () = slot.must_go() => return self.count_refused(Refusal::too_many_half_open),
-                () = told_to_stop(&mut shutdown) => return,
-            };
-            let Ok(introduced) = introduced else {
-                return self.count_refused(Refusal::bad_handshake);
-            };
-            if let Some(ends) = introduced {
+        let is_proxy = self.trust.is_proxy(peer.ip());
+        let introduced = tokio::select! {
+            introduced = self.introductions.hear(&mut tcp, peer.ip(), is_proxy, &self.settings.timeouts) => introduced,
+            () = slot.must_go() => return self.count_refused(Refusal::too_many_half_open),
+            () = told_to_stop(&mut shutdown) => return,
+        };
+        match introduced {
+            Ok(Introduced::Client(ends)) => {
                 (peer, local) = (ends.client, ends.server);
                 let Some(of_client) = self.admit(&tcp, peer, speaks) else {
                     return;
                 };
                 slot = of_client;
             }
+            Ok(Introduced::Nothing | Introduced::Nameless) => {}
+            Err(reason) => return self.count_refused(reason),
         }
+        let is_nameless = introduced == Ok(Introduced::Nameless);
         let opened = tokio::select! {
             opened = self.open(tcp, speaks) => opened,
             () = slot.must_go() => return self.count_refused(Refusal::too_many_half_open),
@@ -268,7 +273,8 @@ impl Server {
             None => return,
         };
         let is_tls = matches!(stream, Stream::Tls(_));
-        let connection = Arc::new(Connection { server: self.clone(), peer, local, is_tls, handoff: Mutex::new(None) });
+        let connection =
+            Arc::new(Connection { server: self.clone(), peer, local, is_tls, is_nameless, handoff: Mutex::new(None) });
         let http = Box::pin(self.http(stream, connection.clone()));
         let upgraded = tokio::select! {
             upgraded = http => upgraded,
@@ -326,18 +332,6 @@ impl Server {
 
     fn lock_turn_clients(&self) -> MutexGuard<'_, JoinSet<()>> {
         self.turn_clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Whose connection a trusted proxy says it passes on, if it says anything.
-    async fn introduced(&self, tcp: &mut TcpStream) -> io::Result<Option<Ends>> {
-        let header = async {
-            let mut first = [0];
-            if tcp.peek(&mut first).await? == 1 && first[0] == proxy_protocol::FIRST_BYTE {
-                return proxy_protocol::take_header(tcp).await;
-            }
-            Ok(None)
-        };
-        timeout(self.settings.timeouts.first_byte, header).await?
     }
 
     /// Decides by the first byte what the connection speaks, and does the TLS handshake if that is it.
@@ -454,13 +448,16 @@ fn count_refused(metrics: &Metrics, reason: Refusal) {
 }
 
 impl Connection {
-    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn respond(&self, mut request: Request<Incoming>) -> Response<Body> {
         let server = &self.server;
         if let Err(refused) = ws::check_host(request.headers()) {
             if ws::is_attempt(request.headers()) {
                 server.count_refused(Refusal::bad_handshake);
             }
             return refused.response();
+        }
+        if self.is_nameless {
+            client_info::forget_forwarded(request.headers_mut());
         }
         let client = ClientInfo::new(self.peer, self.local, request.headers(), &server.trust);
         let is_secure = self.is_tls || client.is_secure_at_proxy;

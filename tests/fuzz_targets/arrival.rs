@@ -91,9 +91,11 @@ fn ends(header: &[u8]) -> Option<Ends> {
         let ip = &ips[index * ip_len..][..ip_len];
         let port = u16::from_be_bytes([ports[2 * index], ports[2 * index + 1]]);
         let v4 = <[u8; 4]>::try_from(ip).map(IpAddr::from);
-        Some(SocketAddr::new(v4.or_else(|_| <[u8; 16]>::try_from(ip).map(IpAddr::from)).ok()?, port))
+        let ip = v4.or_else(|_| <[u8; 16]>::try_from(ip).map(IpAddr::from)).ok()?;
+        Some(SocketAddr::new(ip.to_canonical(), port))
     };
-    (version_command == 0x21).then_some(Ends { client: end(0)?, server: end(1)? })
+    let is_somebody = |client: &SocketAddr| !client.ip().is_unspecified() && !client.ip().is_multicast();
+    (version_command == 0x21).then_some(Ends { client: end(0).filter(is_somebody)?, server: end(1)? })
 }
 
 fn asks_for_room(query: &[u8]) {

@@ -1,0 +1,104 @@
+//! Whose connection it is, where a proxy that passes connections on says so before anything else.
+//!
+//! [`Introductions::hear`] comes before the first byte is judged. Headers that are not taken are counted by the caller,
+//! and told in the log once per kind, because strangers can send them.
+
+use std::{
+    io,
+    net::IpAddr,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    Timeouts,
+    proxy_protocol::{self, Ends, Version},
+};
+use crate::metrics::Refusal;
+
+/// Sent where the header was text: whoever set the proxy up may try it with an HTTP client first.
+const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n";
+
+/// What was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Introduced {
+    /// The connection begins with something else.
+    Nothing,
+    /// A trusted proxy names no client: the connection is its own, or of a client that it cannot name.
+    Nameless,
+    /// A trusted proxy passes on the connection between these ends.
+    Client(Ends),
+}
+
+/// Remembers what has been told.
+#[derive(Debug, Default)]
+pub(super) struct Introductions {
+    told_of_untrusted: AtomicBool,
+    told_of_bad: AtomicBool,
+}
+
+impl Introductions {
+    /// Takes the header off a connection that begins with one.
+    pub(super) async fn hear(
+        &self,
+        tcp: &mut TcpStream,
+        from: IpAddr,
+        is_trusted: bool,
+        timeouts: &Timeouts,
+    ) -> Result<Introduced, Refusal> {
+        let begun = timeout(timeouts.first_byte, proxy_protocol::peek_until(tcp, &mut [0], |_| true)).await;
+        if !matches!(begun.map_err(|_| Refusal::handshake_timeout)?, Ok(1..)) {
+            // Gone again: browsers open connections in advance.
+            return Ok(Introduced::Nothing);
+        }
+        let header = async {
+            let Ok(Some(version)) = proxy_protocol::announced(tcp).await else {
+                return Ok(Introduced::Nothing);
+            };
+            if !is_trusted {
+                self.tell_of_untrusted(from);
+                refuse(tcp, version, "a PROXY protocol header counts from a --trusted-proxy only");
+                return Err(Refusal::untrusted_proxy_header);
+            }
+            match proxy_protocol::take_header(tcp, version).await {
+                Ok(Some(ends)) => Ok(Introduced::Client(ends)),
+                Ok(None) => Ok(Introduced::Nameless),
+                Err(error) => {
+                    self.tell_of_bad(from, &error);
+                    refuse(tcp, version, &error.to_string());
+                    Err(Refusal::bad_proxy_header)
+                }
+            }
+        };
+        timeout(timeouts.handshake, header).await.unwrap_or(Err(Refusal::handshake_timeout))
+    }
+
+    fn tell_of_untrusted(&self, from: IpAddr) {
+        if !self.told_of_untrusted.swap(true, Ordering::Relaxed) {
+            let from = from.to_canonical();
+            tracing::warn!(
+                "connections that begin with a PROXY protocol header come from {from}, which is not trusted, and are \
+                 refused; if it is your proxy, name it with --trusted-proxy {from}, else its clients stay outside"
+            );
+        }
+    }
+
+    fn tell_of_bad(&self, from: IpAddr, error: &io::Error) {
+        if error.kind() == io::ErrorKind::InvalidData && !self.told_of_bad.swap(true, Ordering::Relaxed) {
+            let from = from.to_canonical();
+            tracing::warn!(
+                %error,
+                "the trusted proxy {from} began a connection with what cannot be read, and it was refused; let it pass \
+                 on TCP connections only, with one header each, of version 1 or 2 of the PROXY protocol"
+            );
+        }
+    }
+}
+
+fn refuse(tcp: &TcpStream, version: Version, why: &str) {
+    if version == Version::One {
+        // Nothing was written before, so that there is room for it.
+        let _gone = tcp.try_write(format!("{REFUSAL}{why}\n").as_bytes());
+    }
+}
