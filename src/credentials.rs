@@ -1,8 +1,9 @@
 //! TURN shared-secret credentials: the scheme of draft-uberti-behave-turn-rest-00, which coturn and most tools speak.
 //!
-//! A username is `<expiry>:<user>` (expiry in Unix seconds) and its password base64(HMAC-SHA1(secret, username)).
-//! Nothing is stored: whoever holds the secret can verify. Who the user is decides what else must hold:
-//! a *member* credential is minted on join and names a [`MemberId`]; an *API* credential names anything else.
+//! A username is `<expiry>:<user>` or `<user>:<expiry>` (expiry in Unix seconds; both are about) and its password
+//! base64(HMAC-SHA1(secret, username)). Nothing is stored: whoever holds the secret can verify. Who the user is decides
+//! what else must hold: a *member* credential is minted on join and names a [`MemberId`]; an *API* credential names
+//! anything else.
 //!
 //! Pure: no clock, no I/O. Verifying a TURN request with these lives in `turn::auth`.
 
@@ -12,6 +13,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use ring::hmac;
 
 use crate::membership::MemberId;
+
+/// Expiries from here on (the year 5138) are no seconds: whoever counts in milliseconds means a date of this century, and
+/// would get a credential that never ends.
+const EXPIRY_LIMIT: u64 = 100_000_000_000;
 
 /// A TURN shared secret. Never shown in logs or `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,8 +59,20 @@ pub enum UserError {
 pub enum User {
     /// A member of a room: the credential is good only while the member is here.
     Member(MemberId),
-    /// Anybody else: good until its expiry. May be empty (plain `<expiry>` usernames).
+    /// Anybody else: good until its expiry. Empty for minting a plain `<expiry>`, which is read as a user of its own with
+    /// that name.
     Api(Box<str>),
+}
+
+/// Why a username is none of this scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UsernameError {
+    /// No expiry is where one can be.
+    #[error("a username is <expiry>:<user> or <user>:<expiry>, with the expiry in seconds since 1970")]
+    NoExpiry,
+    /// Probably milliseconds.
+    #[error("the expiry is too far away to be meant: it counts seconds since 1970, not milliseconds")]
+    NotSeconds,
 }
 
 impl User {
@@ -105,19 +122,35 @@ pub fn password(secret: &Secret, username: &str) -> String {
     BASE64_STANDARD.encode(hmac::sign(&key, username.as_bytes()))
 }
 
-/// Splits a username into its expiry (Unix seconds) and its user. `None` if it is not of our scheme.
-pub fn parse_username(username: &str) -> Option<(u64, User)> {
-    let (expiry, name) = username.split_once(':').unwrap_or((username, ""));
-    // `parse` would take a leading plus sign.
-    if !expiry.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
+/// Splits a username into its expiry (Unix seconds) and its user, as coturn does: what stands before the first colon is
+/// the expiry if it is a number, else what is behind begins with it. So of two numbers the first counts.
+///
+/// # Errors
+/// [`UsernameError`] for usernames that are not of this scheme.
+pub fn parse_username(username: &str) -> Result<(u64, User), UsernameError> {
+    let (expiry, name) = match username.split_once(':') {
+        None => (username, ""),
+        Some((before, behind)) if leading_number(before) == before && !before.is_empty() => (before, behind),
+        Some((before, behind)) => (behind, before),
+    };
+    let expiry = leading_number(expiry);
+    if expiry.is_empty() {
+        return Err(UsernameError::NoExpiry);
     }
-    let expiry = expiry.parse().ok()?;
+    let expiry = expiry.parse().ok().filter(|expiry| *expiry < EXPIRY_LIMIT).ok_or(UsernameError::NotSeconds)?;
     let user = match name.parse::<MemberId>() {
         Ok(id) => User::Member(id),
+        // Users without a name are not all the same one.
+        Err(_) if name.is_empty() => User::Api(username.into()),
         Err(_) => User::Api(name.into()),
     };
-    Some((expiry, user))
+    Ok((expiry, user))
+}
+
+/// The digits that `text` begins with. (`parse` would take a plus sign.)
+fn leading_number(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    &text[..end]
 }
 
 #[cfg(test)]
@@ -133,17 +166,69 @@ mod tests {
     #[test]
     fn usernames_round_trip() {
         let secret = Secret::new(*b"s3cret");
-        for user in [User::Member(MemberId::from_bits(7)), User::api("a:b").unwrap(), User::api("").unwrap()] {
+        for user in [User::Member(MemberId::from_bits(7)), User::api("a:b").unwrap(), User::api("1:2").unwrap()] {
             let credential = mint(&secret, &user, 42);
-            assert_eq!(parse_username(&credential.username), Some((42, user)));
+            assert_eq!(parse_username(&credential.username), Ok((42, user)));
+        }
+    }
+
+    fn user(username: &str) -> Option<(u64, String)> {
+        parse_username(username).ok().map(|(expiry, user)| match user {
+            User::Member(id) => (expiry, format!("member {id}")),
+            User::Api(name) => (expiry, name.into()),
+        })
+    }
+
+    #[test]
+    fn either_half_may_be_the_expiry_and_of_two_numbers_the_first_is() {
+        for (username, expiry, name) in [
+            ("1800000000:alice", 1_800_000_000, "alice"),
+            ("alice:1800000000", 1_800_000_000, "alice"),
+            ("1800000000:1900000000", 1_800_000_000, "1900000000"),
+            ("5:1800000000", 5, "1800000000"),
+            ("1800000000:a:1900000000", 1_800_000_000, "a:1900000000"),
+            // The first colon counts, and a number ends where its digits do.
+            ("alice:1800000000:room", 1_800_000_000, "alice"),
+            ("+5:1800000000", 1_800_000_000, "+5"),
+            ("1800000000x:1900000000", 1_900_000_000, "1800000000x"),
+            ("é:1800000000", 1_800_000_000, "é"),
+        ] {
+            assert_eq!(user(username), Some((expiry, name.into())), "{username}");
         }
     }
 
     #[test]
-    fn foreign_usernames_are_not_ours() {
-        for name in ["", "alice", "+5:alice", "-1:a", ":alice", "99999999999999999999:a", "1.5:a"] {
-            assert_eq!(parse_username(name), None, "{name:?}");
+    fn a_members_id_is_a_members_in_either_order() {
+        let id = MemberId::from_bits(7);
+        for username in [format!("1800000000:{id}"), format!("{id}:1800000000"), format!("{id}:1800000000:x")] {
+            assert_eq!(parse_username(&username), Ok((1_800_000_000, User::Member(id))), "{username}");
         }
+        assert_eq!(user(&format!("1800000000:{id}:x")).unwrap().1, format!("{id}:x"));
+    }
+
+    #[test]
+    fn users_without_a_name_are_not_the_same() {
+        let names: Vec<_> = ["1800000000", "1800000001", "1800000001:", ":1800000001", "1800000001-a"]
+            .map(|username| user(username).unwrap().1)
+            .into();
+        assert_eq!(names, ["1800000000", "1800000001", "1800000001:", ":1800000001", "1800000001-a"]);
+    }
+
+    #[test]
+    fn foreign_usernames_are_not_ours() {
+        for name in ["", ":", "alice", "+5:alice", "-1:a", ":alice", "1.5:a", "alice:-5", "alice:+5", "alice: 5", "٣:a"]
+        {
+            assert_eq!(parse_username(name), Err(UsernameError::NoExpiry), "{name:?}");
+        }
+        // Milliseconds, microseconds, nanoseconds, nonsense.
+        for digits in
+            ["100000000000", "1800000000000", "1800000000000000", "1800000000000000000", "99999999999999999999"]
+        {
+            for name in [format!("{digits}:a"), format!("a:{digits}"), digits.to_owned()] {
+                assert_eq!(parse_username(&name), Err(UsernameError::NotSeconds), "{name:?}");
+            }
+        }
+        assert_eq!(user("99999999999:a").unwrap().0, 99_999_999_999);
     }
 
     #[test]

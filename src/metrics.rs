@@ -176,6 +176,23 @@ pub enum PeerRefusal {
 
 const PEER_REFUSALS: [&str; 5] = ["never_allowed", "denied_by_config", "not_in_room", "not_public", "too_many_peers"];
 
+/// Why credentials were answered with 401.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialRefusal {
+    /// The username holds no expiry.
+    NoExpiry,
+    /// Its expiry is too far away to count seconds.
+    NotSeconds,
+    /// Its expiry has passed.
+    Expired,
+    /// Its member is not in a room.
+    NotHere,
+    /// The signature fits no password that it may have.
+    WrongPassword,
+}
+
+const CREDENTIAL_REFUSALS: [&str; 5] = ["no_expiry", "not_seconds", "expired", "not_here", "wrong_password"];
+
 /// Why a packet went nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
@@ -303,6 +320,7 @@ pub struct TurnCounters {
     requests: [AtomicU64; METHODS.len()],
     responses: [[AtomicU64; CODES.len()]; METHODS.len()],
     peer_refusals: [AtomicU64; PEER_REFUSALS.len()],
+    credential_refusals: [AtomicU64; CREDENTIAL_REFUSALS.len()],
     refreshed_after_expiry: AtomicU64,
     transport: Transport,
     sessions: Pair,
@@ -362,6 +380,11 @@ impl TurnCounters {
     /// A peer address was refused.
     pub fn peer_refused(&self, reason: PeerRefusal) {
         add(&self.peer_refusals[reason as usize], 1);
+    }
+
+    /// Credentials were refused.
+    pub fn credential_refused(&self, reason: CredentialRefusal) {
+        add(&self.credential_refusals[reason as usize], 1);
     }
 
     /// A Refresh succeeded although the credential's expiry had passed.
@@ -528,6 +551,11 @@ impl Collector for TurnMetrics {
         let labels = PEER_REFUSALS.map(|reason| [("reason", reason)]);
         let rows: Vec<_> = labels.iter().enumerate().map(|(i, l)| (&l[..], sum(&|c| &c.peer_refusals[i]))).collect();
         family("turn_peer_refusals", "Peer addresses refused with 403, by reason", None, &rows)?;
+
+        let labels = CREDENTIAL_REFUSALS.map(|reason| [("reason", reason)]);
+        let rows: Vec<_> =
+            labels.iter().enumerate().map(|(i, l)| (&l[..], sum(&|c| &c.credential_refusals[i]))).collect();
+        family("turn_credential_refusals", "TURN credentials refused with 401, by reason", None, &rows)?;
 
         let refreshed = ConstCounter::new(sum(&|c| &c.refreshed_after_expiry));
         let help = "Refreshes granted after the credential's expiry";

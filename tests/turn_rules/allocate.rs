@@ -349,6 +349,30 @@ fn rfc8656_7_2_step_10_credentials_of_one_user_count_together() {
 }
 
 #[test]
+fn rfc8656_7_2_step_10_a_user_is_the_same_wherever_the_expiry_stands() {
+    let mut world = World::with(Setup { max_per_user: 1, ..Setup::default() });
+    let before = world.client(&User::api("alice").unwrap(), "192.0.2.1:1", UNIX_START + 100);
+    let behind = world.client_named(&format!("alice:{}", UNIX_START + 200), "192.0.2.1:2");
+    world.allocated(before);
+    assert_eq!(world.request(&behind, Req::allocate()).code(), 486);
+}
+
+#[test]
+fn rfc8656_7_2_step_10_users_without_a_name_have_a_quota_each() {
+    let mut world = World::with(Setup { max_per_user: 1, ..Setup::default() });
+    let (first, second) = (UNIX_START + 100, UNIX_START + 101);
+    let usernames = [format!("{first}"), format!("{second}"), format!("{second}:"), format!(":{second}")];
+    for (port, username) in (1..).zip(&usernames) {
+        let client = world.client_named(username, &format!("192.0.2.1:{port}"));
+        world.allocated(client);
+    }
+    for (port, username) in (11..).zip(&usernames) {
+        let again = world.client_named(username, &format!("192.0.2.1:{port}"));
+        assert_eq!(world.request(&again, Req::allocate()).code(), 486, "{username}");
+    }
+}
+
+#[test]
 fn rfc8656_7_2_a_full_server_is_508() {
     let mut world = World::with(Setup { max_total: 1, ..Setup::default() });
     world.alice();

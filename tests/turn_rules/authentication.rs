@@ -103,6 +103,57 @@ fn rfc8489_9_2_4_unknown_users_are_401() {
 }
 
 #[test]
+fn rfc8489_9_2_4_the_expiry_may_stand_behind_the_name() {
+    let (good, over) = (UNIX_START + 100, UNIX_START);
+    for (username, code) in [
+        (format!("{good}:alice"), 0),
+        (format!("alice:{good}"), 0),
+        (format!("{good}"), 0),
+        (format!("{good}:{over}"), 0),
+        (format!("alice:{good}:room"), 0),
+        (format!("{over}:alice"), 401),
+        (format!("alice:{over}"), 401),
+        // Of two numbers the first counts.
+        (format!("{over}:{good}"), 401),
+        (format!("5:{good}"), 401),
+    ] {
+        let mut world = World::new();
+        let client = world.client_named(&username, AT);
+        assert_eq!(world.request(&client, Req::allocate()).code(), code, "{username}");
+        let expired = world.metric("credential_refusals_total{reason=\"expired\"}");
+        assert_eq!(expired, u64::from(code == 401), "{username}");
+    }
+}
+
+#[test]
+fn rfc8489_9_2_4_why_credentials_are_refused_is_counted() {
+    let mut world = World::new();
+    let milliseconds = (UNIX_START + 100) * 1000;
+    for (username, reason) in [
+        ("alice".to_owned(), "no_expiry"),
+        ("alice:bob".to_owned(), "no_expiry"),
+        (format!("{milliseconds}:alice"), "not_seconds"),
+        (format!("alice:{milliseconds}"), "not_seconds"),
+        (format!("{milliseconds}"), "not_seconds"),
+        (format!("{milliseconds}000:alice"), "not_seconds"),
+        ("99999999999999999999999:alice".to_owned(), "not_seconds"),
+    ] {
+        let count = |world: &World| world.metric(&format!("credential_refusals_total{{reason=\"{reason}\"}}"));
+        let before = count(&world);
+        let client = world.client_named(&username, AT);
+        assert_eq!(world.request(&client, Req::allocate()).code(), 401, "{username}");
+        assert_eq!(count(&world), before + 1, "{username}");
+    }
+    let mut client = world.api_client("alice", AT);
+    client.credential.password.push('x');
+    world.request(&client, Req::allocate());
+    assert_eq!(world.metric("credential_refusals_total{reason=\"wrong_password\"}"), 1);
+    let nobody = world.member_client(1, AT);
+    assert_eq!(world.request(&nobody, Req::allocate()).code(), 401);
+    assert_eq!(world.metric("credential_refusals_total{reason=\"not_here\"}"), 1);
+}
+
+#[test]
 fn rfc8489_9_2_4_one_cannot_prolong_ones_own_credential() {
     let mut world = World::new();
     let mut alice = world.api_client("alice", AT);

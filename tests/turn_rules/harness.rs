@@ -439,6 +439,14 @@ impl World {
         Client { at, credential, nonce }
     }
 
+    /// The same with a username of a back end's making.
+    pub(crate) fn client_named(&mut self, username: &str, at: &str) -> Client {
+        let mut client = self.api_client("", at);
+        client.credential.password = credentials::password(&Secret::new(SECRET), username);
+        client.credential.username = username.into();
+        client
+    }
+
     /// A client with an allocation, and its relayed address.
     #[track_caller]
     pub(crate) fn allocated(&mut self, client: Client) -> (Client, SocketAddr) {

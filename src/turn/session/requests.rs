@@ -5,9 +5,9 @@
 
 use super::*;
 use crate::{
-    credentials,
+    credentials::{self, UsernameError},
     membership::{AllocationRef, Membership},
-    metrics::TurnMethod,
+    metrics::{CredentialRefusal, TurnMethod},
     turn::{
         allocation::{AllocatingMember, Grant, Lease},
         channel_data::CHANNEL_NUMBERS,
@@ -127,10 +127,12 @@ impl Session {
             Some(grant) if grant.username == username && grant.key.algorithm() == algorithm => {
                 Some(grant.key).filter(|key| request.is_signed_with(key))
             }
-            _ if credentials::parse_username(&username).is_none() => None,
-            _ => cx.shared.authority.keys(&username, algorithm).find(|key| request.is_signed_with(key)),
+            _ => {
+                user_of(&username, cx)?;
+                cx.shared.authority.keys(&username, algorithm).find(|key| request.is_signed_with(key))
+            }
         };
-        let key = proven.ok_or(Refusal::Unproven(401))?;
+        let key = proven.ok_or_else(|| credential_refused(CredentialRefusal::WrongPassword, cx))?;
         Ok(Identity { username, signature: Signature { key, integrity } })
     }
 
@@ -142,12 +144,13 @@ impl Session {
         cx: &Context<'_>,
     ) -> Result<PendingAllocate, Refusal> {
         // 1: authentication, as far as it is more than the long-term mechanism. Who may allocate at all?
-        let (expires_at, user) = credentials::parse_username(&identity.username).ok_or(Refusal::Unproven(401))?;
+        let (expires_at, user) = user_of(&identity.username, cx)?;
         if expires_at <= cx.now.unix {
-            return Err(Refusal::Unproven(401));
+            return Err(credential_refused(CredentialRefusal::Expired, cx));
         }
+        let not_here = || credential_refused(CredentialRefusal::NotHere, cx);
         let owner = match &user {
-            User::Member(id) => OwnerTag::Room(self.membership(*id, cx).ok_or(Refusal::Unproven(401))?.room),
+            User::Member(id) => OwnerTag::Room(self.membership(*id, cx).ok_or_else(not_here)?.room),
             User::Api(_) => OwnerTag::Api,
         };
         // 2: the 5-tuple must be free. (A retransmission was answered before.)
@@ -250,7 +253,8 @@ impl Session {
                 let is_here = still_in_room(pending.owner, id, cx);
                 let Some(Membership { watch, .. }) = opened.filter(|_| is_here) else {
                     cx.shared.directory.allocation_closed(id, entry);
-                    return self.refuse(&request, Refusal::Unproven(401), None, cx);
+                    let refusal = credential_refused(CredentialRefusal::NotHere, cx);
+                    return self.refuse(&request, refusal, None, cx);
                 };
                 cx.shared.directory.verify_address(id, self.tuple.client.ip());
                 Some(AllocatingMember { id, seen: watch.revision(), watch, entry })
@@ -507,6 +511,22 @@ impl PendingAllocate {
         self.missing = None;
         Ok(())
     }
+}
+
+/// Until when a username is good, and whose it is.
+fn user_of(username: &str, cx: &Context<'_>) -> Result<(u64, User), Refusal> {
+    credentials::parse_username(username).map_err(|error| {
+        let reason = match error {
+            UsernameError::NoExpiry => CredentialRefusal::NoExpiry,
+            UsernameError::NotSeconds => CredentialRefusal::NotSeconds,
+        };
+        credential_refused(reason, cx)
+    })
+}
+
+fn credential_refused(reason: CredentialRefusal, cx: &Context<'_>) -> Refusal {
+    cx.counters.credential_refused(reason);
+    Refusal::Unproven(401)
 }
 
 /// Which relayed addresses an Allocate asks for, as far as this host has them (RFC 8656 section 7.2, steps 7 and 9); and
