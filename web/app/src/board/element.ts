@@ -25,6 +25,23 @@ export function supersedes(a: Versioned, b: Versioned): boolean {
   return a.version > b.version || (a.version === b.version && a.versionNonce < b.versionNonce);
 }
 
+/**
+ * Between two contents that came under one version: as `supersedes`, a total order, so that everybody ends with the same.
+ * Both were sanitized, which puts their fields in one order.
+ */
+export function supersedesByContent(a: BoardElement, b: BoardElement): boolean {
+  return sameVersion(a, b) && contentOf(a) < contentOf(b);
+}
+
+export function hashOfContent(element: BoardElement): number {
+  return hashText(contentOf(element));
+}
+
+/** `updated` is the time on the clock of whoever changed it; nothing that can be seen. */
+function contentOf(element: BoardElement): string {
+  return JSON.stringify({ ...element, updated: 0 });
+}
+
 /** The order on the board; the id decides between two elements that were given one index at the same time. */
 export function compareOrder(a: BoardElement, b: BoardElement): number {
   if (a.index !== b.index) return a.index < b.index ? -1 : 1;

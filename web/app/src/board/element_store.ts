@@ -1,6 +1,14 @@
 // The board as this peer has merged it: sanitized elements by id, deleted ones too, with bounds on both, and a digest.
 
-import { type BoardElement, compareOrder, hashText, supersedes, weightOf } from "./element";
+import {
+  type BoardElement,
+  compareOrder,
+  hashOfContent,
+  hashText,
+  supersedes,
+  supersedesByContent,
+  weightOf,
+} from "./element";
 import { BUCKETS, MAX_BOARD_WEIGHT, MAX_ELEMENTS, MAX_TOMBSTONES } from "./limits";
 
 export type MergeResult = "taken" | "older" | "full";
@@ -14,6 +22,8 @@ export class ElementStore {
   /** Ids of deleted elements, the one deleted longest ago first. */
   readonly #tombstones = new Set<string>();
   readonly #digests = new Array<number>(BUCKETS).fill(0);
+  /** Elements are replaced, never changed, so each is hashed once. */
+  readonly #contents = new WeakMap<BoardElement, number>();
   #weight = 0;
 
   get(id: string): BoardElement | undefined {
@@ -43,9 +53,26 @@ export class ElementStore {
     return [...this.#digests];
   }
 
+  /** The same over what the elements are: under one version, two pages may hold two contents. */
+  contentDigests(): number[] {
+    const digests = new Array<number>(BUCKETS).fill(0);
+    for (const element of this.#elements.values()) {
+      if (element.isDeleted) continue;
+      const bucket = bucketOf(element.id);
+      digests[bucket] = ((digests[bucket] ?? 0) ^ this.contentHash(element)) >>> 0;
+    }
+    return digests;
+  }
+
+  contentHash(element: BoardElement): number {
+    const hash = this.#contents.get(element) ?? hashOfContent(element);
+    this.#contents.set(element, hash);
+    return hash;
+  }
+
   merge(element: BoardElement): MergeResult {
     const known = this.#elements.get(element.id);
-    if (known && !supersedes(element, known)) return "older";
+    if (known && !supersedes(element, known) && !supersedesByContent(element, known)) return "older";
     const weight = weightOf(element) - (known ? weightOf(known) : 0);
     const revives = !element.isDeleted && (!known || known.isDeleted);
     if (revives && this.living >= MAX_ELEMENTS) return "full";

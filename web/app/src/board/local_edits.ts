@@ -4,21 +4,22 @@
 import { type BoardElement, supersedes } from "./element";
 import type { ElementStore } from "./element_store";
 import { FINAL_VERSION, MAX_INDEX_LENGTH, MAX_NONCE, MAX_POINTS } from "./limits";
+import { changedFields, namesOfTaken } from "./own_changes";
 import { isRecord } from "./protocol";
 import { isFractionalIndex, isId } from "./read_fields";
+import { newId, type Random, renameIds } from "./renames";
 import { sanitizeElement } from "./sanitize";
-
-/** From 0 to below 1. */
-export type Random = () => number;
 
 export interface LocalEdit {
   /** What is to be merged and sent. More than one if the element had to be given another id. */
   elements: BoardElement[];
   /** The user's scene has something else than `elements`. */
   differs: boolean;
+  /** What was taken from it, as people call it. */
+  taken: readonly string[];
 }
 
-/** `successors`: by the id that was given up, the one under which the element goes on; kept up to date here. */
+/** `raw` has an id that others take. `successors`: by the id that was given up, the one under which the element goes on; kept up to date here. */
 export function adoptLocalEdit(
   raw: BoardElement,
   store: ElementStore,
@@ -30,18 +31,21 @@ export function adoptLocalEdit(
   const fitted = fit(raw, store);
 
   // The number is only put right below; what a rule about numbers says must not keep the user's edit from the others.
-  const stamp = { version: 1, versionNonce: nonce(), ...(isId(raw.id) ? {} : { id: newId(random) }) };
+  const stamp = { version: 1, versionNonce: nonce() };
   const sanitized = sanitizeElement({ ...fitted, ...stamp });
   if ("refused" in sanitized) return sanitized;
   const clean = sanitized.element;
+  const changed = changedFields(fitted, clean);
+  const taken = namesOfTaken(fitted, changed);
 
   const own = { version: Math.trunc(Number(raw.version)) || 1, versionNonce: raw.versionNonce };
   const usable = Number.isSafeInteger(own.versionNonce) && own.versionNonce >= 0 && own.versionNonce <= MAX_NONCE;
-  const wins = usable && own.version > 0 && (!known || supersedes(own, known));
-  const version = wins ? own.version : Math.max(own.version, (known?.version ?? 0) + 1);
+  // One version never has two contents, not even on one page.
+  const wins = usable && own.version > 0 && changed.length === 0 && (!known || supersedes(own, known));
+  const version = wins ? own.version : Math.max(own.version + Math.sign(changed.length), (known?.version ?? 0) + 1);
   const element = { ...clean, version, versionNonce: wins ? own.versionNonce : stamp.versionNonce };
-  const differs = !wins || fitted !== raw || clean.id !== raw.id;
-  if (version < FINAL_VERSION) return { elements: [element], differs };
+  const differs = !wins || fitted !== raw;
+  if (version < FINAL_VERSION) return { elements: [element], differs, taken };
 
   // No higher version of this id will be taken by anybody: what lives goes on under another id.
   const elements: BoardElement[] = [];
@@ -53,29 +57,26 @@ export function adoptLocalEdit(
     const earlier = store.get(successors.get(raw.id) ?? "");
     if (earlier && !earlier.isDeleted && earlier.version + 1 < FINAL_VERSION) {
       const { id, index, version } = earlier;
-      return { elements: [{ ...element, id, index, version: version + 1, versionNonce: nonce() }], differs: true };
+      return {
+        elements: [{ ...element, id, index, version: version + 1, versionNonce: nonce() }],
+        differs: true,
+        taken,
+      };
     }
     const renamed = { ...element, id: newId(random), version: 1, versionNonce: nonce() };
     successors.set(raw.id, renamed.id);
     elements.push(renamed, ...redirect(store, raw.id, renamed.id, nonce));
   }
-  return { elements, differs: true };
+  return { elements, differs: true, taken };
 }
 
 /** Other elements that speak of `from`, speaking of `to`. */
 function redirect(store: ElementStore, from: string, to: string, nonce: () => number): BoardElement[] {
-  const quoted = `"${from}"`;
   const changed: BoardElement[] = [];
   for (const element of store.all()) {
     if (element.isDeleted || element.id === from || element.version + 1 >= FINAL_VERSION) continue;
-    const references: Record<string, unknown> = {};
-    for (const field of ["containerId", "frameId", "boundElements", "startBinding", "endBinding"]) {
-      const json = JSON.stringify(element[field]);
-      if (json?.includes(quoted)) references[field] = JSON.parse(json.replaceAll(quoted, `"${to}"`));
-    }
-    if (Object.keys(references).length > 0) {
-      changed.push({ ...element, ...references, version: element.version + 1, versionNonce: nonce() });
-    }
+    const renamed = renameIds(element, { element: (id) => (id === from ? to : undefined), group: () => undefined });
+    if (renamed !== element) changed.push({ ...renamed, version: element.version + 1, versionNonce: nonce() });
   }
   return changed;
 }
@@ -101,17 +102,15 @@ function usableIndex(index: unknown, store: ElementStore): string {
   return neighbour.length < MAX_INDEX_LENGTH ? `${neighbour}V` : neighbour;
 }
 
-function newId(random: Random): string {
-  const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-  let id = "";
-  while (id.length < 21) id += alphabet[Math.floor(random() * alphabet.length)];
-  return id;
-}
-
 /** The form in which an element that cannot be on the board is taken out of the user's scene. */
 export function withdrawn(raw: BoardElement): BoardElement {
   const version = Number.isSafeInteger(raw.version) ? raw.version + 1 : FINAL_VERSION;
   return { ...raw, isDeleted: true, version };
+}
+
+/** Its file is still to be given an id that others take; without the file it would be taken from the user. */
+export function waitsForFile({ type, fileId }: BoardElement): boolean {
+  return type === "image" && typeof fileId === "string" && !isId(fileId);
 }
 
 export function hasVersion(value: unknown): value is BoardElement {

@@ -14,6 +14,8 @@ export class PeerState {
   /** It has been asked for the whole board. */
   asked = false;
 
+  /** By bucket: the contents here and there when they were last compared. */
+  readonly #compared = new Map<number, string>();
   readonly #messages: RateLimit;
   readonly #received: RateLimit;
   readonly #answered: RateLimit;
@@ -45,6 +47,17 @@ export class PeerState {
 
   mayAnswer(now: number, weight: number): boolean {
     return this.#answered.take(now, weight);
+  }
+
+  /**
+   * Whether these contents of a bucket have not been compared before: pages that do not sanitize alike would else send
+   * each other the same elements for ever.
+   */
+  mayCompareContents(bucket: number, ours: number | undefined, theirs: number | undefined): boolean {
+    const both = `${ours} ${theirs}`;
+    if (this.#compared.get(bucket) === both) return false;
+    this.#compared.set(bucket, both);
+    return true;
   }
 
   /** Whether this has not been told lately. */

@@ -1,9 +1,10 @@
 // What boards say to each other, over `room.send`. Every message is an object whose `kind` begins with "board/".
 //
 //   board/update   elements that the sender changed, or that the receiver lacks
-//   board/state    one digest per bucket of elements; who has other ones answers with board/compare for those buckets
-//   board/compare  the versions of all elements in some buckets: the receiver sends what is newer here, wants what is
-//                  newer there
+//   board/state    two digests per bucket of elements, over versions and over contents; who has other ones answers with
+//                  board/compare for those buckets
+//   board/compare  the versions of all elements in some buckets, and hashes of their contents if those differ: the
+//                  receiver sends what is newer here, wants what is newer there
 //   board/want     asks for elements by id, or for the whole board
 //   board/end      the whole board has been sent
 //   board/pointer  where the sender's pointer is and what it has selected; droppable
@@ -17,8 +18,10 @@ export type Stamp = [id: string, version: number, versionNonce: number, deleted:
 
 export type BoardMessage =
   | { kind: "board/update"; elements: readonly BoardElement[] }
-  | { kind: "board/state"; digests: readonly number[] }
-  | { kind: "board/compare"; buckets: readonly number[]; stamps: readonly Stamp[] }
+  /** `contents` is missing in what older pages send; they do not look at it either. */
+  | { kind: "board/state"; digests: readonly number[]; contents?: readonly number[] }
+  /** `hashes`: one for each stamp. */
+  | { kind: "board/compare"; buckets: readonly number[]; stamps: readonly Stamp[]; hashes?: readonly number[] }
   | { kind: "board/want"; ids: readonly string[] | "all" }
   | { kind: "board/end" };
 
@@ -47,21 +50,23 @@ export function readMessage(data: { kind: string }): ReceivedMessage | { refused
       return { kind: "board/update", elements };
     }
     case "board/state": {
-      const { digests } = message;
-      if (!Array.isArray(digests) || digests.length !== BUCKETS || !digests.every(isCount)) {
-        return { refused: "no digests" };
-      }
-      return { kind: "board/state", digests };
+      const { digests, contents } = message;
+      if (!isDigests(digests) || !(contents === undefined || isDigests(contents))) return { refused: "no digests" };
+      return contents ? { kind: "board/state", digests, contents } : { kind: "board/state", digests };
     }
     case "board/compare": {
-      const { buckets, stamps } = message;
+      const { buckets, stamps, hashes } = message;
       if (!Array.isArray(buckets) || buckets.length > BUCKETS || !buckets.every((b) => isCount(b) && b < BUCKETS)) {
         return { refused: "no buckets" };
       }
       if (!Array.isArray(stamps) || stamps.length > MAX_ELEMENTS + MAX_TOMBSTONES || !stamps.every(isStamp)) {
         return { refused: "no stamps" };
       }
-      return { kind: "board/compare", buckets, stamps };
+      if (hashes === undefined) return { kind: "board/compare", buckets, stamps };
+      if (!Array.isArray(hashes) || hashes.length !== stamps.length || !hashes.every(isCount)) {
+        return { refused: "no hashes" };
+      }
+      return { kind: "board/compare", buckets, stamps, hashes };
     }
     case "board/want": {
       const { ids } = message;
@@ -80,6 +85,10 @@ export function readMessage(data: { kind: string }): ReceivedMessage | { refused
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isDigests(value: unknown): value is number[] {
+  return Array.isArray(value) && value.length === BUCKETS && value.every(isCount);
 }
 
 function isStamp(value: unknown): value is Stamp {

@@ -50,10 +50,18 @@ export function colorOf(value: unknown, usual: string): string {
   return typeof value === "string" && COLOR.test(value) ? value : usual;
 }
 
-/** Only links that a page may open without harm; others are taken away. */
+/** No control characters, and none that turns the direction of what is shown. */
+const LINK = /^(?:https?:\/\/|mailto:)[^\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]+$/iu;
+
+/** Only links that a page may open without harm, as they were written; others are taken away. */
 export function linkOf(value: unknown): string | null {
-  if (typeof value !== "string" || value.length > 2048) return null;
-  return /^(?:https?:\/\/|mailto:)[^\s"'<>`\\]+$/i.test(value) ? value : null;
+  if (typeof value !== "string" || value.length > 2048 || !LINK.test(value)) return null;
+  try {
+    const { protocol, host } = new URL(value);
+    return protocol === "mailto:" || (/^https?:$/.test(protocol) && host !== "") ? value : null;
+  } catch {
+    return null;
+  }
 }
 
 export function pointOf(value: unknown, limit: number): [number, number] {

@@ -24,9 +24,11 @@ import {
   TIMING,
   type Timing,
 } from "./limits";
-import { adoptLocalEdit, hasVersion, type Random, withdrawn } from "./local_edits";
+import { adoptLocalEdit, hasVersion, waitsForFile, withdrawn } from "./local_edits";
 import { PeerState } from "./peer_state";
 import { type BoardMessage, isBoardMessage, readMessage, type Stamp, weighMessage } from "./protocol";
+import { isId } from "./read_fields";
+import { type Random, Renames, withUsableIds } from "./renames";
 import { sanitizeElement } from "./sanitize";
 
 export type Output =
@@ -58,6 +60,13 @@ export class BoardSync {
   #showAt = NEVER;
 
   readonly #successors = new Map<string, string>();
+  /** For ids in the user's scene that others do not take. */
+  readonly #elementIds: Renames;
+  readonly #groupIds: Renames;
+  /** What must leave the user's scene; `isShown` once the scene has been told. */
+  readonly #withdrawals = new Map<string, { raw: BoardElement; isShown: boolean }>();
+  /** What was taken from the user's elements since that was last said. */
+  readonly #taken = new Set<string>();
 
   readonly #unsent = new Set<string>();
   #sendAt = NEVER;
@@ -75,6 +84,8 @@ export class BoardSync {
   constructor(now: number, random: Random, timing: Partial<Timing> = {}) {
     this.#timing = { ...TIMING, ...timing };
     this.#random = random;
+    this.#elementIds = new Renames(random);
+    this.#groupIds = new Renames(random);
     this.#toldUser = new PeerState(now);
     this.#compareAt = now + this.#untilNextComparison();
     this.#preferConnectedUntil = now + this.#timing.load / 2;
@@ -105,22 +116,27 @@ export class BoardSync {
    * overtake what that user, or another, did to the element meanwhile.
    */
   handleLocalChange(now: number, scene: readonly unknown[], held: ReadonlySet<string> = NOBODY, isShown = false): void {
-    for (const raw of scene) {
-      if (!hasVersion(raw)) continue;
-      const seen = this.#seen.get(raw.id);
-      if (seen && sameVersion(seen, raw)) continue;
+    const changed = scene.filter((raw): raw is BoardElement => {
+      const seen = hasVersion(raw) ? this.#seen.get(raw.id) : undefined;
+      return hasVersion(raw) && !(seen && sameVersion(seen, raw));
+    });
+    // All of them before the first reference to one is looked at.
+    for (const raw of changed) if (!isId(raw.id) && !raw.isDeleted) this.#elementIds.give(raw.id);
+    for (const raw of changed) {
       const known = this.#store.get(raw.id);
       if (known && sameVersion(known, raw)) {
-        this.#stale.delete(raw.id);
+        // Of what is held, another content under the same version has not been shown yet.
+        if (!isShown || !held.has(raw.id)) this.#stale.delete(raw.id);
         this.#moved.delete(raw.id);
       } else if (isShown && known && !this.#own.has(raw.id) && differsInPlaceOnly(raw, known)) {
         this.#stale.delete(raw.id);
         this.#moved.add(raw.id);
-      } else if (known || !raw.isDeleted) {
-        if (!this.#handleLocalEdit(now, raw, held.has(raw.id))) continue;
+      } else if (!this.#handleChanged(now, raw, held.has(raw.id))) {
+        continue;
       }
       this.#seen.set(raw.id, { version: raw.version, versionNonce: raw.versionNonce });
     }
+    this.#tellTaken(now);
     if (scene.length < this.#seen.size) this.#showMissing(now, scene);
   }
 
@@ -184,10 +200,10 @@ export class BoardSync {
         if (this.#loading?.from === peer) this.#loading.until = now + this.#timing.load;
         break;
       case "board/state":
-        this.#answerState(now, peer, message.digests);
+        this.#answerState(now, peer, message);
         break;
       case "board/compare":
-        this.#answerCompare(now, peer, message.buckets, message.stamps);
+        this.#answerCompare(now, peer, message);
         break;
       case "board/want":
         this.#answerWant(now, peer, message.ids);
@@ -210,14 +226,14 @@ export class BoardSync {
       const connected = [...this.#peers].filter(([, state]) => state.connected);
       const one = connected[Math.floor(this.#random() * connected.length)];
       if (one) {
-        this.#send(one[0], { kind: "board/state", digests: this.#store.digests() });
+        this.#send(one[0], this.#state());
         this.#compareAt = Math.min(this.#compareAt, now + this.#timing.settle * (4 + this.#random()));
       }
     }
     if (now >= this.#compareAt) {
       this.#compareAt = now + this.#untilNextComparison();
       this.#adoptMoved();
-      if (this.#peers.size > 0) this.#send(undefined, { kind: "board/state", digests: this.#store.digests() });
+      if (this.#peers.size > 0) this.#send(undefined, this.#state());
     }
   }
 
@@ -235,14 +251,31 @@ export class BoardSync {
   // The user's edits.
 
   /** False if it is to be looked at again. */
-  #handleLocalEdit(now: number, raw: BoardElement, isHeld: boolean): boolean {
-    const edit = adoptLocalEdit(raw, this.#store, this.#random, this.#successors);
+  #handleChanged(now: number, raw: BoardElement, isHeld: boolean): boolean {
+    const withdrawal = this.#withdrawals.get(raw.id);
+    if (raw.isDeleted && withdrawal?.isShown) {
+      this.#stale.delete(raw.id);
+      return true;
+    }
+    const usable = withUsableIds(raw, this.#elementIds, this.#groupIds);
+    if (raw.isDeleted && !this.#store.get(usable.id)) return true;
+    if (isHeld && waitsForFile(raw)) return false;
+    this.#withdrawals.delete(raw.id);
+    if (!this.#handleLocalEdit(now, raw, usable, isHeld)) return false;
+    if (usable.id !== raw.id) this.#withdraw(now, raw);
+    return true;
+  }
+
+  /** False if it is to be looked at again. */
+  #handleLocalEdit(now: number, raw: BoardElement, usable: BoardElement, isHeld: boolean): boolean {
+    const edit = adoptLocalEdit(usable, this.#store, this.#random, this.#successors);
     if ("refused" in edit) {
       if (isHeld) return false;
       this.#problem(now, undefined, `Something was taken off the board: ${edit.refused}.`);
       this.#takeBack(now, raw);
       return true;
     }
+    const differs = edit.differs || usable !== raw;
     for (const element of edit.elements) {
       const result = this.#store.merge(element);
       if (result === "full") {
@@ -255,10 +288,11 @@ export class BoardSync {
       this.#own.add(element.id);
       this.#unsent.add(element.id);
       this.#sendAt = Math.min(this.#sendAt, Math.max(now, this.#maySendAt));
-      if (edit.differs) this.#markStale(now, element.id);
+      if (differs) this.#markStale(now, element.id);
     }
+    for (const name of edit.taken) this.#taken.add(name);
     // Of an id that had ended before, nothing is sent, but the scene shows it.
-    if (edit.differs) this.#markStale(now, raw.id);
+    if (differs) this.#markStale(now, raw.id);
     this.#prune();
     return true;
   }
@@ -266,7 +300,19 @@ export class BoardSync {
   /** The scene goes back to what the board has. */
   #takeBack(now: number, raw: BoardElement): void {
     if (this.#store.get(raw.id)) this.#markStale(now, raw.id);
-    else this.#outputs.push({ type: "show", elements: [withdrawn(raw)] });
+    else this.#withdraw(now, raw);
+  }
+
+  #withdraw(now: number, raw: BoardElement): void {
+    this.#withdrawals.set(raw.id, { raw, isShown: false });
+    this.#markStale(now, raw.id);
+  }
+
+  #tellTaken(now: number): void {
+    if (this.#taken.size === 0) return;
+    const names = [...this.#taken].sort().join(", ");
+    this.#taken.clear();
+    this.#problem(now, undefined, `Changed, so that everybody sees the same: ${names}.`);
   }
 
   /** Opening a file, say, must not take away what others have drawn. */
@@ -316,8 +362,15 @@ export class BoardSync {
     const elements: BoardElement[] = [];
     for (const id of this.#stale) {
       const element = this.#store.get(id);
-      if (element && (!element.isDeleted || this.#seen.has(id))) elements.push(element);
-      else this.#stale.delete(id);
+      const withdrawal = this.#withdrawals.get(id);
+      const seen = this.#seen.get(id);
+      // Another content under the version that the scene has: the scene is looked at anew when it has it.
+      if (element && seen && sameVersion(element, seen)) this.#seen.delete(id);
+      if (element && (!element.isDeleted || seen)) elements.push(element);
+      else if (!element && withdrawal) {
+        withdrawal.isShown = true;
+        elements.push(withdrawn(withdrawal.raw));
+      } else this.#stale.delete(id);
     }
     // What the user holds is not replaced; it is offered again until it can be.
     this.#showAt = elements.length > 0 ? now + this.#timing.show * 8 : NEVER;
@@ -347,31 +400,58 @@ export class BoardSync {
 
   // Comparing boards.
 
-  #answerState(now: number, peer: string, digests: readonly number[]): void {
-    if (this.#loading) return;
-    const own = this.#store.digests();
-    const buckets = own.flatMap((digest, bucket) => (digest === digests[bucket] ? [] : [bucket]));
-    if (buckets.length === 0 || !this.#peers.get(peer)?.mayAnswer(now, 20_000 + this.#store.size * 60)) return;
-
-    const stamps: Stamp[][] = Array.from({ length: BUCKETS }, () => []);
-    for (const { id, version, versionNonce, isDeleted } of this.#store.all()) {
-      stamps[bucketOf(id)]?.push([id, version, versionNonce, isDeleted ? 1 : 0]);
-    }
-    let piece: { kind: "board/compare"; buckets: number[]; stamps: Stamp[] } | undefined;
-    for (const bucket of buckets) {
-      piece ??= { kind: "board/compare", buckets: [], stamps: [] };
-      piece.buckets.push(bucket);
-      piece.stamps.push(...(stamps[bucket] ?? []));
-      if (piece.stamps.length * 60 < PIECE_WEIGHT) continue;
-      this.#send(peer, piece);
-      piece = undefined;
-    }
-    if (piece) this.#send(peer, piece);
+  #state(): BoardMessage {
+    return { kind: "board/state", digests: this.#store.digests(), contents: this.#store.contentDigests() };
   }
 
-  #answerCompare(now: number, peer: string, buckets: readonly number[], stamps: readonly Stamp[]): void {
+  #answerState(now: number, peer: string, { digests, contents }: Extract<BoardMessage, { kind: "board/state" }>): void {
+    const state = this.#peers.get(peer);
+    if (this.#loading || !state) return;
+    const own = this.#store.digests();
+    const ownContents = contents ? this.#store.contentDigests() : [];
+    const buckets: number[] = [];
+    const unlike = new Set<number>();
+    for (const bucket of own.keys()) {
+      if (own[bucket] !== digests[bucket]) buckets.push(bucket);
+      else if (contents && contents[bucket] !== ownContents[bucket]) {
+        if (!state.mayCompareContents(bucket, ownContents[bucket], contents[bucket])) continue;
+        buckets.push(bucket);
+        unlike.add(bucket);
+      }
+    }
+    if (buckets.length === 0 || !state.mayAnswer(now, 20_000 + this.#store.size * 60)) return;
+
+    const elements: BoardElement[][] = Array.from({ length: BUCKETS }, () => []);
+    for (const element of this.#store.all()) elements[bucketOf(element.id)]?.push(element);
+    // Those with hashes by themselves, so that there is one for each stamp.
+    for (const withHashes of [false, true]) {
+      const ofThisKind = buckets.filter((bucket) => unlike.has(bucket) === withHashes);
+      for (let piece: BoardElement[] = [], from = 0, i = 0; i < ofThisKind.length; i++) {
+        piece.push(...(elements[ofThisKind[i] ?? 0] ?? []));
+        if (piece.length * 60 < PIECE_WEIGHT && i + 1 < ofThisKind.length) continue;
+        this.#send(peer, this.#compare(ofThisKind.slice(from, i + 1), piece, withHashes));
+        [piece, from] = [[], i + 1];
+      }
+    }
+  }
+
+  #compare(buckets: readonly number[], elements: readonly BoardElement[], withHashes: boolean): BoardMessage {
+    const stamps = elements.map(
+      ({ id, version, versionNonce, isDeleted }): Stamp => [id, version, versionNonce, isDeleted ? 1 : 0],
+    );
+    if (!withHashes) return { kind: "board/compare", buckets, stamps };
+    const hashes = elements.map((element) => this.#store.contentHash(element));
+    return { kind: "board/compare", buckets, stamps, hashes };
+  }
+
+  #answerCompare(
+    now: number,
+    peer: string,
+    { buckets, stamps, hashes }: Extract<BoardMessage, { kind: "board/compare" }>,
+  ): void {
     if (!this.#peers.get(peer)?.mayAnswer(now, 1_000 + this.#store.size * 20)) return;
     const theirs = new Map(stamps.map(([id, ...rest]) => [id, rest] as const));
+    const theirContents = new Map(hashes?.map((hash, i) => [stamps[i]?.[0], hash] as const));
     const lacking: BoardElement[] = [];
     const wanted: string[] = [];
     const compared = new Set(buckets);
@@ -383,7 +463,11 @@ export class BoardSync {
         if (!element.isDeleted) lacking.push(element);
       } else if (supersedes(element, { version, versionNonce })) {
         lacking.push(element);
-      } else if (!sameVersion(element, { version, versionNonce }) && version <= FINAL_VERSION) {
+      } else if (!sameVersion(element, { version, versionNonce })) {
+        if (version <= FINAL_VERSION) wanted.push(element.id);
+      } else if (hashes && theirContents.get(element.id) !== this.#store.contentHash(element)) {
+        // A hash does not tell which of two contents wins.
+        lacking.push(element);
         wanted.push(element.id);
       }
     }
