@@ -14,7 +14,8 @@ import { nameForReaders } from "./names_for_readers";
 import { BoardSession } from "./session";
 import { sha256 } from "./sha256";
 
-const ADOPT_INTERVAL = 700;
+/** In milliseconds. Others ask for an image as soon as they see that it is on the board. */
+const ADOPT_INTERVAL = 150;
 
 const UI_OPTIONS = {
   canvasActions: {

@@ -1,22 +1,29 @@
 // Excalidraw as a `SceneAccess`: the one place where its elements and the board's meet.
 
 import { CaptureUpdateAction, mutateElement, reconcileElements } from "@excalidraw/excalidraw";
-import type { OrderedExcalidrawElement } from "@excalidraw/excalidraw/element/types";
+import type { ExcalidrawImageElement, OrderedExcalidrawElement } from "@excalidraw/excalidraw/element/types";
 import type { BinaryFileData, Collaborator, ExcalidrawImperativeAPI, SocketId } from "@excalidraw/excalidraw/types";
 import type { Room } from "bimcc-rtc";
 import { displayName } from "../logic/names";
 import type { Cursor } from "./cursors";
 import { blobToDataUrl, dataUrlToBytes } from "./data_url";
 import type { BoardElement } from "./element";
-import { IMAGE_TYPES, type ImageFile, type Images, isContentId } from "./images";
+import { IMAGE_TYPES, type ImageFile, type Images } from "./images";
+import { waitsForFile } from "./local_edits";
 import type { SceneAccess } from "./session";
 import { sha256 } from "./sha256";
 
 type RemoteElement = Parameters<typeof reconcileElements>[1][number];
 
+/** Excalidraw still measures an image that was put in less than this ago, in milliseconds. */
+const REST = 700;
+
 export class ExcalidrawScene implements SceneAccess {
-  /** Versions of image elements at the last look, to see which have come to rest. */
-  readonly #resting = new Map<string, number>();
+  /** Versions of image elements and since when they have them, to see which have come to rest. */
+  readonly #resting = new Map<string, { version: number; since: number }>();
+  readonly #hashes = new WeakMap<BinaryFileData, string>();
+  readonly #unreadable = new WeakSet<BinaryFileData>();
+  #adopting = false;
 
   constructor(
     readonly api: ExcalidrawImperativeAPI,
@@ -31,7 +38,15 @@ export class ExcalidrawScene implements SceneAccess {
     const { editingTextElement, resizingElement, newElement, multiElement, pendingImageElementId } =
       this.api.getAppState();
     const ids = [editingTextElement?.id, resizingElement?.id, newElement?.id, multiElement?.id, pendingImageElementId];
-    return new Set(ids.filter((id) => typeof id === "string"));
+    const held = new Set(ids.filter((id) => typeof id === "string"));
+    // Those whose file is here get its right id by `adoptImages`.
+    const files = this.api.getFiles();
+    for (const element of this.elements()) {
+      if (element.type !== "image" || element.fileId === null || !waitsForFile(element)) continue;
+      const file = files[element.fileId];
+      if (file && !this.#unreadable.has(file)) held.add(element.id);
+    }
+    return held;
   }
 
   show(elements: readonly BoardElement[]): void {
@@ -87,25 +102,43 @@ export class ExcalidrawScene implements SceneAccess {
    * smaller after it has given it an id, so this cannot be left to it. To be called now and then.
    */
   async adoptImages(images: Images): Promise<void> {
-    const held = this.held();
-    const files = this.api.getFiles();
-    for (const element of this.elements()) {
-      if (element.type !== "image" || element.isDeleted || element.fileId === null || held.has(element.id)) continue;
-      const file = files[element.fileId];
-      if (!file || images.has(element.fileId)) continue;
-      // Excalidraw still measures an image that was just put in.
-      const rests = this.#resting.get(element.id) === element.version;
-      this.#resting.set(element.id, element.version);
-      const mimeType = IMAGE_TYPES.find((type) => type === file.mimeType);
-      const bytes = rests ? dataUrlToBytes(file.dataURL) : undefined;
-      if (!bytes || !mimeType) continue;
-
-      const id = await sha256(bytes);
-      images.add({ id, mimeType, blob: new Blob([bytes], { type: mimeType }) });
-      if (isContentId(element.fileId) && element.fileId === id) continue;
-      const fileId = id as BinaryFileData["id"];
-      mutateElement(element, { fileId }, false);
-      this.api.addFiles([{ ...file, id: fileId }]);
+    if (this.#adopting) return;
+    this.#adopting = true;
+    try {
+      const held = this.held();
+      const files = this.api.getFiles();
+      for (const element of this.elements()) {
+        if (element.type !== "image" || element.isDeleted || element.fileId === null) continue;
+        const file = files[element.fileId];
+        if (!file || images.has(element.fileId)) continue;
+        const { version, since } = this.#resting.get(element.id) ?? { version: -1, since: 0 };
+        const now = performance.now();
+        if (version !== element.version) this.#resting.set(element.id, { version: element.version, since: now });
+        const rests = version === element.version && now - since >= REST;
+        await this.#adoptImage(images, element, file, rests && (!held.has(element.id) || waitsForFile(element)));
+      }
+    } finally {
+      this.#adopting = false;
     }
+  }
+
+  async #adoptImage(images: Images, element: ExcalidrawImageElement, file: BinaryFileData, mayRename: boolean) {
+    const known = this.#hashes.get(file);
+    const hasRightId = known === undefined || known === element.fileId;
+    const mimeType = IMAGE_TYPES.find((type) => type === file.mimeType);
+    if (!hasRightId && !mayRename) return;
+    const bytes = dataUrlToBytes(file.dataURL);
+    if (!bytes || !mimeType) {
+      this.#unreadable.add(file);
+      return;
+    }
+    const id = known ?? (await sha256(bytes));
+    this.#hashes.set(file, id);
+    if (id !== element.fileId && !mayRename) return;
+    images.add({ id, mimeType, blob: new Blob([bytes], { type: mimeType }) });
+    if (id === element.fileId) return;
+    const fileId = id as BinaryFileData["id"];
+    mutateElement(element, { fileId }, false);
+    this.api.addFiles([{ ...file, id: fileId }]);
   }
 }

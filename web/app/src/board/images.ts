@@ -1,5 +1,6 @@
 // The image files of the board. A file's id is the SHA-256 of its bytes, so whoever sends it, it can be checked. A board
-// asks one peer after the other for what it lacks; the file comes by `room.sendFile`.
+// asks one peer after the other for what it lacks; the file comes by `room.sendFile`. A peer that was asked for what it
+// could not give at that moment tells when it can.
 
 import type { IncomingFile, Peer, Room } from "bimcc-rtc";
 import { BOARD_FILE, isBoardFile } from "./board_file";
@@ -30,9 +31,13 @@ export interface ImageFile {
 const ANSWER_TIME = 5_000;
 const ROUND_TIME = 20_000;
 const MAX_SERVING = 4;
+/** Images that one peer has asked for and could not be given yet. */
+const MAX_OWED = MAX_FILES;
 
 interface Want {
   asked: Set<string>;
+  /** These have said that they have it. */
+  readonly owners: Set<string>;
   from: string | undefined;
   /** Until then nothing is to be done for it. */
   until: number;
@@ -51,6 +56,8 @@ export class Images {
   readonly #files = new Map<string, ImageFile>();
   readonly #wants = new Map<string, Want>();
   readonly #serving = new Map<string, Set<string>>();
+  /** By peer: what it asked for and has not been given. */
+  readonly #owed = new Map<string, Set<string>>();
   #bytes = 0;
   #receivingBytes = 0;
 
@@ -69,6 +76,7 @@ export class Images {
     this.#files.set(file.id, file);
     this.#bytes += file.blob.size;
     this.#wants.delete(file.id);
+    for (const [peer, owed] of this.#owed) if (owed.has(file.id)) this.#tellOwned(peer);
   }
 
   /** These images are on the board; those that are not here are asked for. */
@@ -78,7 +86,9 @@ export class Images {
     for (const [id, want] of this.#wants) if (!needed.has(id) && want.from === undefined) this.#wants.delete(id);
     for (const id of needed) {
       if (this.#wants.size + this.#files.size >= MAX_FILES) break;
-      if (!this.#wants.has(id)) this.#wants.set(id, { asked: new Set(), from: undefined, until: now });
+      if (!this.#wants.has(id)) {
+        this.#wants.set(id, { asked: new Set(), owners: new Set(), from: undefined, until: now });
+      }
     }
   }
 
@@ -86,7 +96,8 @@ export class Images {
     for (const [id, want] of this.#wants) {
       if (now < want.until) continue;
       const connected = [...this.room.peers.values()].filter((peer) => peer.state === "connected");
-      const next = connected.find((peer) => !want.asked.has(peer.id));
+      const left = connected.filter((peer) => !want.asked.has(peer.id));
+      const next = left.find((peer) => want.owners.has(peer.id)) ?? left[0];
       want.from = next?.id;
       if (!next) {
         want.asked.clear();
@@ -113,9 +124,15 @@ export class Images {
       if (isContentId(id)) this.#serve(peer, id);
       return true;
     }
-    if (kind !== "board/no-file") return false;
+    if (kind !== "board/no-file" && kind !== "board/has-file") return false;
     const want = isContentId(id) ? this.#wants.get(id) : undefined;
-    if (want?.from === peer.id) want.until = now;
+    if (!want) return true;
+    if (kind === "board/has-file") {
+      want.owners.add(peer.id);
+      want.asked.delete(peer.id);
+    }
+    const isWaiting = want.until !== Number.POSITIVE_INFINITY;
+    if (isWaiting && (want.from === peer.id || want.from === undefined)) want.until = now;
     return true;
   }
 
@@ -145,7 +162,9 @@ export class Images {
 
   handlePeerLeft(now: number, peer: string): void {
     this.#serving.delete(peer);
+    this.#owed.delete(peer);
     for (const want of this.#wants.values()) {
+      want.owners.delete(peer);
       if (want.from === peer && want.until !== Number.POSITIVE_INFINITY) want.until = now;
     }
   }
@@ -180,15 +199,44 @@ export class Images {
     const serving = this.#serving.get(peer.id) ?? new Set();
     this.#serving.set(peer.id, serving);
     if (!image) this.#send(peer, { kind: "board/no-file", id });
-    if (!image || serving.has(id) || serving.size >= MAX_SERVING) return;
+    if (serving.has(id)) return;
+    if (!image || serving.size >= MAX_SERVING) {
+      this.#owe(peer.id, id);
+      return;
+    }
+    this.#owed.get(peer.id)?.delete(id);
     serving.add(id);
     const metadata = { kind: BOARD_FILE, id, mimeType: image.mimeType };
-    const ended = () => void serving.delete(id);
+    const ended = () => {
+      serving.delete(id);
+      if (this.#serving.get(peer.id) === serving) this.#tellOwned(peer.id);
+    };
     try {
       const transfers = this.room.sendFile(image.blob, { to: peer, name: id.slice(0, 16), metadata });
       Promise.all(transfers.map(({ done }) => done)).then(ended, ended);
     } catch {
       ended();
+    }
+  }
+
+  #owe(peer: string, id: string): void {
+    const owed = this.#owed.get(peer) ?? new Set();
+    this.#owed.set(peer, owed);
+    if (owed.size < MAX_OWED) owed.add(id);
+  }
+
+  /** What this peer asked for in vain and can now be given: as much as may be on its way to it at a time. */
+  #tellOwned(id: string): void {
+    const peer = this.room.peers.get(id);
+    const owed = this.#owed.get(id);
+    if (!peer || !owed) return;
+    let free = MAX_SERVING - (this.#serving.get(id)?.size ?? 0);
+    for (const file of owed) {
+      if (free <= 0) return;
+      if (!this.#files.has(file)) continue;
+      free--;
+      owed.delete(file);
+      this.#send(peer, { kind: "board/has-file", id: file });
     }
   }
 

@@ -141,3 +141,69 @@ test("one transfer for each peer and image, however often it is asked for", () =
   ]);
   expect(sent).toEqual([{ kind: "board/no-file", id: "0".repeat(64), to: "bob" }]);
 });
+
+test("a peer that had an image not yet when it was asked tells when it has it, and is asked again", () => {
+  images.handleNeeded(0, [id]);
+  images.handleTimer(0);
+  for (const [i, peer] of [alice, bob].entries()) {
+    images.handleMessage(i, peer, { kind: "board/no-file", id });
+    images.handleTimer(i);
+  }
+  expect(sent).toEqual([asked("alice"), asked("bob")]);
+  images.handleMessage(10, bob, { kind: "board/has-file", id });
+  expect(images.pollTimeout()).toBe(10);
+  images.handleTimer(10);
+  expect(sent).toEqual([asked("alice"), asked("bob"), asked("bob")]);
+});
+
+test("a peer that says it has an image while another is asked comes next, before those who said nothing", () => {
+  const carol = peerOf("carol");
+  (images.room.peers as Map<string, Peer>).set("carol", carol);
+  images.handleNeeded(0, [id]);
+  images.handleTimer(0);
+  images.handleMessage(1, carol, { kind: "board/has-file", id });
+  images.handleTimer(1);
+  expect(sent).toEqual([asked("alice")]);
+  images.handleMessage(2, alice, { kind: "board/no-file", id });
+  images.handleTimer(2);
+  expect(sent).toEqual([asked("alice"), asked("carol")]);
+});
+
+test("whoever asked for an image before it was here is told when it is, once", () => {
+  const image = { id, mimeType: "image/png", blob: new Blob([bytes]) } as const;
+  const told = (to: string) => ({ kind: "board/has-file", id, to });
+  for (const peer of [alice, bob]) images.handleMessage(0, peer, { kind: "board/want-file", id });
+  sent = [];
+  images.handlePeerLeft(1, "alice");
+  images.add(image);
+  images.add(image);
+  expect(sent).toEqual([told("bob")]);
+});
+
+test("images beyond those that may be on their way to one peer are told when there is room again", async () => {
+  let end = () => {};
+  const room = images.room as unknown as { sendFile: unknown };
+  room.sendFile = () => [{ done: new Promise<void>((resolve) => (end = resolve)) }];
+  const ids = Array.from({ length: 6 }, (_, i) => i.toString(16).padStart(64, "0"));
+  for (const each of ids) {
+    images.add({ id: each, mimeType: "image/png", blob: new Blob([bytes]) });
+    images.handleMessage(0, alice, { kind: "board/want-file", id: each });
+  }
+  expect(sent).toEqual([]);
+  end();
+  await vi.waitFor(() => expect(sent).toEqual([{ kind: "board/has-file", id: ids[4], to: "alice" }]));
+});
+
+test("what nobody wants or can be, and a peer that says the same for ever, change nothing", () => {
+  for (const odd of ["../x", 5, undefined, "f".repeat(64)])
+    images.handleMessage(0, alice, { kind: "board/has-file", id: odd });
+  expect([images.pollTimeout(), sent]).toEqual([Number.POSITIVE_INFINITY, []]);
+  for (let i = 0; i < 10_000; i++) {
+    images.handleMessage(i, alice, { kind: "board/want-file", id: i.toString(16).padStart(64, "0") });
+  }
+  sent = [];
+  for (let i = 0; i < 10_000; i++) {
+    images.add({ id: i.toString(16).padStart(64, "0"), mimeType: "image/png", blob: new Blob([bytes]) });
+  }
+  expect(sent.length).toBeLessThanOrEqual(500);
+});
