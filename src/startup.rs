@@ -251,6 +251,7 @@ impl Facts<'_> {
                     .to_owned(),
             );
         }
+        doubts.extend(self.certificate.and_then(|facts| facts.chain_doubt.clone()));
         if only_loopback && config.relay_ports != RelayPorts::None {
             doubts.push(
                 "This host has no address but loopback: nobody else can be relayed to. Connect it to a network, or \

@@ -4,8 +4,10 @@
 //! [`Tls::maintain`] watches the files: a new pair is served from the next handshake on; a broken one is reported once
 //! and the old pair stays.
 
+mod chain;
 mod local_ca;
 mod pem;
+mod text;
 
 use std::{
     io,
@@ -65,6 +67,8 @@ pub struct CertificateFacts {
     pub not_after: SystemTime,
     /// Its key is of a kind that no browser takes.
     pub is_ed25519: bool,
+    /// What is doubtful about its chain, with the remedy.
+    pub chain_doubt: Option<String>,
     /// The CA to trust, where it was issued by the local one.
     pub local_ca: Option<CaFacts>,
     /// Keys that the local CA has made and others have access to.
@@ -102,6 +106,7 @@ impl Tls {
         let pair = load(files)?;
         let facts = CertificateFacts {
             not_after: pair.not_after,
+            chain_doubt: pair.doubt,
             is_ed25519: pair.certified.key.algorithm() == SignatureAlgorithm::ED25519,
             exposed: if made_here { local_ca::exposed(files) } else { Vec::new() },
             local_ca: made.map(|made| made.ca),
@@ -200,10 +205,17 @@ impl Watcher {
         }
         match load(&self.files) {
             Ok(pair) => {
+                let is_ed25519 = pair.certified.key.algorithm() == SignatureAlgorithm::ED25519;
                 current.0.store(pair.certified);
                 tracing::info!(file = %self.files.cert.display(), "new certificate loaded");
                 if pair.not_after <= SystemTime::now() {
                     tracing::error!(file = %self.files.cert.display(), "the new certificate has expired");
+                }
+                if is_ed25519 {
+                    tracing::warn!(file = %self.files.cert.display(), "browsers refuse the new certificate's Ed25519 key");
+                }
+                if let Some(doubt) = pair.doubt {
+                    tracing::warn!("{doubt}");
                 }
                 (self.settled, self.doubtful) = (contents, None);
             }

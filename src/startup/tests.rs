@@ -43,6 +43,7 @@ impl Host {
         self.certificate = Some(CertificateFacts {
             not_after: NOW + Duration::from_secs(days * 86400),
             is_ed25519: false,
+            chain_doubt: None,
             local_ca: local_ca_is_new.map(|is_new| CaFacts {
                 file: "certs/ca.pem".into(),
                 fingerprint: [0xab; 32].into(),
@@ -163,6 +164,9 @@ fn every_doubt_has_its_line() {
     let mut ed25519 = vps("").with_certificate(80, None);
     ed25519.certificate.as_mut().unwrap().is_ed25519 = true;
     doubt(ed25519, "Ed25519");
+    let mut incomplete = vps("").with_certificate(80, None);
+    incomplete.certificate.as_mut().unwrap().chain_doubt = Some("no certificate of the issuer".to_owned());
+    doubt(incomplete, "of the issuer");
     doubt(Host::new("", &[]), "no address but loopback");
     doubt(Host::new("", &["100.64.0.5"]), "private address");
     doubt(Host::new("", &["fd00::5"]), "private address");

@@ -26,7 +26,7 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate, X509Name};
 
 use crate::{
     config::{Config, TlsFiles},
@@ -225,7 +225,12 @@ fn is_ours(paths: &Paths) -> bool {
 /// Whether a certificate is one of our CAs, told by its name.
 fn is_local_ca(certificate: &CertificateDer<'_>) -> bool {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return false };
-    parsed.subject().iter_common_name().any(|name| name.as_str().is_ok_and(|name| name.starts_with(CA_NAME)))
+    names_ours(parsed.subject())
+}
+
+/// Whether a name is that of one of our CAs.
+pub(super) fn names_ours(name: &X509Name<'_>) -> bool {
+    name.iter_common_name().any(|name| name.as_str().is_ok_and(|name| name.starts_with(CA_NAME)))
 }
 
 fn certificate(path: &Path) -> Option<CertificateDer<'static>> {

@@ -10,10 +10,14 @@ use std::{
 
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    sign::CertifiedKey,
+    sign::{CertifiedKey, SigningKey},
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::{
+    chain::{self, USABLE_KEYS},
+    text::Text,
+};
 use crate::config::TlsFiles;
 
 /// Which of the two files a problem is about.
@@ -31,6 +35,8 @@ pub(super) struct Pair {
     pub(super) certified: Arc<CertifiedKey>,
     /// When the leaf ends.
     pub(super) not_after: SystemTime,
+    /// What is doubtful about the chain, with its remedy.
+    pub(super) doubt: Option<String>,
 }
 
 /// The problems that would keep these files from being served, all at once. None where a local CA will make them.
@@ -43,49 +49,66 @@ pub fn check(files: &TlsFiles) -> Vec<(PemFile, String)> {
 
 /// Reads both files and checks that they belong together.
 pub(super) fn load(files: &TlsFiles) -> Result<Pair, Vec<(PemFile, String)>> {
-    let chain = read(&files.cert).and_then(|pem| parse_chain(&files.cert, &pem));
-    let key = read(&files.key).and_then(|pem| parse_key(&files.key, &pem));
-    let (chain, key) = match (chain, key) {
-        (Ok(chain), Ok(key)) => (chain, key),
-        (chain, key) => {
+    let chain = read(&files.cert).and_then(|bytes| parse_chain(&files.cert, &bytes));
+    let keys = read(&files.key).and_then(|bytes| parse_keys(&files.key, &bytes));
+    let (chain, keys) = match (chain, keys) {
+        (Ok(chain), Ok(keys)) => (chain, keys),
+        (chain, keys) => {
             let problems = [
                 chain.err().map(|problem| (PemFile::Certificate, problem)),
-                key.err().map(|problem| (PemFile::Key, problem)),
+                keys.err().map(|problem| (PemFile::Key, problem)),
             ];
             return Err(problems.into_iter().flatten().collect());
         }
     };
-    pair(chain, key, files)
+    pair(chain, keys, files).map_err(|problem| vec![problem])
 }
 
 fn pair(
     chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    keys: Vec<PrivateKeyDer<'static>>,
     files: &TlsFiles,
-) -> Result<Pair, Vec<(PemFile, String)>> {
+) -> Result<Pair, (PemFile, String)> {
     let (cert_file, key_file) = (files.cert.display(), files.key.display());
-    let certificate = |problem| vec![(PemFile::Certificate, problem)];
+    let certificate = |problem| (PemFile::Certificate, problem);
+    let mut keys: Vec<_> = keys.into_iter().map(|key| super::provider().key_provider.load_private_key(key)).collect();
+    // Of several keys, and of several certificates in whatever order, those count that belong together.
+    let found = keys.iter().enumerate().find_map(|(index, key)| {
+        let key = key.as_ref().ok()?;
+        let leaf = chain.iter().position(|certificate| belong_together(certificate, key))?;
+        Some((index, leaf))
+    });
+    let Some((index, leaf)) = found else {
+        let own = &chain[chain::leaf(&chain)];
+        if let Some(kind) = chain::unusable_key(own) {
+            return Err(certificate(format!(
+                "{cert_file}: the certificate's key is {kind}, which this server cannot use: take one with {USABLE_KEYS}"
+            )));
+        }
+        return Err((
+            PemFile::Key,
+            match keys.into_iter().find_map(Result::err) {
+                Some(error) => {
+                    format!("{key_file}: not a usable private key ({error}): take {USABLE_KEYS}")
+                }
+                None => format!(
+                    "{key_file} is not the key of the certificate in {cert_file}: take the key that the certificate was \
+                     requested with"
+                ),
+            },
+        ));
+    };
+    let key = keys.swap_remove(index).expect("it was found among the usable ones");
+    let (chain, linked) = chain::in_order(chain, leaf);
     let not_after =
         not_after(&chain[0]).map_err(|error| certificate(format!("{cert_file}: not a certificate: {error}")))?;
-    let signing_key = super::provider()
-        .key_provider
-        .load_private_key(key)
-        .map_err(|error| vec![(PemFile::Key, format!("{key_file}: not a usable private key: {error}"))])?;
-    let certified = CertifiedKey::new(chain, signing_key);
-    match certified.keys_match() {
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            return Err(vec![(
-                PemFile::Key,
-                format!(
-                    "{key_file} is not the key of the first certificate in {cert_file}: the chain has to begin with this \
-                 server's own certificate"
-                ),
-            )]);
-        }
-        Err(error) => return Err(certificate(format!("{cert_file}: not usable: {error}"))),
-    }
-    Ok(Pair { certified: Arc::new(certified), not_after })
+    let doubt = chain::doubt(&files.cert, &chain, linked);
+    Ok(Pair { certified: Arc::new(CertifiedKey::new(chain, key)), not_after, doubt })
+}
+
+fn belong_together(certificate: &CertificateDer<'static>, key: &Arc<dyn SigningKey>) -> bool {
+    let outcome = CertifiedKey::new(vec![certificate.clone()], key.clone()).keys_match();
+    matches!(outcome, Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)))
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -93,38 +116,77 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     const MAX_BYTES: u64 = 1 << 20;
     let mut bytes = Vec::new();
     fs::File::open(path)
-        .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes))
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("{} is longer than 1 MiB: leave the server's own chain in it", path.display()));
+    }
     Ok(bytes)
 }
 
-pub(super) fn parse_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+fn parse_chain(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let text = Text::of(path, bytes)?;
     let path = path.display();
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
+    for section in &text.sections {
+        let (label, line) = (&section.label, section.line);
+        match label.as_str() {
+            "TRUSTED CERTIFICATE" => {
+                return Err(format!(
+                    "{path} has a {label} in line {line}, which only OpenSSL reads: convert it with openssl x509"
+                ));
+            }
+            "PKCS7" | "CMS" => {
+                return Err(format!(
+                    "{path} has certificates as {label} in line {line}: convert them with openssl pkcs7 -print_certs"
+                ));
+            }
+            _ => {}
+        }
+    }
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(text.pem.as_bytes())
         .collect::<Result<_, _>>()
-        .map_err(|error| format!("{path} is broken PEM: {error}"))?;
+        .map_err(|error| format!("{path} is broken PEM: {error}; copy the file anew"))?;
     if chain.is_empty() {
-        let hint =
-            if PrivateKeyDer::from_pem_slice(pem).is_ok() { ", but a private key: swap the two files" } else { "" };
+        let has = |word: &str| text.sections.iter().any(|section| section.label.contains(word));
+        let hint = if has("PRIVATE KEY") {
+            ", but a private key: swap the two files"
+        } else if has("REQUEST") {
+            ", but the request for one: take what the CA made of it"
+        } else {
+            ""
+        };
         return Err(format!("{path} holds no PEM certificate{hint}"));
+    }
+    for (index, certificate) in chain.iter().enumerate() {
+        chain::check(certificate, index + 1).map_err(|problem| format!("{path}: {problem}"))?;
     }
     Ok(chain)
 }
 
-pub(super) fn parse_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+fn parse_keys(path: &Path, bytes: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, String> {
+    let text = Text::of(path, bytes)?;
     let path = path.display();
-    let holds = |text: &str| pem.windows(text.len()).any(|window| window == text.as_bytes());
-    match PrivateKeyDer::from_pem_slice(pem) {
-        Ok(key) => Ok(key),
-        // The older form has the headers of RFC 1421 within the key, so that it reads as broken.
-        Err(_) if holds("ENCRYPTED") => {
+    let is_encrypted = text.sections.iter().any(|section| section.is_encrypted);
+    let has = |word: &str| text.sections.iter().any(|section| section.label.contains(word));
+    match PrivateKeyDer::pem_slice_iter(text.pem.as_bytes()).collect::<Result<Vec<_>, _>>() {
+        Ok(keys) if !keys.is_empty() => Ok(keys),
+        // A key that is encrypted in the older form reads as broken.
+        _ if is_encrypted => {
             Err(format!("{path} holds no PEM private key, only an encrypted one: decrypt it with openssl pkey"))
         }
-        Err(rustls::pki_types::pem::Error::NoItemsFound) => {
-            let hint = if holds("BEGIN CERTIFICATE") { ", but a certificate: swap the two files" } else { "" };
+        Ok(_) => {
+            let hint = if has("OPENSSH") {
+                ", but one of OpenSSH: convert it with ssh-keygen -p -m PKCS8"
+            } else if has("CERTIFICATE") {
+                ", but a certificate: swap the two files"
+            } else if has("PUBLIC KEY") {
+                ", but a public one: take the file that the certificate was requested with"
+            } else {
+                ""
+            };
             Err(format!("{path} holds no PEM private key{hint}"))
         }
-        Err(error) => Err(format!("{path} is broken PEM: {error}")),
+        Err(error) => Err(format!("{path} is broken PEM: {error}; copy the file anew")),
     }
 }
 
@@ -134,3 +196,6 @@ fn not_after(certificate: &CertificateDer<'_>) -> Result<SystemTime, String> {
     let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
     Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
+
+#[cfg(test)]
+mod tests;
