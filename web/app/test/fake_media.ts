@@ -6,8 +6,15 @@ export class FakeTrack extends EventTarget {
   readyState: "live" | "ended" = "live";
   contentHint = "";
 
-  constructor(readonly kind: "audio" | "video") {
+  constructor(
+    readonly kind: "audio" | "video",
+    private readonly settings: MediaTrackSettings = {},
+  ) {
     super();
+  }
+
+  getSettings(): MediaTrackSettings {
+    return this.settings;
   }
 
   stop(): void {

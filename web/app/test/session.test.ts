@@ -247,7 +247,7 @@ describe("devices", () => {
     await media.chooseDevice("video", "other");
     expect(media.stream.getVideoTracks()).toHaveLength(1);
     expect(media.stream.getVideoTracks()[0]).not.toBe(before);
-    expect(devices.asked.at(-1)).toMatchObject({ video: { deviceId: { ideal: "other" } } });
+    expect(devices.asked.at(-1)).toMatchObject({ video: { deviceId: { exact: "other" } } });
     expect(devices.open()).toEqual(["video"]);
   });
 

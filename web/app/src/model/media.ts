@@ -1,10 +1,17 @@
 // This member's camera, microphone and screen: opened when somebody asks for them, closed when they are switched off, so
 // that a camera's light says the truth. Knows no room: `onChange` tells whoever publishes.
+//
+// A browser may answer late, or never. So nothing waits for an answer that cannot be given up: what is asked for is a
+// `Request`, from which each kind can be withdrawn, and a track that comes for a withdrawn one is stopped at once.
+import { captureBoth, captureOne, type Devices, type Facing, type Wish } from "./capture";
+import { goneInWords, type Kind, nameOfError, noAnswerAbout, problemOf, whyNoScreen } from "./media_words";
 import { preferences } from "./preferences";
 import { Cell } from "./store";
 
+export type { Devices } from "./capture";
+export type { Kind } from "./media_words";
+
 export type Switch = "off" | "starting" | "on";
-export type Kind = "audio" | "video";
 
 export interface MediaState {
   /** Whether this page may ask for them at all; browsers refuse pages that came over plain http. */
@@ -17,15 +24,43 @@ export interface MediaState {
   microphones: readonly MediaDeviceInfo[];
   cameraId: string;
   microphoneId: string;
-  /** Why the latest attempt came to nothing. */
+  /** Where the camera looks, if it is one of a phone's. */
+  facing: Facing | undefined;
+  /** Why the latest attempts came to nothing. */
   problem: string | undefined;
   /** Counts changes of the streams' tracks. */
   version: number;
 }
 
-/** What `navigator.mediaDevices` does here; tests give another. */
-export type Devices = Pick<MediaDevices, "getUserMedia" | "enumerateDevices"> &
-  Partial<Pick<MediaDevices, "getDisplayMedia">>;
+const KINDS = ["audio", "video"] as const;
+/** A person needs less to see the question; a device that takes longer hangs. */
+const PATIENCE = 8_000;
+
+/** One question to the browser. */
+class Request {
+  readonly kinds: Set<Kind>;
+  readonly isForBoth: boolean;
+  /** Long enough for a sentence. */
+  isOverdue = false;
+  /** Whether each of its kinds was asked for alone, too. */
+  isSplit = false;
+  /** Resolves when nobody waits for the answer any more. */
+  readonly abandoned: Promise<undefined>;
+  #abandon: () => void = () => {};
+
+  constructor(kinds: readonly Kind[]) {
+    this.kinds = new Set(kinds);
+    this.isForBoth = kinds.length > 1;
+    this.abandoned = new Promise((resolve) => {
+      this.#abandon = () => resolve(undefined);
+    });
+  }
+
+  withdraw(kind: Kind): void {
+    this.kinds.delete(kind);
+    if (this.kinds.size === 0) this.#abandon();
+  }
+}
 
 export class LocalMedia {
   /** Camera and microphone: the same object for ever, its tracks come and go. */
@@ -36,20 +71,27 @@ export class LocalMedia {
   /** A track is to take the place of the one of its kind: whoever publishes may do it without negotiation. */
   onReplace: (track: MediaStreamTrack) => void = () => {};
   #stopped = false;
-  /** Asking for both at once would show two questions. */
-  #asking: Promise<void> = Promise.resolve();
+  readonly #requests = new Set<Request>();
+  readonly #failures = new Map<Kind, unknown>();
+  readonly #wishes: Record<Kind, Wish>;
+  /** The question for a screen that is open. */
+  #screenRequest: object | undefined;
+  /** What is said beside the failures. */
+  #remark: string | undefined;
 
   constructor(private readonly devices: Devices | undefined) {
+    this.#wishes = { audio: { id: preferences.device("audio") }, video: { id: preferences.device("video") } };
     this.state = new Cell<MediaState>({
-      supported: devices !== undefined,
-      screenSupported: devices?.getDisplayMedia !== undefined,
+      supported: typeof devices?.getUserMedia === "function",
+      screenSupported: typeof devices?.getDisplayMedia === "function",
       microphone: "off",
       camera: "off",
       screen: "off",
       cameras: [],
       microphones: [],
-      cameraId: preferences.device("video"),
-      microphoneId: preferences.device("audio"),
+      cameraId: this.#wishes.video.id ?? "",
+      microphoneId: this.#wishes.audio.id ?? "",
+      facing: undefined,
       problem: undefined,
       version: 0,
     });
@@ -57,59 +99,90 @@ export class LocalMedia {
 
   /** Camera and microphone with one question; what there is of them. */
   async openBoth(): Promise<void> {
-    await this.#open(["audio", "video"]);
-    const { microphone, camera } = this.state.get();
-    // A computer without a camera may have a microphone, and the other way round.
-    if (microphone === "off" && camera === "off" && this.#lastFailure === "NotFoundError") {
-      await this.#open(["audio"]);
-      if (this.state.get().microphone === "off") await this.#open(["video"]);
-    }
+    if (!this.#mayAsk()) return;
+    for (const kind of KINDS) this.#giveUp(kind);
+    this.#forget();
+    const both = new Request(KINDS);
+    const error = await this.#ask(both);
+    if (error === undefined) return;
+    // One of the two may be missing, in use or forbidden; a question that somebody has closed is not put again.
+    if (both.isSplit || isDismissal(error)) this.#fail(both, error);
+    else await this.#askForEach([...both.kinds]);
   }
 
   async setMicrophone(on: boolean): Promise<void> {
     const track = this.#track("audio");
-    if (!track) return on ? this.#open(["audio"]) : undefined;
+    if (!track) return on ? this.#open("audio") : this.#giveUp("audio");
     // Muting keeps the device, so that unmuting cuts off no syllable.
     track.enabled = on;
-    this.#changed({ microphone: on ? "on" : "off" });
+    this.#changed();
     this.onChange("camera");
   }
 
   async setCamera(on: boolean): Promise<void> {
-    if (on) return this.#open(["video"]);
+    if (on) return this.#open("video");
+    this.#giveUp("video");
     this.#drop("video");
-    this.#changed({ camera: "off" });
+    this.#changed();
     this.onChange("camera");
+  }
+
+  /** What a button does: on, off, or no longer waiting. */
+  async toggle(kind: Kind): Promise<void> {
+    const { microphone, camera } = this.state.get();
+    const now = kind === "audio" ? microphone : camera;
+    // A device that waits for the other one's sake can be had by itself.
+    const waitsAlone = [...this.#requests].some(({ kinds }) => kinds.has(kind) && kinds.size === 1);
+    const on = now === "off" || (now === "starting" && !waitsAlone);
+    await (kind === "audio" ? this.setMicrophone(on) : this.setCamera(on));
   }
 
   async chooseDevice(kind: Kind, id: string): Promise<void> {
     preferences.setDevice(kind, id);
     this.#changed(kind === "audio" ? { microphoneId: id } : { cameraId: id });
-    if (this.#track(kind)) await this.#open([kind]);
+    await this.#change(kind, { id });
+  }
+
+  /** From the camera at the front of a phone to the one at its back, and the other way round. */
+  async turnCamera(): Promise<void> {
+    await this.#change("video", { facing: this.state.get().facing === "environment" ? "user" : "environment" });
   }
 
   async setScreen(on: boolean): Promise<void> {
     if (!on) return this.#endScreen();
     if (this.state.get().screen !== "off" || !this.devices?.getDisplayMedia) return;
-    this.#changed({ screen: "starting", problem: undefined });
+    const request = {};
+    this.#screenRequest = request;
+    this.#remark = undefined;
+    this.#changed({ screen: "starting" });
     try {
       const stream = await this.devices.getDisplayMedia({ video: true, audio: true });
-      if (this.#stopped) return stopAll(stream);
       const [video] = stream.getVideoTracks();
+      if (this.#screenRequest !== request || !video) stopAll(stream);
+      if (this.#screenRequest !== request) return;
+      if (!video) throw new DOMException("there is no picture in it", "NotFoundError");
+      this.#screenRequest = undefined;
       // Text shall stay sharp when the network gets slow.
-      if (video) video.contentHint = "detail";
-      video?.addEventListener("ended", () => this.screenStream === stream && this.#endScreen());
+      video.contentHint = "detail";
+      video.addEventListener("ended", () => this.screenStream === stream && this.#endScreen());
       this.screenStream = stream;
       this.#changed({ screen: "on" });
       this.onChange("screen");
     } catch (error) {
-      const changedMind = error instanceof DOMException && error.name === "NotAllowedError";
-      this.#changed({ screen: "off", problem: changedMind ? undefined : whyNot(error, ["video"]) });
+      if (this.#screenRequest !== request) return;
+      this.#screenRequest = undefined;
+      this.#remark = whyNoScreen(error);
+      this.#changed({ screen: "off" });
     }
   }
 
   async refreshDevices(): Promise<void> {
-    const all = (await this.devices?.enumerateDevices().catch(() => [])) ?? [];
+    let all: readonly MediaDeviceInfo[] = [];
+    try {
+      all = (await this.devices?.enumerateDevices()) ?? [];
+    } catch {
+      // Then there is nothing to choose from.
+    }
     // Before leave is given, browsers list devices without names or ids, which is nothing to choose from.
     const named = all.filter((device) => device.deviceId && device.label);
     this.#changed({
@@ -119,17 +192,27 @@ export class LocalMedia {
   }
 
   forgetProblem(): void {
-    this.#changed({ problem: undefined });
+    this.#forget();
+    for (const request of this.#requests) request.isOverdue = false;
+    this.#changed();
+  }
+
+  /** Waits for no answer of the browser any more. */
+  giveUp(): void {
+    for (const kind of KINDS) this.#giveUp(kind);
+    this.#forget();
+    this.#changed();
   }
 
   /** Closes everything, also what is still being opened. */
   stop(): void {
     this.#stopped = true;
-    this.#drop("audio");
-    this.#drop("video");
+    this.giveUp();
+    for (const kind of KINDS) this.#drop(kind);
+    this.#screenRequest = undefined;
     if (this.screenStream) stopAll(this.screenStream);
     this.screenStream = undefined;
-    this.#changed({ microphone: "off", camera: "off", screen: "off" });
+    this.#changed({ screen: "off" });
   }
 
   /** After `stop`: devices may be opened again. */
@@ -137,51 +220,134 @@ export class LocalMedia {
     this.#stopped = false;
   }
 
-  #lastFailure: string | undefined;
+  // ---- Questions to the browser ---------------------------------------------------------------------------------------
 
-  #open(kinds: Kind[]): Promise<void> {
-    this.#asking = this.#asking.then(() => this.#openNow(kinds));
-    return this.#asking;
+  #mayAsk(): boolean {
+    return this.state.get().supported && !this.#stopped;
   }
 
-  async #openNow(kinds: Kind[]): Promise<void> {
-    if (!this.devices || this.#stopped) return;
-    const before = this.state.get();
-    this.#changed({ ...switches(kinds, "starting"), problem: undefined });
-    this.#lastFailure = undefined;
+  /** One kind, as somebody wishes now: what was asked before for it counts no more. */
+  async #open(kind: Kind): Promise<void> {
+    if (!this.#mayAsk()) return;
+    this.#giveUp(kind);
+    this.#failures.delete(kind);
+    this.#remark = undefined;
+    const request = new Request([kind]);
+    const error = await this.#ask(request);
+    if (error !== undefined) this.#fail(request, error);
+  }
+
+  /** Beside what is asked already. */
+  async #askForEach(kinds: readonly Kind[]): Promise<void> {
+    const requests = kinds.map((kind) => new Request([kind]));
+    await Promise.all(
+      requests.map(async (request) => {
+        const error = await this.#ask(request);
+        if (error !== undefined) this.#fail(request, error);
+      }),
+    );
+  }
+
+  /** Another device of a kind, at once if one is in use. */
+  async #change(kind: Kind, wish: Wish): Promise<void> {
+    const before = this.#wishes[kind];
+    this.#wishes[kind] = wish;
+    const old = this.#track(kind);
+    if (!old) return;
+    await this.#open(kind);
+    if (this.#track(kind) !== old || !isBusy(this.#failures.get(kind))) return;
+    // Many phones open one camera at a time. The old track stays in place until another takes it over.
+    old.stop();
+    await this.#open(kind);
+    if (this.#track(kind) !== old || this.#isAsked(kind)) return;
+    const failure = this.#failures.get(kind);
+    this.#wishes[kind] = before;
+    await this.#open(kind);
+    if (this.#track(kind) === old) this.#drop(kind);
+    if (failure !== undefined) this.#failures.set(kind, failure);
+    this.#changed();
+    this.onChange("camera");
+  }
+
+  /** Returns what went wrong; undefined if nothing did, or if nobody waits for it any more. */
+  async #ask(request: Request): Promise<unknown> {
+    this.#requests.add(request);
+    this.#changed();
+    const timer = setTimeout(() => this.#handleSilence(request), PATIENCE);
+    const answer = this.#answer(request).finally(() => {
+      clearTimeout(timer);
+      this.#requests.delete(request);
+      this.#changed();
+      void this.refreshDevices();
+    });
+    return Promise.race([answer, request.abandoned]);
+  }
+
+  async #answer(request: Request): Promise<unknown> {
+    const { devices } = this;
+    if (!devices) return undefined;
     try {
-      const stream = await this.devices.getUserMedia(this.#wanted(kinds));
-      if (this.#stopped) return stopAll(stream);
-      for (const track of stream.getTracks()) this.#take(track);
-      this.#changed({
-        ...switches(kinds, "on"),
-        ...(this.#track("audio")?.enabled === false && { microphone: "off" }),
-      });
-      this.onChange("camera");
+      const [kind] = request.kinds;
+      const stream =
+        kind && request.kinds.size === 1
+          ? await captureOne(devices, kind, this.#wishes[kind], () => request.kinds.has(kind))
+          : await captureBoth(devices, this.#wishes);
+      const taken = stream.getTracks().filter((track) => this.#takeOrStop(request, track));
+      if (taken.length > 0) this.onChange("camera");
+      if (request.kinds.size > 0) throw new DOMException("the browser gave none", "NotFoundError");
+      return undefined;
     } catch (error) {
-      this.#lastFailure = error instanceof DOMException ? error.name : "";
-      // Where only another device was wanted, the one in use goes on.
-      const camera = this.#track("video") ? before.camera : "off";
-      const microphone = this.#track("audio") ? before.microphone : "off";
-      this.#changed({ camera, microphone, problem: whyNot(error, kinds) });
+      // Somebody may throw nothing at all.
+      return request.kinds.size > 0 ? (error ?? new Error("")) : undefined;
     }
-    void this.refreshDevices();
   }
 
-  #wanted(kinds: Kind[]): MediaStreamConstraints {
-    const { cameraId, microphoneId } = this.state.get();
-    // Not `exact`: a device that was unplugged since is no reason to have none.
-    const device = (id: string) => (id ? { deviceId: { ideal: id } } : {});
-    return {
-      audio: kinds.includes("audio") && { ...device(microphoneId), echoCancellation: true, noiseSuppression: true },
-      video: kinds.includes("video") && { ...device(cameraId), width: { ideal: 960 }, height: { ideal: 540 } },
-    };
+  #takeOrStop(request: Request, track: MediaStreamTrack): boolean {
+    const kind = track.kind as Kind;
+    if (!request.kinds.has(kind) || track.readyState === "ended") {
+      track.stop();
+      return false;
+    }
+    for (const other of this.#requests) other.withdraw(kind);
+    request.withdraw(kind);
+    this.#failures.delete(kind);
+    this.#take(track);
+    return true;
   }
+
+  #handleSilence(request: Request): void {
+    request.isOverdue = true;
+    this.#changed();
+    // One of the two may hang.
+    request.isSplit = request.kinds.size > 1;
+    if (request.isSplit) void this.#askForEach([...request.kinds]);
+  }
+
+  #fail(request: Request, error: unknown): void {
+    for (const kind of request.kinds) {
+      // What fails alone does not come from a question for both, either.
+      if (!request.isForBoth) this.#giveUp(kind);
+      if (!this.#isAsked(kind)) this.#failures.set(kind, error);
+    }
+    this.#changed();
+  }
+
+  #isAsked(kind: Kind): boolean {
+    return [...this.#requests].some(({ kinds }) => kinds.has(kind));
+  }
+
+  #giveUp(kind: Kind): void {
+    for (const request of this.#requests) request.withdraw(kind);
+    this.#changed();
+  }
+
+  // ---- Tracks ---------------------------------------------------------------------------------------------------------
 
   #take(track: MediaStreamTrack): void {
-    const old = this.stream.getTracks().find((other) => other.kind === track.kind);
+    const kind = track.kind as Kind;
+    const old = this.#track(kind);
     track.addEventListener("ended", () => this.#lost(track));
-    if (old) {
+    if (old && old !== track) {
       // Who was muted stays so with another microphone.
       track.enabled = old.enabled;
       this.onReplace(track);
@@ -189,17 +355,22 @@ export class LocalMedia {
       old.stop();
     }
     if (!this.stream.getTracks().includes(track)) this.stream.addTrack(track);
+    const { deviceId, facingMode } = track.getSettings?.() ?? {};
+    if (kind === "audio") {
+      this.#changed({ ...(deviceId && { microphoneId: deviceId }) });
+    } else {
+      const facing = facingMode === "user" || facingMode === "environment" ? facingMode : this.#wishes.video.facing;
+      this.#changed({ facing, ...(deviceId && { cameraId: deviceId }) });
+    }
   }
 
   /** A device was unplugged, or leave was taken back. */
   #lost(track: MediaStreamTrack): void {
     if (!this.stream.getTracks().includes(track)) return;
     this.stream.removeTrack(track);
-    const what = track.kind === "audio" ? "microphone" : "camera";
-    this.#changed({
-      ...switches([track.kind as Kind], "off"),
-      problem: `The ${what} is gone. Is it still plugged in?`,
-    });
+    // Some phones end one camera when the other is opened.
+    if (!this.#isAsked(track.kind as Kind)) this.#remark = goneInWords(track.kind as Kind);
+    this.#changed();
     this.onChange("camera");
     void this.refreshDevices();
   }
@@ -212,44 +383,54 @@ export class LocalMedia {
   }
 
   #endScreen(): void {
-    if (!this.screenStream) return;
-    stopAll(this.screenStream);
+    const wasOn = this.screenStream !== undefined;
+    this.#screenRequest = undefined;
+    if (this.screenStream) stopAll(this.screenStream);
     this.screenStream = undefined;
     this.#changed({ screen: "off" });
-    this.onChange("screen");
+    if (wasOn) this.onChange("screen");
   }
 
   #track(kind: Kind): MediaStreamTrack | undefined {
     return this.stream.getTracks().find((track) => track.kind === kind);
   }
 
-  #changed(change: Partial<MediaState>): void {
-    this.state.update({ ...change, version: this.state.get().version + 1 });
+  // ---- What is shown --------------------------------------------------------------------------------------------------
+
+  #forget(): void {
+    this.#failures.clear();
+    this.#remark = undefined;
+  }
+
+  #changed(change: Partial<MediaState> = {}): void {
+    const { version } = this.state.get();
+    const [microphone, camera] = [this.#switchOf("audio"), this.#switchOf("video")];
+    this.state.update({ microphone, camera, problem: this.#problem(), ...change, version: version + 1 });
+  }
+
+  #switchOf(kind: Kind): Switch {
+    const track = this.#track(kind);
+    if (track) return kind === "video" || track.enabled ? "on" : "off";
+    return this.#isAsked(kind) ? "starting" : "off";
+  }
+
+  #problem(): string | undefined {
+    const silent = KINDS.filter((kind) => [...this.#requests].some((one) => one.isOverdue && one.kinds.has(kind)));
+    const sentences = [silent.length > 0 ? noAnswerAbout(silent) : "", problemOf(this.#failures), this.#remark];
+    return sentences.filter(Boolean).join(" ") || undefined;
   }
 }
 
-function switches(kinds: Kind[], to: Switch): Partial<MediaState> {
-  return { ...(kinds.includes("audio") && { microphone: to }), ...(kinds.includes("video") && { camera: to }) };
+/** What Chromium says of a question that was closed without an answer. */
+function isDismissal(error: unknown): boolean {
+  return error instanceof DOMException && error.message === "Permission dismissed";
+}
+
+/** Where another device of the kind, if it were closed, might make room. */
+function isBusy(error: unknown): boolean {
+  return ["NotReadableError", "AbortError"].includes(nameOfError(error));
 }
 
 function stopAll(stream: MediaStream): void {
   for (const track of stream.getTracks()) track.stop();
-}
-
-/** What went wrong, and what to do about it. */
-export function whyNot(error: unknown, kinds: readonly Kind[]): string {
-  const what = kinds.length > 1 ? "camera and microphone" : kinds[0] === "audio" ? "microphone" : "camera";
-  switch (error instanceof DOMException ? error.name : "") {
-    case "NotAllowedError":
-    case "SecurityError":
-      return `This page may not use the ${what}. Allow it beside the address above, then try again.`;
-    case "NotFoundError":
-    case "OverconstrainedError":
-      return `No ${what} was found. Plug one in and try again.`;
-    case "NotReadableError":
-    case "AbortError":
-      return `The ${what} cannot be opened. Perhaps another program is using it.`;
-    default:
-      return `The ${what} cannot be opened: ${error instanceof Error ? error.message : "no reason was given"}.`;
-  }
 }

@@ -1,3 +1,4 @@
+import type { MediaState, Switch } from "../model/media";
 import type { Session, Visit } from "../model/session";
 import { useSource } from "../model/store";
 import { IconButton } from "./IconButton";
@@ -10,6 +11,7 @@ import {
   MicrophoneOffIcon,
   PeopleIcon,
   ScreenIcon,
+  TurnIcon,
 } from "./icons";
 import { PanelButton } from "./PanelButton";
 import { SHORTCUTS } from "./shortcuts";
@@ -17,34 +19,60 @@ import { SHORTCUTS } from "./shortcuts";
 /** Switches for camera and microphone, here and before one joins. */
 export function MediaSwitches({ session }: { session: Session }) {
   const { media } = session;
-  const { microphone, camera, supported } = useSource(media.state);
+  const state = useSource(media.state);
+  const { microphone, camera, supported } = state;
   return (
     <>
       <IconButton
         id="toggle-audio"
         icon={microphone === "on" ? MicrophoneIcon : MicrophoneOffIcon}
-        label={microphone === "on" ? "Turn microphone off" : "Turn microphone on"}
+        label={labelOf("microphone", microphone)}
         pressed={microphone === "on"}
         busy={microphone === "starting"}
         disabled={!supported}
         shortcut={SHORTCUTS.microphone.keys}
         className="switch"
-        onClick={() => void media.setMicrophone(microphone !== "on")}
+        onClick={() => void media.toggle("audio")}
       />
       <IconButton
         id="toggle-video"
         icon={camera === "on" ? CameraIcon : CameraOffIcon}
-        label={camera === "on" ? "Turn camera off" : "Turn camera on"}
+        label={labelOf("camera", camera)}
         pressed={camera === "on"}
         busy={camera === "starting"}
         disabled={!supported}
         shortcut={SHORTCUTS.camera.keys}
         className="switch"
-        onClick={() => void media.setCamera(camera !== "on")}
+        onClick={() => void media.toggle("video")}
       />
+      {canTurn(state) && (
+        <IconButton
+          id="turn-camera"
+          icon={TurnIcon}
+          label={state.facing === "environment" ? "To the front camera" : "To the rear camera"}
+          className="switch quiet"
+          onClick={() => void media.turnCamera()}
+        />
+      )}
     </>
   );
 }
+
+function labelOf(what: string, now: Switch): string {
+  if (now === "starting") return `Stop waiting for the ${what}`;
+  return now === "on" ? `Turn ${what} off` : `Turn ${what} on`;
+}
+
+/** On phones: a camera that says where it looks, or more than one under a finger. */
+function canTurn({ camera, cameras, facing }: MediaState): boolean {
+  return camera === "on" && (facing !== undefined || (cameras.length > 1 && matchMedia("(pointer: coarse)").matches));
+}
+
+const SCREEN_LABELS: Record<Switch, string> = {
+  off: "Share a screen",
+  starting: "Stop waiting for a screen",
+  on: "Stop sharing the screen",
+};
 
 export function Controls({ session, visit }: { session: Session; visit: Visit }) {
   const { media } = session;
@@ -57,11 +85,11 @@ export function Controls({ session, visit }: { session: Session; visit: Visit })
         <IconButton
           id="toggle-screen"
           icon={ScreenIcon}
-          label={screen === "on" ? "Stop sharing the screen" : "Share a screen"}
+          label={SCREEN_LABELS[screen]}
           pressed={screen === "on"}
           busy={screen === "starting"}
           className="switch quiet"
-          onClick={() => void media.setScreen(screen !== "on")}
+          onClick={() => void media.setScreen(screen === "off")}
         />
       )}
       <span className="gap" />

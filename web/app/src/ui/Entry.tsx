@@ -1,4 +1,5 @@
 import { type FormEvent, useEffect, useRef, useState } from "react";
+import type { MediaState } from "../model/media";
 import { preferences } from "../model/preferences";
 import type { Session } from "../model/session";
 import { useSource } from "../model/store";
@@ -15,25 +16,36 @@ export function Entry({ session }: { session: Session }) {
   const state = useSource(media.state);
   const [name, setName] = useState(session.name.get());
   const field = useRef<HTMLInputElement>(null);
-  const usesDevices = state.camera !== "off" || state.microphone !== "off";
+  const usesDevices = isOn(state);
   const starting = state.camera === "starting" || state.microphone === "starting";
+  const latestName = useRef(name);
+  latestName.current = name;
+  /** Counts the wishes to go in, of which the last one holds. */
+  const wishes = useRef(0);
 
   useEffect(() => {
     if (!preferences.name) field.current?.focus();
   }, []);
 
   const join = () => {
-    const clean = name.trim();
+    wishes.current++;
+    const clean = latestName.current.trim();
     if (clean !== session.name.get()) session.rename(clean);
     void session.join();
   };
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     if (state.supported && !usesDevices) {
+      const wish = ++wishes.current;
       await media.openBoth();
-      // The reason is on the page now; one can go in without.
-      if (media.state.get().problem) return;
+      // With nothing at all one stays here: the reason is on the page now, and one can go in without.
+      if (wish !== wishes.current || !isOn(media.state.get())) return;
     }
+    join();
+  };
+  const joinWithout = () => {
+    // The browser may never answer, or long after.
+    media.giveUp();
     join();
   };
 
@@ -61,15 +73,15 @@ export function Entry({ session }: { session: Session }) {
         {usesDevices && <DeviceChoices media={media} />}
         {state.problem && (
           <p className="problem" role="alert">
-            {state.problem} Or join without: that can be changed inside.
+            {state.problem} {!usesDevices && "Or join without: that can be changed inside."}
           </p>
         )}
         <div className="row join-row">
-          <button type="submit" className="button primary" id="join" disabled={starting}>
+          <button type="submit" className="button primary" id="join" disabled={starting && !usesDevices}>
             {!state.supported || usesDevices ? "Join" : "Join with camera and microphone"}
           </button>
           {state.supported && !usesDevices && (
-            <button type="button" className="button" id="join-without" onClick={join}>
+            <button type="button" className="button" id="join-without" onClick={joinWithout}>
               Join without
             </button>
           )}
@@ -79,10 +91,18 @@ export function Entry({ session }: { session: Session }) {
   );
 }
 
+/** Whether the others would see or hear something. */
+function isOn({ camera, microphone }: MediaState): boolean {
+  return camera === "on" || microphone === "on";
+}
+
 function Preview({ session }: { session: Session }) {
-  const { camera, microphone, version } = useSource(session.media.state);
+  const { camera, microphone, version, facing } = useSource(session.media.state);
   const hasVideo = useHasVideo(session.media.stream) && camera === "on";
-  if (camera === "on" && (hasVideo || version > 0)) return <Video stream={session.media.stream} silent mirrored />;
-  if (camera === "starting" || microphone === "starting") return <p>Waiting for your leave…</p>;
+  if (camera === "on" && (hasVideo || version > 0)) {
+    return <Video stream={session.media.stream} silent mirrored={facing !== "environment"} />;
+  }
+  if (microphone !== "on" && (camera === "starting" || microphone === "starting"))
+    return <p>Waiting for your leave…</p>;
   return <p>{microphone === "on" ? "Camera is off, microphone is on" : "Camera and microphone are off"}</p>;
 }

@@ -48,8 +48,8 @@ export function LargeView({ session, visit }: LargeViewProps) {
 }
 
 function find(session: Session, people: ReturnType<Visit["people"]["list"]["get"]>, id: string) {
-  const { stream, screenStream } = session.media;
-  if (id === stream.id) return { stream, name: "You", mirrored: true };
+  const { stream, screenStream, state } = session.media;
+  if (id === stream.id) return { stream, name: "You", mirrored: state.get().facing !== "environment" };
   if (screenStream && id === screenStream.id) return { stream: screenStream, name: "Your screen", mirrored: false };
   for (const person of people) {
     const found = person.streams.find((candidate) => candidate.id === id);

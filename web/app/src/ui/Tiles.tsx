@@ -53,6 +53,7 @@ export function Tiles({ session, visit }: TilesProps) {
         stream={media.camera === "on" ? stream : undefined}
         kind="camera"
         own
+        facesAway={media.facing === "environment"}
         muted={media.microphone !== "on"}
         onEnlarge={enlarge}
       />

@@ -11,6 +11,8 @@ interface VideoTileProps {
   kind: "camera" | "screen";
   /** This member's own: without sound, and the camera as in a mirror. */
   own?: boolean;
+  /** A phone's camera at its back is no mirror. */
+  facesAway?: boolean;
   muted?: boolean;
   /** Whether the camera is known to be off. */
   cameraOff?: boolean;
@@ -35,7 +37,14 @@ export function VideoTile(props: VideoTileProps) {
       data-muted={props.muted ?? false}
       data-trouble={props.trouble ?? false}
     >
-      {stream && <Video stream={stream} silent={own} mirrored={own && kind === "camera"} hidden={!hasVideo} />}
+      {stream && (
+        <Video
+          stream={stream}
+          silent={own}
+          mirrored={own && kind === "camera" && !props.facesAway}
+          hidden={!hasVideo}
+        />
+      )}
       {!hasVideo && <Avatar id={id} name={name} />}
       <div className="caption">
         {props.muted && (

@@ -47,6 +47,14 @@ export function CameraOffIcon() {
   );
 }
 
+export function TurnIcon() {
+  return (
+    <Svg>
+      <path d="M4 12a8 8 0 0 1 13.6-5.7L20 8.6M20 12a8 8 0 0 1-13.6 5.7L4 15.4M20 4v4.6h-4.6M4 20v-4.6h4.6" />
+    </Svg>
+  );
+}
+
 export function ScreenIcon() {
   return (
     <Svg>

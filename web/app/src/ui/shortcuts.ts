@@ -16,8 +16,8 @@ export function useShortcuts(session: Session): void {
   useEffect(() => {
     const { media } = session;
     const actions: Record<Action, () => void> = {
-      microphone: () => media.state.get().supported && void media.setMicrophone(media.state.get().microphone !== "on"),
-      camera: () => media.state.get().supported && void media.setCamera(media.state.get().camera !== "on"),
+      microphone: () => media.state.get().supported && void media.toggle("audio"),
+      camera: () => media.state.get().supported && void media.toggle("video"),
       chat: () => session.togglePanel("chat"),
       people: () => session.togglePanel("people"),
       invite: () => session.togglePanel("invite"),
