@@ -7,6 +7,7 @@ import type { Visit } from "../model/session";
 import { useSource } from "../model/store";
 import { FileEntry } from "./FileEntry";
 import { AttachIcon, SendIcon } from "./icons";
+import { isPlainKey } from "./keys";
 
 export function ChatPanel({ visit }: { visit: Visit }) {
   const { chat } = visit;
@@ -157,7 +158,7 @@ function Composer({ visit }: { visit: Visit }) {
           onChange={(event) => setText(event.target.value)}
           onKeyDown={(event) => {
             // Enter also confirms a choice of characters, which must not send.
-            if (event.key === "Enter" && !event.shiftKey && !event.nativeEvent.isComposing) send(event);
+            if (isPlainKey("Enter", event.nativeEvent) && !event.shiftKey) send(event);
           }}
         />
         <button type="submit" className="icon-button" aria-label="Send" title="Send">

@@ -5,6 +5,7 @@ import type { Session } from "../model/session";
 import { useSource } from "../model/store";
 import { MediaSwitches } from "./Controls";
 import { Brand } from "./icons";
+import { keepForInputMethod } from "./keys";
 import { NameInput } from "./NameField";
 import { PlainHttpNote } from "./PlainHttpNote";
 import { DeviceChoices } from "./Settings";
@@ -60,7 +61,7 @@ export function Entry({ session }: { session: Session }) {
         </h1>
       </header>
       {!state.supported && <PlainHttpNote />}
-      <form id="entry-form" onSubmit={(event) => void submit(event)}>
+      <form id="entry-form" onSubmit={(event) => void submit(event)} onKeyDown={keepForInputMethod}>
         {state.supported && (
           <div className="preview">
             <Preview session={session} />

@@ -2,6 +2,7 @@ import { type FormEvent, useEffect, useState } from "react";
 import { randomRoomName, roomNameOf, roomNameProblem, roomPath } from "../logic/room_name";
 import { preferences } from "../model/preferences";
 import { Brand } from "./icons";
+import { keepForInputMethod } from "./keys";
 import { NameInput } from "./NameField";
 import { ThemeChoices } from "./Settings";
 
@@ -32,7 +33,7 @@ export function Lobby() {
         <h1>bimcc-rtc</h1>
       </header>
       <p className="lead">Draw on one board, talk, and share files with the people you send a link.</p>
-      <form id="lobby-form" onSubmit={go}>
+      <form id="lobby-form" onSubmit={go} onKeyDown={keepForInputMethod}>
         <div className="field">
           <label htmlFor="room-name">Room</label>
           <input

@@ -2,6 +2,7 @@ import { type InputHTMLAttributes, type Ref, useEffect, useState } from "react";
 import { LONGEST_NAME } from "../logic/names";
 import type { Session } from "../model/session";
 import { useSource } from "../model/store";
+import { isPlainKey } from "./keys";
 
 interface NameInputProps extends Omit<InputHTMLAttributes<HTMLInputElement>, "onChange"> {
   id: string;
@@ -43,7 +44,7 @@ export function NameField({ session, id }: { session: Session; id: string }) {
       onChange={setTyped}
       onBlur={commit}
       onKeyDown={(event) => {
-        if (event.key === "Enter" && !event.nativeEvent.isComposing) commit();
+        if (isPlainKey("Enter", event.nativeEvent)) commit();
       }}
     />
   );

@@ -5,6 +5,7 @@ import { ChatPanel } from "./ChatPanel";
 import { IconButton } from "./IconButton";
 import { InvitePanel } from "./InvitePanel";
 import { CloseIcon } from "./icons";
+import { isPlainKey } from "./keys";
 import { PeoplePanel } from "./PeoplePanel";
 
 const TITLES: Record<Panel, string> = { chat: "Chat", people: "People", invite: "Invite others" };
@@ -34,7 +35,7 @@ export function SidePanel({ session, visit }: { session: Session; visit: Visit }
       tabIndex={-1}
       aria-label={TITLES[panel]}
       onKeyDown={(event) => {
-        if (event.key !== "Escape") return;
+        if (!isPlainKey("Escape", event.nativeEvent)) return;
         event.stopPropagation();
         close();
       }}
