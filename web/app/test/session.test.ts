@@ -128,6 +128,35 @@ describe("a visit", () => {
   });
 });
 
+describe("a room's name that the server would refuse", () => {
+  it.each([
+    ["x".repeat(129), /too long/],
+    ["\u00e9".repeat(65), /too long/],
+    ["\u6559".repeat(43), /too long/],
+    ["a\u0007b", /cannot be seen/],
+    ["a\u0085b", /cannot be seen/],
+    [" ", /needs a name/],
+  ])("is refused at the door: %j", (room, text) => {
+    const session = new Session({
+      room,
+      joinRoom: vi.fn(),
+      media: new LocalMedia(undefined),
+      relayOnly: false,
+      token: undefined,
+      name: "Ada",
+    });
+    expect(session.phase.get()).toMatchObject({ name: "ended", ending: { reason: "bad_room" } });
+    const phase = session.phase.get();
+    expect(phase.name === "ended" && phase.ending.text).toMatch(text);
+  });
+
+  it.each(["x".repeat(128), ` ${"x".repeat(128)} `, "\u6559".repeat(42)])("is none of these: %j", (room) => {
+    const media = new LocalMedia(undefined);
+    const options = { joinRoom: vi.fn(), media, relayOnly: false, token: undefined, name: "Ada" };
+    expect(new Session({ room, ...options }).phase.get().name).toBe("entry");
+  });
+});
+
 describe("a notice", () => {
   const via = { via: "peer", droppable: false } as const;
   const texts = (session: Session) => session.notices.shown.get().map(({ text }) => text);

@@ -67,6 +67,11 @@ const ENDINGS: Record<string, Omit<Ending, "reason">> = {
   },
 };
 
+/** A name that the server would not take. */
+export function badRoom(problem: string): Ending {
+  return { reason: "bad_room", title: "This cannot be the name of a room", text: problem, remedies: ["other_room"] };
+}
+
 export function endingOf(error: unknown): Ending {
   const reason = error instanceof BimccRtcError ? error.reason : "failed";
   const known = Object.hasOwn(ENDINGS, reason) ? ENDINGS[reason] : undefined;

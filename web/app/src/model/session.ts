@@ -2,8 +2,9 @@
 import type { JoinOptions, Peer, PublishedStream, Room, RoomState } from "bimcc-rtc";
 import { conceal, expose } from "../debug";
 import { displayName } from "../logic/names";
+import { roomNameOf, roomNameProblem } from "../logic/room_name";
 import { Chat, entryInWords } from "./chat";
-import { type Ending, endingOf, LEFT } from "./endings";
+import { badRoom, type Ending, endingOf, LEFT } from "./endings";
 import type { LocalMedia } from "./media";
 import { Notices } from "./notices";
 import { People } from "./people";
@@ -36,7 +37,7 @@ export interface SessionOptions {
 }
 
 export class Session {
-  readonly phase = new Cell<Phase>({ name: "entry" });
+  readonly phase: Cell<Phase>;
   readonly server = new Cell<RoomState>("joined");
   readonly name: Cell<string>;
   readonly panel = new Cell<Panel | undefined>(undefined);
@@ -53,6 +54,9 @@ export class Session {
 
   constructor(private readonly options: SessionOptions) {
     this.room = options.room;
+    const problem = roomNameProblem(roomNameOf(this.room));
+    // Known before anybody is asked for a name or a camera.
+    this.phase = new Cell<Phase>(problem ? { name: "ended", ending: badRoom(problem) } : { name: "entry" });
     this.media = options.media;
     this.name = new Cell(options.name ?? preferences.name);
     this.media.onChange = (what) => (what === "camera" ? this.#publishCamera() : this.#publishScreen());

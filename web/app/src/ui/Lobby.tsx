@@ -9,19 +9,19 @@ import { ThemeChoices } from "./Settings";
 export function Lobby() {
   const [room, setRoom] = useState("");
   const [name, setName] = useState(preferences.name);
-  const [problem, setProblem] = useState<string>();
   const [recent, setRecent] = useState(preferences.recentRooms);
 
   useEffect(() => {
     document.title = "bimcc-rtc";
   }, []);
 
+  const typed = roomNameOf(room);
+  const problem = typed ? roomNameProblem(typed) : undefined;
+
   const go = (event: FormEvent) => {
     event.preventDefault();
-    const wanted = roomNameOf(room) || randomRoomName();
-    const wrong = roomNameProblem(wanted);
-    setProblem(wrong);
-    if (wrong) return;
+    const wanted = typed || randomRoomName();
+    if (roomNameProblem(wanted)) return;
     preferences.name = name.trim();
     location.assign(roomPath(wanted) + location.search);
   };
@@ -39,7 +39,6 @@ export function Lobby() {
           <input
             id="room-name"
             value={room}
-            maxLength={128}
             autoComplete="off"
             autoCapitalize="off"
             spellCheck={false}
