@@ -104,10 +104,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         beside_web_sockets: true,
         beside_loopback: beside_loopback(&relayed, &turn_addresses),
     };
-    let issuer = Issuer { secret: secrets[0].clone(), ttl: config.credential_ttl, transports };
+    let member_key = state_dir.member_key()?;
+    let issuer = Issuer { secret: member_key.secret(&secrets[0]), ttl: config.credential_ttl, transports };
     let mut shared = turn::Shared::new(
         turn::auth::NonceKeys::new(&state_dir.nonce_key()?, None),
-        turn::auth::Authority::new(config.realm.clone(), secrets),
+        turn::auth::Authority::new(config.realm.clone(), secrets, &member_key),
         peer_policy::PeerPolicy::new(peer_rules(&config), host_addresses(&interfaces, &config)),
         directory.clone(),
         turn::quota::Quotas::new(max_allocations, config.max_allocations_per_user),

@@ -199,9 +199,9 @@ pub struct ServeArgs {
     /// What is beyond it is dropped, so set it well above what a call needs: a video call takes 2 to 4 Mbit/s each way.
     #[arg(long, value_name = "BITS", help_heading = "Limits")]
     pub max_bitrate_per_allocation: Option<String>,
-    /// Send TURN clients there instead: every new allocation is answered with 300 (Try Alternate) [repeatable]
+    /// Send TURN clients there instead: new allocations are answered with 300 (Try Alternate) [repeatable]
     ///
-    /// One address per family, IP:PORT. Calls that are relayed go on here: that is how to empty a server before it is
+    /// One address per family, IP:PORT. Members of rooms stay here, where their room is. Calls that are relayed go on here: that is how to empty a server before it is
     /// taken down.
     #[arg(long, value_name = "ADDR", help_heading = "Limits")]
     pub alternate_server: Vec<String>,

@@ -5,18 +5,25 @@
 //! what else must hold: a *member* credential is minted on join and names a [`MemberId`]; an *API* credential names
 //! anything else.
 //!
+//! Members' credentials are signed with another secret, which follows from the shared one and from a key that never leaves
+//! the server ([`MemberKey`]): back ends know the shared secret, and whoever could mint for a member could talk to
+//! everybody in that member's room.
+//!
 //! Pure: no clock, no I/O. Verifying a TURN request with these lives in `turn::auth`.
 
 use std::fmt;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use ring::hmac;
+use ring::{hkdf, hmac};
 
 use crate::membership::MemberId;
 
 /// Expiries from here on (the year 5138) are no seconds: whoever counts in milliseconds means a date of this century, and
 /// would get a credential that never ends.
 const EXPIRY_LIMIT: u64 = 100_000_000_000;
+
+/// What members' secrets are derived for, and nothing else.
+const MEMBER_LABEL: &[u8] = b"bimcc-rtc turn member 1";
 
 /// A TURN shared secret. Never shown in logs or `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,6 +44,33 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+/// Derives the secrets that sign members' credentials, one from each shared secret, so that these are replaced together.
+pub struct MemberKey(hkdf::Salt);
+
+impl fmt::Debug for MemberKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemberKey(..)")
+    }
+}
+
+impl MemberKey {
+    /// From random bytes that only the server has.
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self(hkdf::Salt::new(hkdf::HKDF_SHA256, key))
+    }
+
+    /// The secret for members that belongs to `shared`.
+    pub fn secret(&self, shared: &Secret) -> Secret {
+        let mut derived = [0; 32];
+        self.0
+            .extract(shared.expose())
+            .expand(&[MEMBER_LABEL], hkdf::HKDF_SHA256)
+            .and_then(|key| key.fill(&mut derived))
+            .expect("32 bytes are what HKDF-SHA256 gives at once");
+        Secret::new(derived)
     }
 }
 
@@ -105,7 +139,8 @@ pub struct Credential {
     pub expires_at: u64,
 }
 
-/// Makes the credential of `user` that ends at `expires_at` (Unix seconds).
+/// Makes the credential of `user` that ends at `expires_at` (Unix seconds). For a member `secret` is the one that
+/// [`MemberKey::secret`] gives.
 pub fn mint(secret: &Secret, user: &User, expires_at: u64) -> Credential {
     let username = match user {
         User::Member(id) => format!("{expires_at}:{id}"),
@@ -161,6 +196,19 @@ mod tests {
     fn password_is_what_coturn_computes() {
         // printf '1700000000:alice' | openssl dgst -sha1 -hmac s3cret -binary | base64
         assert_eq!(password(&Secret::new(*b"s3cret"), "1700000000:alice"), "TtElzSjT0GdnTQ9xdcRNxx96yQs=");
+    }
+
+    #[test]
+    fn secrets_of_members_follow_from_both_and_tell_nothing_of_them() {
+        let (ours, theirs) = (MemberKey::new(&[1; 32]), MemberKey::new(&[2; 32]));
+        let (a, b) = (Secret::new(*b"a"), Secret::new(*b"b"));
+        assert_eq!(ours.secret(&a), MemberKey::new(&[1; 32]).secret(&a), "the same after a restart");
+        for (one, other) in
+            [(ours.secret(&a), ours.secret(&b)), (ours.secret(&a), theirs.secret(&a)), (ours.secret(&a), a)]
+        {
+            assert!(one != other);
+        }
+        assert_eq!(format!("{ours:?}"), "MemberKey(..)");
     }
 
     #[test]

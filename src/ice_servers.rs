@@ -88,7 +88,7 @@ impl DirectPort {
 /// What is needed to hand out iceServers for as long as the process runs.
 #[derive(Clone, Debug)]
 pub struct Issuer {
-    /// The secret that mints.
+    /// The secret that mints: for members one that [`credentials::MemberKey`] gives.
     pub secret: Secret,
     /// How long credentials may be used to allocate.
     pub ttl: Duration,

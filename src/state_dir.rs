@@ -1,8 +1,8 @@
 //! What the server keeps between starts: random secrets in `--state-dir`.
 //!
-//! `turn-secret` signs credentials where the operator gave no `--secret`; `nonce-key` signs STUN nonces, so that
-//! clients need no new challenge after a restart; `resume-key` signs resume tokens, so that members come back after one
-//! under their ids. Each is made at first need, with mode 0600, and never half-written.
+//! `turn-secret` signs credentials where the operator gave no `--secret`; `member-key` makes of it, or of the operator's,
+//! the secret that signs those of members; `nonce-key` signs STUN nonces, so that clients need no new challenge after a
+//! restart; `resume-key` signs resume tokens, so that members come back after one under their ids. Each is made at first need, with mode 0600, and never half-written.
 
 use std::{
     fmt, fs, io,
@@ -14,9 +14,13 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::{config::SecretSource, credentials::Secret};
+use crate::{
+    config::SecretSource,
+    credentials::{MemberKey, Secret},
+};
 
 const TURN_SECRET: &str = "turn-secret";
+const MEMBER_KEY: &str = "member-key";
 const NONCE_KEY: &str = "nonce-key";
 const RESUME_KEY: &str = "resume-key";
 /// As much as HMAC-SHA1 and HMAC-SHA256 can use.
@@ -93,6 +97,14 @@ impl StateDir {
         }
     }
 
+    /// The key behind the secrets that sign members' credentials (made now if it is not there).
+    ///
+    /// # Errors
+    /// [`StateDirError`] where it cannot be read or made.
+    pub fn member_key(&self) -> Result<MemberKey, StateDirError> {
+        self.key(MEMBER_KEY).map(|key| MemberKey::new(&key))
+    }
+
     /// The key that signs STUN nonces (made now if it is not there).
     ///
     /// # Errors
@@ -117,7 +129,7 @@ impl StateDir {
 
     /// What of it others have access to: it may have been copied, or be somebody's own.
     pub fn exposed(&self) -> Vec<Exposed> {
-        let files = [TURN_SECRET, NONCE_KEY, RESUME_KEY].map(|name| self.path.join(name));
+        let files = [TURN_SECRET, MEMBER_KEY, NONCE_KEY, RESUME_KEY].map(|name| self.path.join(name));
         Exposed::among(std::iter::once(&self.path).chain(&files).map(PathBuf::as_path))
     }
 }
@@ -244,17 +256,19 @@ mod tests {
         let secret = state.secrets(&SecretSource::StateDir).unwrap();
         let key = state.nonce_key().unwrap();
         let resume = state.resume_key().unwrap();
+        let members = state.member_key().unwrap().secret(&secret[0]);
         assert_ne!(resume, key);
         let again = StateDir::open(&path).unwrap();
         assert_eq!(again.resume_key().unwrap(), resume);
+        assert_eq!(again.member_key().unwrap().secret(&secret[0]), members);
         assert_eq!(again.secrets(&SecretSource::StateDir).unwrap(), secret);
         assert_eq!(again.nonce_key().unwrap(), key);
         assert_eq!(existing_secrets(&path, &SecretSource::StateDir).unwrap(), secret);
         assert_eq!(mode(&path), 0o700);
-        for name in [TURN_SECRET, NONCE_KEY, RESUME_KEY] {
+        for name in [TURN_SECRET, MEMBER_KEY, NONCE_KEY, RESUME_KEY] {
             assert_eq!(mode(&path.join(name)), 0o600, "{name}");
         }
-        assert_eq!(fs::read_dir(&path).unwrap().count(), 3, "no temporary file stays");
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 4, "no temporary file stays");
     }
 
     #[test]
@@ -266,10 +280,15 @@ mod tests {
         state.secrets(&SecretSource::StateDir).unwrap();
         state.nonce_key().unwrap();
         state.resume_key().unwrap();
+        state.member_key().unwrap();
         assert_eq!(state.exposed(), []);
-        for (name, mode, remedy) in
-            [("", 0o750, 700), (TURN_SECRET, 0o640, 600), (NONCE_KEY, 0o602, 600), (RESUME_KEY, 0o604, 600)]
-        {
+        for (name, mode, remedy) in [
+            ("", 0o750, 700),
+            (TURN_SECRET, 0o640, 600),
+            (MEMBER_KEY, 0o644, 600),
+            (NONCE_KEY, 0o602, 600),
+            (RESUME_KEY, 0o604, 600),
+        ] {
             let path = if name.is_empty() { path.clone() } else { path.join(name) };
             let private = fs::metadata(&path).unwrap().permissions();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();

@@ -366,6 +366,7 @@ fn what_the_first_start_makes_is_private_and_stays() {
     let world = World::new();
     let made = [
         "state/turn-secret",
+        "state/member-key",
         "state/nonce-key",
         "state/resume-key",
         "certs/ca-key.pem",

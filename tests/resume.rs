@@ -5,7 +5,10 @@ mod common;
 
 use std::time::Duration;
 
-use bimcc_rtc::signaling::{Limits, Timing};
+use bimcc_rtc::{
+    credentials::Secret,
+    signaling::{Limits, Timing},
+};
 use common::{
     Client, Options, Server, patient,
     process::{Process, Start},
@@ -299,4 +302,33 @@ async fn r10_5_after_a_restart_members_have_their_ids_again() {
     client.expect_error("bad_token").await;
     drop(client);
     stranger.stop();
+}
+
+/// Also where the secret is replaced on that occasion. Only the back end that shares it has nothing of it.
+#[tokio::test]
+async fn r10_5_credentials_of_members_outlive_a_restart() {
+    let server = Process::start("--secret first-secret");
+    let (_client, peers) = asking(server.connect().await, "r").await;
+    let issued = credentials(&peers);
+    let state_dir = server.state_dir();
+    server.stop();
+
+    let server = Start::with("--secret second-secret --secret first-secret").state_dir(state_dir).serve();
+    let mut back = server.connect().await;
+    resume(&mut back, "r", &peers["resume"]).await;
+    let fresh = credentials(&back.expect("_peers").await);
+    for credentials in [&issued, &fresh] {
+        TurnClient::allocated(server.turn(), credentials);
+    }
+    let id = peers["you"].as_str().unwrap();
+    for username in [issued.username.clone(), fresh.username, format!("{id}:4000000000"), format!("4000000000:{id}")] {
+        for secret in ["first-secret", "second-secret"] {
+            let password = bimcc_rtc::credentials::password(&Secret::new(secret.as_bytes()), &username);
+            let forged = Credentials { username: username.clone(), password };
+            assert_eq!(TurnClient::new(server.turn(), Some(&forged)).allocate(), Err(401), "{username}");
+        }
+    }
+    assert_eq!(server.metric("turn_credential_refusals_total{reason=\"wrong_password\"}"), 8);
+    drop(back);
+    server.stop();
 }

@@ -325,7 +325,8 @@ fn allocating_while_moving_rooms_keeps_no_port() {
     let member = MemberId::from_bits(1);
     let enter = |room: u32| server.directory.enter(member, RoomTag(room.try_into().unwrap()), None);
     enter(1);
-    let minted = credentials::mint(&server.secret, &User::Member(member), common::NO_END);
+    let secret = common::member_key().secret(&server.secret);
+    let minted = credentials::mint(&secret, &User::Member(member), common::NO_END);
     let credentials = Credentials { username: minted.username, password: minted.password };
     let mut client = TurnClient::new(server.server, Some(&credentials));
     for round in 0..200 {

@@ -5,7 +5,8 @@
 //! password algorithms, so that nobody on the way can take that offer away unnoticed. All workers share the key. An attacker who
 //! sees a nonce can use it from that very address only, for an hour at most, and still needs the password.
 //!
-//! Passwords follow from the shared secrets ([`crate::credentials`]), so keys are computed, not looked up.
+//! Passwords follow from the shared secrets, those of members from what is derived of these ([`crate::credentials`]), so
+//! keys are computed, not looked up.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,7 +14,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::hmac;
 
 use super::message::{Key, PasswordAlgorithm};
-use crate::credentials::{self, Secret};
+use crate::credentials::{self, MemberKey, Secret, User};
 
 /// How long a nonce is good, in seconds (RFC 8489 section 9.2 leaves it to the server).
 pub const NONCE_LIFETIME: u64 = 3600;
@@ -105,12 +106,15 @@ fn signed_part(client: SocketAddr, time: [u8; 4]) -> [u8; 22] {
 pub struct Authority {
     realm: String,
     secrets: Vec<Secret>,
+    /// The one of each secret.
+    member_secrets: Vec<Secret>,
 }
 
 impl Authority {
     /// All `secrets` verify, so that one can be replaced without a break.
-    pub fn new(realm: String, secrets: Vec<Secret>) -> Self {
-        Self { realm, secrets }
+    pub fn new(realm: String, secrets: Vec<Secret>, member_key: &MemberKey) -> Self {
+        let member_secrets = secrets.iter().map(|secret| member_key.secret(secret)).collect();
+        Self { realm, secrets, member_secrets }
     }
 
     /// The realm of every challenge.
@@ -118,9 +122,13 @@ impl Authority {
         &self.realm
     }
 
-    /// The keys that `username` may have, the preferred secret's first.
-    pub fn keys(&self, username: &str, algorithm: PasswordAlgorithm) -> impl Iterator<Item = Key> {
-        self.secrets.iter().map(move |secret| {
+    /// The keys that `username`, which is `user`'s, may have, the preferred secret's first.
+    pub fn keys(&self, user: &User, username: &str, algorithm: PasswordAlgorithm) -> impl Iterator<Item = Key> {
+        let secrets = match user {
+            User::Member(_) => &self.member_secrets,
+            User::Api(_) => &self.secrets,
+        };
+        secrets.iter().map(move |secret| {
             let password = credentials::password(secret, username);
             Key::new(algorithm, username, &self.realm, &password)
         })

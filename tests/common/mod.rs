@@ -14,7 +14,7 @@ use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use bimcc_rtc::{
     config::RelayPorts,
-    credentials::{self, Secret, User},
+    credentials::{self, MemberKey, Secret, User},
     http::{self, AppState, HttpSettings},
     ice_servers::{Issuer, Transports},
     membership::Directory,
@@ -77,7 +77,7 @@ impl Server {
         let directory = Arc::new(Directory::new());
         metrics.watch_directory(directory.clone());
         let issuer = Issuer {
-            secret: Secret::new(*b"test"),
+            secret: member_key().secret(&Secret::new(*b"test")),
             ttl: options.credential_ttl.unwrap_or(Duration::from_secs(21_600)),
             transports: Transports { udp: Some(3478), ..Transports::default() },
         };
@@ -184,7 +184,7 @@ pub fn turn_on_loopback(directory: Arc<Directory>, secret: Secret, lifetimes: Li
     let host = HostAddresses { own: vec![loopback], gateways: Vec::new(), relay_v4: Some(relay), relay_v6: None };
     let mut shared = turn::Shared::new(
         NonceKeys::new(&[7; 32], None),
-        Authority::new("test".into(), vec![secret]),
+        Authority::new("test".into(), vec![secret], &member_key()),
         PeerPolicy::new(rules, host),
         directory,
         Quotas::new(1000, 1000),
@@ -289,6 +289,11 @@ pub async fn member(server: &Server, room: &str) -> (Client, String) {
     let peers = client.join(room).await;
     let id = peers["you"].as_str().unwrap().to_owned();
     (client, id)
+}
+
+/// Of servers within the test's process.
+pub fn member_key() -> MemberKey {
+    MemberKey::new(&[5; 32])
 }
 
 /// An expiry that no test sees: the year 2286.

@@ -1,7 +1,8 @@
 //! RFC 8489 section 9.2: the long-term credential mechanism, from the server's side.
 
 use bimcc_rtc::{
-    credentials::{self, Secret, User},
+    credentials::{self, MemberKey, Secret, User},
+    membership::MemberId,
     turn::auth::NONCE_LIFETIME,
 };
 
@@ -151,6 +152,58 @@ fn rfc8489_9_2_4_why_credentials_are_refused_is_counted() {
     let nobody = world.member_client(1, AT);
     assert_eq!(world.request(&nobody, Req::allocate()).code(), 401);
     assert_eq!(world.metric("credential_refusals_total{reason=\"not_here\"}"), 1);
+}
+
+#[test]
+fn rfc8489_9_2_4_who_shares_the_secret_cannot_mint_for_a_member() {
+    let mut world = World::new();
+    world.enter(7, 1, None);
+    let (id, good) = (MemberId::from_bits(7), UNIX_START + 100);
+    for username in [
+        format!("{good}:{id}"),
+        format!("{id}:{good}"),
+        format!("{id}:{good}:x"),
+        format!("{id}:0{good}"),
+        format!("0{good}:{id}"),
+    ] {
+        let forged = world.client_named(&username, AT);
+        for request in requests() {
+            assert_eq!(world.request(&forged, request).code(), 401, "{username}");
+        }
+    }
+    assert_eq!(world.metric("credential_refusals_total{reason=\"wrong_password\"}"), 5 * 4);
+    assert_eq!(world.clients(), []);
+
+    // Nor may it act on a member's allocation.
+    let member = world.member_client(7, AT);
+    let (member, _) = world.allocated(member);
+    let forged = world.client_named(&member.credential.username, AT);
+    assert_eq!(world.request(&forged, Req::refresh(0)).code(), 401);
+    assert!(world.relayed(member.at).is_some());
+    // What only looks like a member's name is anybody's.
+    for (port, name) in (1..).zip(["m-7", "M-00000000000000000000000000000007", "m-0000000000000000000000000000000G"]) {
+        let client = world.client_named(&format!("{name}:{good}"), &format!("192.0.2.3:{port}"));
+        world.allocated(client);
+    }
+}
+
+#[test]
+fn rfc8489_9_2_4_members_verify_by_each_of_several_secrets_and_by_no_other_servers() {
+    let secrets = vec![Secret::new(*b"new"), Secret::new(SECRET)];
+    let mut world = World::with(Setup { secrets, ..Setup::default() });
+    world.enter(7, 1, None);
+    let user = User::Member(MemberId::from_bits(7));
+    let mint =
+        |key: MemberKey, secret: &[u8]| credentials::mint(&key.secret(&Secret::new(secret)), &user, UNIX_START + 100);
+    for (port, credential, code) in [
+        (1, mint(member_key(), b"new"), 0),
+        (2, mint(member_key(), SECRET), 0),
+        (3, mint(member_key(), b"gone"), 401),
+        (4, mint(MemberKey::new(&[6; 32]), b"new"), 401),
+    ] {
+        let client = Client { credential, ..world.client(&user, &format!("192.0.2.1:{port}"), 0) };
+        assert_eq!(world.request(&client, Req::allocate()).code(), code, "{port}");
+    }
 }
 
 #[test]

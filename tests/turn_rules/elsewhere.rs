@@ -26,6 +26,19 @@ fn rfc8656_7_2_step_11_clients_are_sent_to_the_alternate_of_their_family() {
 }
 
 #[test]
+fn rfc8656_7_2_step_11_members_are_sent_nowhere() {
+    let alternates = ByFamily::new(|_| Some(addr("203.0.113.5:3478")));
+    let mut world = World::with(Setup { alternates, ..Setup::default() });
+    for (id, at) in [(1, "192.0.2.1:1000"), (2, "[2001:db8::1]:1000")] {
+        world.enter(id, 1, None);
+        let member = world.member_client(id, at);
+        assert_eq!(world.request(&member, Req::allocate()).code(), 0, "no other server knows it");
+        let other = world.api_client("alice", &at.replace("1000", "1001"));
+        assert_eq!(world.request(&other, Req::allocate()).code(), 300);
+    }
+}
+
+#[test]
 fn rfc8489_14_15_an_ipv6_alternate_has_its_own_form() {
     let mut alternates = ByFamily::default();
     alternates[Family::V6] = Some(addr("[2001:db8::5]:3478"));

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bimcc_rtc::{
-    credentials::{self, Credential, Secret, User},
+    credentials::{self, Credential, MemberKey, Secret, User},
     membership::{AllocationRef, Directory, MemberId, RoomTag},
     metrics::{Metrics, TurnCounters},
     turn::{
@@ -114,6 +114,11 @@ impl Default for Setup {
             alternates: ByFamily::default(),
         }
     }
+}
+
+/// The server's own.
+pub(crate) fn member_key() -> MemberKey {
+    MemberKey::new(&[5; 32])
 }
 
 /// The addresses of the server.
@@ -398,7 +403,7 @@ impl World {
         directory.on_end_allocation(Box::new(move |allocation| sink.lock().unwrap().push(allocation)));
         let mut shared = Shared::new(
             NonceKeys::new(&[7; 32], None),
-            Authority::new(setup.realm.into(), setup.secrets),
+            Authority::new(setup.realm.into(), setup.secrets, &member_key()),
             PeerPolicy::new(setup.rules, setup.host),
             directory.clone(),
             Quotas::new(setup.max_total, setup.max_per_user),
@@ -433,7 +438,12 @@ impl World {
     }
 
     pub(crate) fn client(&mut self, user: &User, at: &str, expires_at: u64) -> Client {
-        let credential = credentials::mint(&Secret::new(SECRET), user, expires_at);
+        let shared = Secret::new(SECRET);
+        let secret = match user {
+            User::Member(_) => member_key().secret(&shared),
+            User::Api(_) => shared,
+        };
+        let credential = credentials::mint(&secret, user, expires_at);
         let at = addr(at);
         let nonce = self.send(at, Req::allocate().bytes()).reply().nonce();
         Client { at, credential, nonce }

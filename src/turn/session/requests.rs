@@ -128,8 +128,8 @@ impl Session {
                 Some(grant.key).filter(|key| request.is_signed_with(key))
             }
             _ => {
-                user_of(&username, cx)?;
-                cx.shared.authority.keys(&username, algorithm).find(|key| request.is_signed_with(key))
+                let (_, user) = user_of(&username, cx)?;
+                cx.shared.authority.keys(&user, &username, algorithm).find(|key| request.is_signed_with(key))
             }
         };
         let key = proven.ok_or_else(|| credential_refused(CredentialRefusal::WrongPassword, cx))?;
@@ -189,8 +189,9 @@ impl Session {
         // 7, 9: families.
         let (families, missing) = families(requested, additional, cx)?;
         let lifetime = cx.shared.lifetimes.granted(request.lifetime()?);
-        // 11: elsewhere, or nowhere any more.
-        if let Some(alternate) = cx.shared.alternates[Family::of(self.tuple.server.ip())] {
+        // 11: elsewhere, or nowhere any more. No other server knows this one's members.
+        let alternate = cx.shared.alternates[Family::of(self.tuple.server.ip())];
+        if let (User::Api(_), Some(alternate)) = (&user, alternate) {
             return Err(Refusal::Alternate(alternate));
         }
         if cx.shared.is_draining() {

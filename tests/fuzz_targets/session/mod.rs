@@ -106,7 +106,12 @@ const USERS: [(&str, usize); 8] = [
 
 static KEYS: LazyLock<[[u8; 16]; USERS.len()]> = LazyLock::new(|| {
     USERS.map(|(username, secret)| {
-        long_term_key(username, owner::REALM, &credentials::password(&secrets()[secret], username))
+        let shared = &secrets()[secret];
+        let password = match credentials::parse_username(username) {
+            Ok((_, User::Member(_))) => credentials::password(&owner::member_key().secret(shared), username),
+            _ => credentials::password(shared, username),
+        };
+        long_term_key(username, owner::REALM, &password)
     })
 });
 

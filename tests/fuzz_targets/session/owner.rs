@@ -9,7 +9,7 @@ use std::{
 };
 
 use bimcc_rtc::{
-    credentials::Secret,
+    credentials::{MemberKey, Secret},
     membership::{AllocationRef, Directory},
     metrics::{DropReason, Held, TurnCounters},
     turn::{
@@ -50,12 +50,16 @@ pub static SHARED: LazyLock<Shared> = LazyLock::new(|| {
     directory.on_end_allocation(Box::new(|allocation| TO_END.lock().unwrap().push(allocation)));
     Shared::new(
         NonceKeys::new(&[1; 32], None),
-        Authority::new(REALM.into(), secrets().into()),
+        Authority::new(REALM.into(), secrets().into(), &member_key()),
         PeerPolicy::new(rules, host(false)),
         Arc::new(directory),
         Quotas::new(MAX_ALLOCATIONS, MAX_PER_USER),
     )
 });
+
+pub fn member_key() -> MemberKey {
+    MemberKey::new(&[3; 32])
+}
 
 /// Allocations of members that have left, whose owner does not know it yet.
 static TO_END: Mutex<Vec<AllocationRef>> = Mutex::new(Vec::new());
