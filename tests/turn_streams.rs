@@ -578,6 +578,33 @@ fn the_end_of_the_server_is_the_end_of_its_streams() {
     }
 }
 
+/// A flood of requests with somebody's address, which anybody can send, is no reason to be silent on that one's connection.
+#[test]
+fn a_short_request_is_challenged_and_a_flood_over_udp_hits_no_stream() {
+    let world = World::start("");
+    let credentials = world.server.mint("alice");
+    let flood = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    flood.connect(world.server.turn()).unwrap();
+    let mut binding = new_message(METHOD_BINDING, CLASS_REQUEST);
+    binding.encode();
+    let rate_limited = "turn_dropped_packets_total{reason=\"rate_limited\"}";
+    let deadline = Instant::now() + PATIENCE;
+    while world.server.metric(rate_limited) < 1000 {
+        assert!(Instant::now() < deadline, "the flood goes unnoticed");
+        (0..1000).for_each(|_| drop(flood.send(&binding.raw)));
+    }
+    for way in [Way::Tcp, Way::Tls, Way::OnePortTcp, Way::OnePortTls] {
+        for method in [METHOD_ALLOCATE, METHOD_REFRESH, METHOD_CREATE_PERMISSION, METHOD_CHANNEL_BIND] {
+            let mut client = world.client(way, &credentials);
+            let mut short = new_message(method, CLASS_REQUEST);
+            short.encode();
+            assert_eq!(short.raw.len(), 20);
+            assert_eq!(common::turn_client::error_code(&client.transact(&short)), 401, "{way:?}");
+            client.allocate().unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_connection_that_proves_nothing_is_challenged() {
     let world = World::start("");

@@ -1,7 +1,7 @@
 //! How often addresses that have proven nothing get an answer.
 //!
 //! A UDP source can be forged, so every answer to a stranger may hit a victim. Each source (an IPv4 address, an IPv6 /64)
-//! gets a token bucket, which all workers and streams share; without a token the request is dropped, not answered. The
+//! gets a token bucket, which all workers share; without a token the request is dropped, not answered. The
 //! buckets live in a table of fixed size, found by a keyed hash: strangers create no state, and sources that share a
 //! bucket share its tokens, which an attacker cannot arrange for a chosen victim.
 

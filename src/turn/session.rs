@@ -162,6 +162,8 @@ pub struct Bound {
 #[derive(Debug)]
 pub struct Session {
     tuple: FiveTuple,
+    /// Whether the client's address cannot be forged: there was a handshake.
+    is_on_stream: bool,
     state: State,
     /// Numbers Data indications.
     indications: u64,
@@ -218,9 +220,15 @@ struct Ended {
 }
 
 impl Session {
-    /// A session without state.
+    /// A session without state, of a client that sends datagrams.
     pub fn new(tuple: FiveTuple) -> Self {
-        Self { tuple, state: State::Idle, indications: 0 }
+        Self { tuple, is_on_stream: false, state: State::Idle, indications: 0 }
+    }
+
+    /// The same for a client on a connection. Nobody else gets the answers, so they are not bound in size and number:
+    /// what a client there does not read stops it soon enough.
+    pub fn on_stream(tuple: FiveTuple) -> Self {
+        Self { is_on_stream: true, ..Self::new(tuple) }
     }
 
     /// The 5-tuple it was made for.

@@ -92,6 +92,8 @@ pub(crate) struct Setup {
     pub(crate) max_per_user: usize,
     pub(crate) bitrate: Option<Bitrate>,
     pub(crate) alternates: ByFamily<Option<SocketAddr>>,
+    /// Clients are on connections.
+    pub(crate) on_streams: bool,
 }
 
 impl Default for Setup {
@@ -112,6 +114,7 @@ impl Default for Setup {
             max_per_user: 100,
             bitrate: None,
             alternates: ByFamily::default(),
+            on_streams: false,
         }
     }
 }
@@ -374,6 +377,7 @@ pub(crate) struct World {
     metrics: Metrics,
     counters: Arc<TurnCounters>,
     limiter: AnswerLimiter,
+    new_session: fn(FiveTuple) -> Session,
     sessions: BTreeMap<SocketAddr, Slot>,
     to_end: Arc<Mutex<Vec<AllocationRef>>>,
     started: Instant,
@@ -419,6 +423,7 @@ impl World {
             metrics,
             counters,
             limiter: AnswerLimiter::new(RandomState::new(), now.instant),
+            new_session: if setup.on_streams { Session::on_stream } else { Session::new },
             sessions: BTreeMap::new(),
             to_end,
             started: now.instant,
@@ -674,11 +679,11 @@ impl World {
         act: impl FnOnce(&mut Session, &mut Context<'_>) -> T,
     ) -> T {
         let server = addr(if at.is_ipv4() { "198.51.100.1:3478" } else { "[2001:db8:5::1]:3478" });
-        let next_slot = &mut self.next_slot;
+        let (next_slot, new_session) = (&mut self.next_slot, self.new_session);
         let slot = self.sessions.entry(at).or_insert_with(|| {
             *next_slot += 1;
             Slot {
-                session: Session::new(FiveTuple { client: at, server }),
+                session: new_session(FiveTuple { client: at, server }),
                 number: *next_slot,
                 relayed: ByFamily::default(),
             }

@@ -102,6 +102,36 @@ fn requests_too_short_to_be_a_legal_allocate_are_dropped() {
     assert_eq!(world.send(at, Req::allocate().bytes()).code(), 401);
 }
 
+/// Who is on a connection has shown that it is where it says, so nobody can be hit by an answer.
+#[test]
+fn on_streams_even_the_shortest_request_is_challenged() {
+    let mut world = World::with(Setup { on_streams: true, ..Setup::default() });
+    for at in CLIENTS.map(addr) {
+        for method in [METHOD_ALLOCATE, METHOD_REFRESH, METHOD_CREATE_PERMISSION, METHOD_CHANNEL_BIND] {
+            let bare = Req::new(method);
+            for request in [bare.clone(), bare.clone().fingerprint(), bare.with(attr::ATTR_SOFTWARE, b"")] {
+                let reply = world.send(at, request.bytes()).reply();
+                assert_eq!(reply.code(), 401);
+                assert!(!reply.nonce().is_empty());
+            }
+        }
+    }
+    assert_eq!(world.drops("too_short_to_challenge"), 0);
+}
+
+#[test]
+fn on_streams_answers_are_not_counted() {
+    let mut world = World::with(Setup { on_streams: true, ..Setup::default() });
+    for _ in 0..=BURST {
+        assert_eq!(world.send(addr(CLIENTS[0]), Req::new(METHOD_BINDING).bytes()).code(), 0);
+        assert_eq!(world.send(addr(CLIENTS[0]), Req::allocate().bytes()).code(), 401);
+    }
+    let mut forger = world.api_client("alice", CLIENTS[0]);
+    forger.credential.password.clear();
+    assert_eq!(world.request(&forger, Req::allocate()).code(), 401);
+    assert_eq!(world.drops("rate_limited"), 0);
+}
+
 #[test]
 fn strangers_create_no_state() {
     let mut world = World::new();

@@ -200,6 +200,21 @@ fn rfc8489_14_attributes_beyond_the_message_are_dropped() {
     }
 }
 
+/// Clients of RFC 3489 have 4 more bytes of transaction id where the cookie is.
+#[test]
+fn rfc3489_messages_without_a_cookie_are_dropped() {
+    let mut world = World::new();
+    for method in [1u16, 2, 3] {
+        let mut classic = [&method.to_be_bytes()[..], &[0, 0], &[7; 16]].concat();
+        world.send(addr("192.0.2.1:1000"), &classic).silence();
+        // CHANGE-REQUEST, which they often have.
+        classic[3] = 8;
+        classic.extend_from_slice(&[0, 3, 0, 4, 0, 0, 0, 6]);
+        world.send(addr("192.0.2.1:1000"), &classic).silence();
+    }
+    assert_eq!(world.drops("malformed"), 6);
+}
+
 #[test]
 fn rfc8489_6_3_unknown_methods_are_dropped() {
     let mut world = World::new();

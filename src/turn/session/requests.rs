@@ -435,7 +435,7 @@ impl Session {
     ) -> Output<'p> {
         let (code, response) = match refusal {
             Refusal::Unproven(code) => {
-                if !request.may_be_an_allocate() {
+                if !self.is_on_stream && !request.may_be_an_allocate() {
                     return self.dropped(DropReason::TooShortToChallenge, cx);
                 }
                 if !self.may_answer(cx) {
@@ -463,7 +463,8 @@ impl Session {
     /// Whether this client gets an answer although its request proves nothing.
     fn may_answer(&self, cx: &mut Context<'_>) -> bool {
         let ip = self.tuple.client.ip();
-        self.allocation().is_some()
+        self.is_on_stream
+            || self.allocation().is_some()
             || cx.limiter.admits(ip, cx.now.instant)
             || cx.shared.directory.is_connected_from(ip)
     }

@@ -127,7 +127,7 @@ impl<S: Paced> Client<S> {
             stream: Some(stream),
             on_allocation: client.on_allocation,
             without_allocation: client.without_allocation,
-            session: Session::new(client.tuple),
+            session: Session::on_stream(client.tuple),
             deframer: Deframer::new(),
             inbox,
             out: Vec::new(),
