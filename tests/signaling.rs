@@ -259,6 +259,42 @@ async fn r6_3_who_does_not_read_is_closed_with_1013_and_slows_nobody() {
     panic!("the slow client is still there");
 }
 
+/// Four full rooms in which nobody reads and one talks.
+#[tokio::test]
+async fn r6_3_rooms_that_do_not_read_close_no_other_rooms_newcomer() {
+    let server = Server::start().await;
+    let metadata = "m".repeat(16_000);
+    let mut honest = Vec::new();
+    for _ in 0..20 {
+        let mut client = server.connect().await;
+        client.send("__join", json!({"room": "honest", "metadata": metadata})).await;
+        client.expect("_peers").await;
+        honest.push(client);
+    }
+    let mut deaf = Vec::new();
+    for room in ["a", "b", "c", "d"] {
+        for _ in 0..31 {
+            let mut client = server.connect_narrow().await;
+            client.join(room).await;
+            deaf.push(client);
+        }
+        let (mut sender, _) = member(&server, room).await;
+        // Each queue holds nearly as much as it may.
+        for _ in 0..65 {
+            sender.send("__message", json!({"data": "x".repeat(32_000)})).await;
+        }
+        sender.expect_nothing().await;
+        deaf.push(sender);
+        // `_peers` is 320 KB.
+        let mut newcomer = server.connect().await;
+        let peers = newcomer.join("honest").await;
+        assert_eq!(peers["peers"].as_array().unwrap().len(), 20);
+        newcomer.expect_nothing().await;
+        newcomer.send("__leave", json!({})).await;
+        newcomer.expect_nothing().await;
+    }
+}
+
 #[tokio::test]
 async fn r6_3_a_write_that_stalls_is_a_client_that_does_not_read() {
     let timing = Timing {

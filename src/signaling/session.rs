@@ -370,6 +370,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     async fn end(&mut self, reason: CloseReason) {
         self.ended = reason;
         self.signaling.disconnect(&mut self.client);
+        if self.client.outbox().must_go_at_once() {
+            return;
+        }
         let limit = self.signaling.timing.farewell_timeout;
         // Kept off the task: it would be carried through the connection's whole life.
         let farewell = Box::pin(self.say_goodbye(reason));

@@ -1,0 +1,128 @@
+//! Who pays when all queues together hold too much: the queue whose waiting bytes, times how long the oldest of them has
+//! waited, are most.
+//!
+//! So nobody pays for coming late, nobody hides by staying below the largest, and who reads a little now and then still
+//! has an old message in front. Queues are sorted by size to a factor of two, and by age within that, so that the worst
+//! of a hundred thousand is found by looking at a dozen.
+//!
+//! Pure: no clock, no lock.
+
+use std::collections::BTreeMap;
+
+/// The class of the smallest: all that hold less than twice this.
+const SMALLEST: u32 = (64_u32 * 1024).ilog2();
+const CLASSES: usize = 10;
+
+/// Time in steps of 1/16 s, from some start. Finer ones would be noted anew with every frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tick(pub(super) u32);
+
+impl Tick {
+    pub(super) fn after(elapsed: std::time::Duration) -> Self {
+        Self((elapsed.as_millis() * 16 / 1000) as u32)
+    }
+}
+
+/// Where a queue stands among the debtors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    class: usize,
+    since: Tick,
+}
+
+impl Standing {
+    /// Of a queue that holds `bytes`, the oldest of which came at `since`.
+    pub(super) fn new(bytes: usize, since: Tick) -> Self {
+        let class = bytes.checked_ilog2().unwrap_or(0).saturating_sub(SMALLEST) as usize;
+        Self { class: class.min(CLASSES - 1), since }
+    }
+
+    fn weight(self, now: Tick) -> u64 {
+        (u64::from(now.0.saturating_sub(self.since.0)) + 1) << self.class
+    }
+}
+
+/// Queues that hold more than their own share, each with a number of its own and a way to reach it.
+#[derive(Debug)]
+pub(super) struct Debtors<T> {
+    classes: [BTreeMap<(Tick, u64), T>; CLASSES],
+}
+
+impl<T> Default for Debtors<T> {
+    fn default() -> Self {
+        Self { classes: std::array::from_fn(|_| BTreeMap::new()) }
+    }
+}
+
+impl<T> Debtors<T> {
+    pub(super) fn insert(&mut self, number: u64, standing: Standing, reach: T) {
+        self.classes[standing.class].insert((standing.since, number), reach);
+    }
+
+    /// `None` if it was not there, e.g. because it is about to pay.
+    pub(super) fn remove(&mut self, number: u64, standing: Standing) -> Option<T> {
+        self.classes[standing.class].remove(&(standing.since, number))
+    }
+
+    /// Takes out the one that is to pay.
+    pub(super) fn take_worst(&mut self, now: Tick) -> Option<T> {
+        let oldest = self.classes.iter().enumerate().filter_map(|(class, debtors)| {
+            let ((since, number), _) = debtors.first_key_value()?;
+            Some((Standing { class, since: *since }, *number))
+        });
+        // Among equals the one that connected first: to come late must not be a disadvantage.
+        let worst = oldest.max_by_key(|(standing, number)| (standing.weight(now), u64::MAX - number));
+        worst.and_then(|(standing, number)| self.remove(number, standing))
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.classes.iter().all(BTreeMap::is_empty)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KIB: usize = 1024;
+
+    /// Who pays of queues that hold so much since then, at tick 100.
+    fn payer<const N: usize>(queues: [(usize, u32); N]) -> usize {
+        let mut debtors = Debtors::default();
+        for (index, (bytes, since)) in queues.into_iter().enumerate() {
+            debtors.insert(index as u64, Standing::new(bytes, Tick(since)), index);
+        }
+        debtors.take_worst(Tick(100)).unwrap()
+    }
+
+    #[test]
+    fn r6_3_size_and_time_both_count() {
+        assert_eq!(payer([(100 * KIB, 50), (2000 * KIB, 50)]), 1, "the larger of one age");
+        assert_eq!(payer([(500 * KIB, 99), (500 * KIB, 80)]), 1, "the older of one size");
+        assert_eq!(payer([(470 * KIB, 100), (65 * KIB, 80), (65 * KIB, 81)]), 1, "a newcomer does not for its size");
+        assert_eq!(payer([(470 * KIB, 100), (470 * KIB, 100)]), 0, "nor for being the last");
+        assert_eq!(payer([(70 * KIB, 40), (2000 * KIB, 95)]), 1, "a short stall with little is nothing");
+        assert_eq!(payer([(usize::MAX, 100), (0, 0)]), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn r6_3_the_worst_pays_to_a_factor_of_two(queues in prop::collection::vec((65_536..4_000_000_usize, 0..100_u32), 1..50)) {
+            let mut debtors = Debtors::default();
+            for (index, (bytes, since)) in queues.iter().enumerate() {
+                debtors.insert(index as u64, Standing::new(*bytes, Tick(*since)), index);
+            }
+            let product = |index: usize| queues[index].0 as u64 * u64::from(101 - queues[index].1);
+            let mut left: Vec<_> = (0..queues.len()).collect();
+            while let Some(index) = debtors.take_worst(Tick(100)) {
+                let most = left.iter().map(|index| product(*index)).max().unwrap();
+                prop_assert!(product(index) * 2 >= most);
+                left.retain(|other| *other != index);
+            }
+            prop_assert!(left.is_empty());
+        }
+    }
+}
