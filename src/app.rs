@@ -20,7 +20,7 @@ use crate::{
     ice_servers::{Issuer, Transports},
     membership::Directory,
     metrics::Metrics,
-    net::{self, Interfaces, RelayedAddress},
+    net::{self, Changes, Interfaces, RelayedAddress},
     shutdown::{Shutdown, ShutdownTrigger},
     signaling::{Limits, ResumeKey, Signaling, Timing},
     startup,
@@ -29,8 +29,12 @@ use crate::{
     turn::{self, io::Workers, peer_policy},
 };
 
-/// How often the interfaces are looked at.
-const INTERFACES_PERIOD: Duration = Duration::from_secs(5);
+/// How often the interfaces are looked at: where changes are heard, and where the system refuses to tell.
+const INTERFACES_PERIOD: Duration = Duration::from_secs(60);
+const INTERFACES_PERIOD_UNHEARD: Duration = Duration::from_secs(5);
+
+/// After a look at the interfaces, so long until the next, however much changes.
+const INTERFACES_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often the TURN workers are looked at.
 const SUPERVISION_PERIOD: Duration = Duration::from_secs(1);
@@ -62,6 +66,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     trigger.clone().begin_on_signals().context("cannot install signal handlers")?;
 
     let files = raise_file_limit();
+    // Before they are read, so that no change is missed.
+    let changes = Changes::listen();
     let interfaces = Interfaces::read();
     let relayed = interfaces.relayed_addresses(config.public_ips);
     let state_dir = StateDir::open(&config.state_dir)?;
@@ -147,7 +153,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     for listener in admin {
         tasks.spawn(http::serve_admin(listener, metrics.clone(), state.signaling.clone(), shutdown.clone()));
     }
-    tasks.spawn(follow_interfaces(shared.clone(), config.clone(), shutdown.clone()));
+    tasks.spawn(follow_interfaces(changes, shared.clone(), config.clone(), shutdown.clone()));
     tasks.spawn({
         let shutdown = shutdown.clone();
         async move {
@@ -319,30 +325,35 @@ fn listen_udp(config: &Config) -> anyhow::Result<turn::io::Bound> {
     }
 }
 
-/// New allocations get new addresses, and permissions are judged anew, soon after interfaces change.
-async fn follow_interfaces(shared: Arc<turn::Shared>, config: Arc<Config>, shutdown: Shutdown) -> std::io::Result<()> {
-    let mut period = tokio::time::interval(INTERFACES_PERIOD);
+/// New allocations get new addresses, and permissions are judged anew, as soon as interfaces or routes change.
+async fn follow_interfaces(
+    mut changes: Changes,
+    shared: Arc<turn::Shared>,
+    config: Arc<Config>,
+    shutdown: Shutdown,
+) -> std::io::Result<()> {
     // Allocations live on at addresses that the host has lost: in process they are reached as before.
     let mut former = Vec::new();
     loop {
+        let period = if changes.are_heard() { INTERFACES_PERIOD } else { INTERFACES_PERIOD_UNHEARD };
         tokio::select! {
-            _ = period.tick() => {}
+            () = changes.next() => {}
+            () = tokio::time::sleep(period) => {}
             () = shutdown.begun() => return Ok(()),
         }
-        // Netlink answers at once, but it is a system call that may wait.
+        // Long lists take their time.
         let interfaces = tokio::task::spawn_blocking(Interfaces::read).await.map_err(std::io::Error::other)?;
         let mut host = host_addresses(&interfaces, &config);
         let before = shared.policy.host();
         former.extend([before.relay_v4, before.relay_v6].into_iter().flatten().map(|relay| relay.advertised));
         keep_latest(&mut former, FORMER_ADDRESSES);
-        host.own.extend(&former);
-        host.own.sort_unstable();
-        host.own.dedup();
+        host.own.extend(former.iter().copied());
         if *before != host {
             let relayed: Vec<_> = [host.relay_v4, host.relay_v6].into_iter().flatten().map(|r| r.advertised).collect();
             tracing::info!(?relayed, "the addresses of this host changed");
             shared.policy.set_host(host);
         }
+        tokio::time::sleep(INTERFACES_PAUSE).await;
     }
 }
 

@@ -1,12 +1,26 @@
 //! This host's addresses, and which of them is relayed from when nobody says so.
 //!
-//! [`Interfaces::read`] asks the system; everything else is a pure function of what it found. Nothing is sent.
+//! [`Interfaces::read`] asks the system, [`Changes`] tells when to ask again; everything else is a pure function of what
+//! was found. Nothing is sent.
+
+mod changes;
+mod kernel;
+mod prefixes;
+mod purpose;
 
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
 };
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use self::kernel::{Found, RouteKind};
+pub use self::{
+    changes::Changes,
+    prefixes::Prefixes,
+    purpose::{Kind, Purpose},
+};
 use crate::config::PublicIps;
 
 /// One address of one interface.
@@ -22,8 +36,8 @@ pub struct InterfaceAddress {
     pub up: bool,
     /// The interface is the loopback interface.
     pub loopback: bool,
-    /// The interface is a bridge of containers or virtual machines.
-    pub bridge: bool,
+    /// What the interface is for.
+    pub purpose: Purpose,
     /// An IPv6 address that will not last: temporary (RFC 8981), deprecated, or not yet usable.
     pub short_lived: bool,
 }
@@ -37,13 +51,26 @@ pub struct Interfaces {
     pub gateways: Vec<IpAddr>,
     /// The source addresses of the default routes, one per family at most.
     pub default_route: PublicIps,
+    /// Routes by which the kernel takes for this host what is sent there.
+    pub local: LocalRoutes,
+}
+
+/// Destinations that the kernel does not send to other hosts alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalRoutes {
+    /// This host.
+    pub local: Vec<IpNet>,
+    /// This host, and perhaps others: the first address of an IPv6 network is its routers'.
+    pub anycast: Vec<IpNet>,
+    /// This host and all others of a network.
+    pub broadcast: Vec<IpNet>,
 }
 
 /// Addresses that belong to this host or to its way out; peers may not be reached there through the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnAddresses {
-    /// Of every interface, and `--public-ip`.
-    pub addresses: Vec<IpAddr>,
+    /// What the kernel calls local, anycast or broadcast, every interface's, and `--public-ip`.
+    pub addresses: Prefixes,
     /// Gateways of default routes.
     pub gateways: Vec<IpAddr>,
 }
@@ -75,37 +102,66 @@ pub enum Choice {
 impl Interfaces {
     /// Asks the system.
     pub fn read() -> Self {
-        let mut found = Self {
-            addresses: Vec::new(),
-            gateways: Vec::new(),
-            default_route: PublicIps { v4: default_source_v4(), v6: default_source_v6() },
-        };
-        for interface in netdev::get_interfaces() {
-            let address = |address: IpAddr, prefix_len| InterfaceAddress {
-                interface: interface.name.clone(),
-                address,
-                prefix_len,
-                up: interface.is_up(),
-                loopback: interface.is_loopback(),
-                bridge: is_bridge(&interface),
-                short_lived: false,
-            };
-            found.addresses.extend(interface.ipv4.iter().map(|net| address(net.addr().into(), net.prefix_len())));
-            for (i, net) in interface.ipv6.iter().enumerate() {
-                let short_lived = interface
-                    .ipv6_addr_flags
-                    .get(i)
-                    .is_some_and(|flags| flags.temporary || flags.deprecated || flags.tentative || flags.duplicated);
-                found.addresses.push(InterfaceAddress { short_lived, ..address(net.addr().into(), net.prefix_len()) });
-            }
-            if let Some(gateway) = &interface.gateway {
-                found.gateways.extend(gateway.ipv4.iter().copied().map(IpAddr::V4));
-                found.gateways.extend(gateway.ipv6.iter().copied().map(IpAddr::V6));
+        Self::of(&Found::read(), PublicIps { v4: default_source_v4(), v6: default_source_v6() })
+    }
+
+    fn of(found: &Found, default_route: PublicIps) -> Self {
+        let mut interfaces = Self { default_route, ..Self::default() };
+        let ports = |bridge: u32| found.links.values().filter(move |link| link.controller == Some(bridge));
+        for one in &found.addresses {
+            let link = found.links.get(&one.link);
+            let ports: Vec<_> = ports(one.link).map(|port| port.kind.clone()).collect();
+            interfaces.addresses.push(InterfaceAddress {
+                interface: link.map_or_else(|| format!("interface {}", one.link), |link| link.name.clone()),
+                address: one.address,
+                prefix_len: one.prefix_len,
+                up: link.is_none_or(|link| link.up),
+                loopback: link.map_or(one.address.is_loopback(), |link| link.loopback),
+                purpose: link.map_or(Purpose::Network, |link| Purpose::of(&link.name, &link.kind, &ports)),
+                short_lived: one.short_lived,
+            });
+        }
+        for route in found.routes.iter().filter(|route| found.applies(route)) {
+            match route.kind {
+                RouteKind::Local => interfaces.local.local.push(route.destination),
+                RouteKind::Anycast => interfaces.local.anycast.push(route.destination),
+                RouteKind::Broadcast => interfaces.local.broadcast.push(route.destination),
+                RouteKind::Default => {}
             }
         }
-        found.gateways.sort_unstable();
-        found.gateways.dedup();
-        found
+        interfaces.gateways = found.routes.iter().flat_map(|route| route.gateways.iter().copied()).collect();
+        interfaces.gateways.sort_unstable();
+        interfaces.gateways.dedup();
+        interfaces.add_what_was_not_told();
+        interfaces
+    }
+
+    /// Where the kernel tells nothing of its addresses, what it sends from is one of them all the same.
+    fn add_what_was_not_told(&mut self) {
+        for source in self.default_route.iter().collect::<Vec<_>>() {
+            if !self.has(source) {
+                self.addresses.push(InterfaceAddress {
+                    interface: "unknown".to_owned(),
+                    address: source,
+                    prefix_len: if source.is_ipv4() { 32 } else { 128 },
+                    up: true,
+                    loopback: source.is_loopback(),
+                    purpose: Purpose::Network,
+                    short_lived: false,
+                });
+            }
+        }
+        if self.addresses.is_empty() {
+            self.addresses.push(InterfaceAddress {
+                interface: "lo".to_owned(),
+                address: Ipv4Addr::LOCALHOST.into(),
+                prefix_len: 8,
+                up: true,
+                loopback: true,
+                purpose: Purpose::Network,
+                short_lived: false,
+            });
+        }
     }
 
     /// The relayed addresses, IPv4 before IPv6: `configured` where a family has one, else the best found.
@@ -135,16 +191,20 @@ impl Interfaces {
 
     /// What the peer policy needs to know about this host.
     pub fn own_addresses(&self, configured: PublicIps) -> OwnAddresses {
-        let mut addresses: Vec<_> = self.addresses.iter().map(|one| one.address).chain(configured.iter()).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
+        let LocalRoutes { local, anycast, broadcast } = &self.local;
+        let routes = local.iter().chain(anycast).chain(broadcast).copied();
+        // Of a kernel that does not tell its routes, or has them in part only.
+        let nets = self.addresses.iter().flat_map(InterfaceAddress::own);
+        let addresses = routes.chain(nets).chain(configured.iter().map(IpNet::from)).collect();
         OwnAddresses { addresses, gateways: self.gateways.clone() }
     }
 
     /// Addresses at which people on the same network can open the server: private and global, of interfaces that are
     /// up, the default route's first (which may be a bridge's, on a host of virtual machines).
     pub fn reachable(&self) -> Vec<IpAddr> {
-        let is_good = |one: &&InterfaceAddress| one.usable() && !one.short_lived || self.is_default_source(one.address);
+        let is_good = |one: &&InterfaceAddress| {
+            !is_464xlat(one.address) && (one.usable() && !one.short_lived || self.is_default_source(one.address))
+        };
         let mut addresses: Vec<_> = self.addresses.iter().filter(is_good).map(|one| one.address).collect();
         addresses.sort_by_key(|address| (address.is_ipv6(), !self.is_default_source(*address)));
         addresses
@@ -172,7 +232,10 @@ impl Interfaces {
             });
             return Some((stable.unwrap_or(one).address, Choice::DefaultRoute));
         }
-        let best = of_family.iter().filter(|one| one.usable()).min_by_key(|one| (rank(one.address), one.short_lived));
+        let best = of_family
+            .iter()
+            .filter(|one| one.usable())
+            .min_by_key(|one| (is_464xlat(one.address), one.purpose, rank(one.address), one.short_lived));
         if let Some(best) = best {
             return Some((best.address, Choice::BestGuess));
         }
@@ -183,8 +246,30 @@ impl Interfaces {
 
 impl InterfaceAddress {
     fn usable(&self) -> bool {
-        self.up && !self.loopback && !self.bridge && rank(self.address).is_some()
+        self.up && !self.loopback && self.purpose != Purpose::Guests && rank(self.address).is_some()
     }
+
+    /// The address, and those of its network that reach this host with others: the directed broadcast of IPv4, and of
+    /// IPv6 the routers' anycast address (RFC 4291 section 2.6.1; not of links of two, RFC 6164).
+    fn own(&self) -> impl Iterator<Item = IpNet> {
+        let shared = match self.address {
+            IpAddr::V4(ip) => Ipv4Net::new(ip, self.prefix_len).ok().filter(|net| (1..31).contains(&net.prefix_len())),
+            IpAddr::V6(_) => None,
+        };
+        let routers = match self.address {
+            IpAddr::V6(ip) => Ipv6Net::new(ip, self.prefix_len).ok().filter(|net| (1..127).contains(&net.prefix_len())),
+            IpAddr::V4(_) => None,
+        };
+        let shared = shared.map(|net| IpAddr::from(net.broadcast()));
+        let routers = routers.map(|net| IpAddr::from(net.network()));
+        [Some(self.address), shared, routers].into_iter().flatten().map(IpNet::from)
+    }
+}
+
+/// Whether an address is of a translator to IPv6 (RFC 7335: 464XLAT, DS-Lite). All such hosts have the same, and nobody
+/// reaches it from outside.
+pub fn is_464xlat(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(ip) if ip.octets()[..3] == [192, 0, 0] && ip.octets()[3] < 8)
 }
 
 /// Preference among addresses without a default route: private before global. `None`: useless as a relayed address.
@@ -205,15 +290,6 @@ fn unspecified(like: IpAddr) -> IpAddr {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
-}
-
-/// Bridges of Docker, Podman, libvirt, LXC and CNI; their addresses are for the guests on this host.
-fn is_bridge(interface: &netdev::Interface) -> bool {
-    let name = interface.name.as_str();
-    interface.if_type == netdev::interface::types::InterfaceType::Bridge
-        || ["docker", "br-", "virbr", "podman", "lxcbr", "lxdbr", "incusbr", "cni", "flannel."]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
 }
 
 /// Connecting a UDP socket sends nothing, and tells which address the kernel would use. The target is the TURN
@@ -257,152 +333,4 @@ pub fn family_is_missing(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn one(interface: &str, address: &str) -> InterfaceAddress {
-        InterfaceAddress {
-            interface: interface.to_owned(),
-            address: address.parse().unwrap(),
-            prefix_len: 24,
-            up: true,
-            loopback: interface == "lo",
-            bridge: interface.starts_with("docker"),
-            short_lived: false,
-        }
-    }
-
-    fn host(addresses: &[(&str, &str)], default_route: &[&str]) -> Interfaces {
-        let mut interfaces = Interfaces::default();
-        interfaces.addresses.extend([one("lo", "127.0.0.1"), one("lo", "::1")]);
-        interfaces.addresses.extend(addresses.iter().map(|(interface, address)| one(interface, address)));
-        for source in default_route {
-            match source.parse().unwrap() {
-                IpAddr::V4(ip) => interfaces.default_route.v4 = Some(ip),
-                IpAddr::V6(ip) => interfaces.default_route.v6 = Some(ip),
-            }
-        }
-        interfaces
-    }
-
-    fn found(interfaces: &Interfaces) -> Vec<(String, Choice)> {
-        let relayed = interfaces.relayed_addresses(PublicIps::default());
-        relayed.into_iter().map(|one| (one.advertised.to_string(), one.choice)).collect()
-    }
-
-    #[test]
-    fn the_default_route_decides() {
-        let host = host(
-            &[("eth1", "10.0.0.1"), ("eth0", "203.0.113.5"), ("eth0", "2001:db8::5"), ("eth0", "fe80::1")],
-            &["203.0.113.5", "2001:db8::5"],
-        );
-        assert_eq!(
-            found(&host),
-            [("203.0.113.5".to_owned(), Choice::DefaultRoute), ("2001:db8::5".to_owned(), Choice::DefaultRoute)]
-        );
-    }
-
-    #[test]
-    fn without_a_default_route_private_comes_first_and_bridges_do_not_count() {
-        let two = host(&[("docker0", "172.17.0.1"), ("eth1", "203.0.113.5"), ("eth0", "192.168.1.5")], &[]);
-        assert_eq!(found(&two), [("192.168.1.5".to_owned(), Choice::BestGuess)]);
-        let one = host(&[("docker0", "172.17.0.1"), ("eth1", "203.0.113.5")], &[]);
-        assert_eq!(found(&one), [("203.0.113.5".to_owned(), Choice::BestGuess)]);
-    }
-
-    #[test]
-    fn interfaces_that_are_down_do_not_count() {
-        let mut host = host(&[("eth0", "192.168.1.5"), ("eth1", "10.0.0.5")], &[]);
-        host.addresses[2].up = false;
-        assert_eq!(found(&host), [("10.0.0.5".to_owned(), Choice::BestGuess)]);
-    }
-
-    #[test]
-    fn link_local_alone_is_no_relay() {
-        let host = host(&[("eth0", "192.168.1.5"), ("eth0", "fe80::1")], &["192.168.1.5"]);
-        assert_eq!(found(&host), [("192.168.1.5".to_owned(), Choice::DefaultRoute)]);
-    }
-
-    #[test]
-    fn only_loopback_is_the_last_resort() {
-        assert_eq!(
-            found(&host(&[], &[])),
-            [("127.0.0.1".to_owned(), Choice::OnlyLoopback), ("::1".to_owned(), Choice::OnlyLoopback)]
-        );
-        assert_eq!(found(&Interfaces::default()), []);
-        // A host with IPv6 alone offers no 127.0.0.1 beside it.
-        let ipv6 = host(&[("eth0", "2001:db8::5")], &["2001:db8::5"]);
-        assert_eq!(found(&ipv6), [("2001:db8::5".to_owned(), Choice::DefaultRoute)]);
-    }
-
-    #[test]
-    fn a_temporary_source_gives_way_to_a_stable_address() {
-        let mut host =
-            host(&[("eth0", "2001:db8::aaaa"), ("eth0", "fd00::5"), ("eth0", "2001:db8::5")], &["2001:db8::aaaa"]);
-        host.addresses[2].short_lived = true;
-        assert_eq!(found(&host), [("2001:db8::5".to_owned(), Choice::DefaultRoute)]);
-        host.addresses.pop();
-        assert_eq!(found(&host), [("2001:db8::aaaa".to_owned(), Choice::DefaultRoute)]);
-    }
-
-    #[test]
-    fn a_configured_address_wins_and_is_bound_only_where_it_exists() {
-        let host = host(&[("eth0", "10.0.0.5"), ("eth0", "203.0.113.7")], &["10.0.0.5"]);
-        let relayed = |ip: &str| {
-            let configured = PublicIps { v4: Some(ip.parse().unwrap()), v6: None };
-            host.relayed_addresses(configured)[0]
-        };
-        assert_eq!(relayed("203.0.113.7").bind.to_string(), "203.0.113.7");
-        let nat = relayed("198.51.100.9");
-        assert_eq!(
-            (nat.advertised.to_string(), nat.bind.to_string()),
-            ("198.51.100.9".to_owned(), "0.0.0.0".to_owned())
-        );
-        assert_eq!(nat.choice, Choice::Configured);
-    }
-
-    #[test]
-    fn own_addresses_hold_all_interfaces_and_the_public_ip() {
-        let host = host(&[("docker0", "172.17.0.1"), ("eth0", "10.0.0.5")], &[]);
-        let own = host.own_addresses(PublicIps { v4: Some(Ipv4Addr::new(203, 0, 113, 9)), v6: None });
-        let own: Vec<_> = own.addresses.iter().map(ToString::to_string).collect();
-        assert_eq!(own, ["10.0.0.5", "127.0.0.1", "172.17.0.1", "203.0.113.9", "::1"]);
-    }
-
-    #[test]
-    fn reachable_addresses_begin_with_the_default_route() {
-        let host = host(
-            &[("eth1", "10.0.0.1"), ("docker0", "172.17.0.1"), ("eth0", "192.168.1.5"), ("eth0", "fe80::1")],
-            &["192.168.1.5"],
-        );
-        let reachable: Vec<_> = host.reachable().iter().map(ToString::to_string).collect();
-        assert_eq!(reachable, ["192.168.1.5", "10.0.0.1"]);
-    }
-
-    #[test]
-    fn a_bridge_with_the_default_route_counts() {
-        let host = host(&[("docker0", "192.168.1.5"), ("eth1", "10.0.0.1")], &["192.168.1.5"]);
-        assert_eq!(found(&host), [("192.168.1.5".to_owned(), Choice::DefaultRoute)]);
-        assert_eq!(host.reachable()[0].to_string(), "192.168.1.5");
-    }
-
-    #[test]
-    fn reading_finds_at_least_what_the_system_routes_by() {
-        let interfaces = Interfaces::read();
-        for source in interfaces.default_route.iter() {
-            assert!(interfaces.has(source), "{source} is on no interface: {interfaces:?}");
-        }
-    }
-
-    #[test]
-    fn an_address_in_use_names_the_flag() {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = taken.local_addr().unwrap();
-        let error = std::net::TcpListener::bind(address).unwrap_err();
-        let text = bind_error(address, "--listen", &error);
-        assert!(
-            text.contains(&address.to_string()) && text.contains("--listen") && text.contains("another program"),
-            "{text}"
-        );
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use qrcode::{QrCode, render::unicode::Dense1x2};
 use crate::{
     config::{ApiPeerPolicy, Config, DEFAULT_TURNS_PORT, PeerPolicy, RelayPorts, SecretSource},
     ice_servers::Host,
-    net::{Choice, Interfaces, RelayedAddress},
+    net::{self, Choice, Interfaces, RelayedAddress},
     state_dir::Exposed,
     tls::{CaFacts, CertificateFacts},
 };
@@ -261,11 +261,20 @@ impl Facts<'_> {
         }
         // Beside a public IPv4 address a private IPv6 one does no harm.
         let public_v4 = self.relayed.iter().any(|one| one.advertised.is_ipv4() && !is_private(one.advertised));
+        if let Some(one) = self.relayed.iter().find(|one| net::is_464xlat(one.advertised))
+            && config.relay_ports != RelayPorts::None
+        {
+            doubts.push(format!(
+                "Relaying IPv4 from {}, which stands for a translator to IPv6 (464XLAT): nobody reaches it. Give a \
+                 public IPv4 address with --public-ip, or let clients use IPv6.",
+                one.advertised
+            ));
+        }
         let private: Vec<_> = self
             .relayed
             .iter()
             .map(|one| one.advertised)
-            .filter(|ip| is_private(*ip))
+            .filter(|ip| is_private(*ip) && !net::is_464xlat(*ip))
             .map(|ip| ip.to_string())
             .collect();
         if !private.is_empty() && !public_v4 && config.relay_ports != RelayPorts::None {
@@ -343,7 +352,9 @@ fn is_local(url: &str) -> bool {
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         // 100.64.0.0/10: RFC 6598, carrier-grade NAT.
-        IpAddr::V4(ip) => ip.is_private() || ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64,
+        IpAddr::V4(v4) => {
+            v4.is_private() || v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64 || net::is_464xlat(ip)
+        }
         IpAddr::V6(ip) => ip.is_unique_local(),
     }
 }

@@ -372,7 +372,8 @@ fn an_address_that_becomes_this_hosts_own_is_no_longer_reached_over_the_network(
         world.send(alice.at, Req::send(addr(peer), b"hi").bytes()).over_the_network();
     }
     let host = host();
-    let own = [host.own.clone(), vec![ip("10.0.0.1"), ip("192.168.0.2")]].concat();
+    let mut own = host.own.clone();
+    own.extend([ip("10.0.0.1"), ip("192.168.0.2")]);
     world.shared.policy.set_host(HostAddresses { own, ..host.clone() });
     for peer in ["10.0.0.1:53", "192.168.0.2:53"] {
         let outcome = world.send(alice.at, Req::send(addr(peer), b"hi").bytes());
@@ -403,7 +404,7 @@ fn an_address_that_becomes_a_gateway_is_no_longer_a_peer() {
 fn an_address_that_was_this_hosts_own_is_judged_anew() {
     let (mut world, alice, _) = member_world(Setup::default());
     assert_eq!(world.request(&alice, Req::permission(&["198.51.100.1:1"])).code(), 0);
-    world.shared.policy.set_host(HostAddresses { own: vec![ip("198.51.100.2")], ..host() });
+    world.shared.policy.set_host(HostAddresses { own: [ip("198.51.100.2")].into_iter().collect(), ..host() });
     world.send(alice.at, Req::send(addr("198.51.100.1:1"), b"hi").bytes()).silence();
     assert_eq!(world.request(&alice, Req::permission(&["198.51.100.1:1"])).code(), 403);
     assert_eq!(world.request(&alice, Req::permission(&["198.51.100.2:1"])).code(), 0);

@@ -1,7 +1,10 @@
 use std::{ffi::OsString, path::Path};
 
 use super::*;
-use crate::{config::PublicIps, net::InterfaceAddress};
+use crate::{
+    config::PublicIps,
+    net::{InterfaceAddress, Purpose},
+};
 
 /// A host with a LAN address, and what the flags of `line` make of it.
 struct Host {
@@ -27,7 +30,7 @@ impl Host {
                 prefix_len: 24,
                 up: true,
                 loopback: address.is_loopback(),
-                bridge: false,
+                purpose: Purpose::Network,
                 short_lived: false,
             });
         }
@@ -226,4 +229,17 @@ fn terminals_get_a_code_for_an_address_that_phones_reach() {
     assert!(text[addresses..].lines().count() < 24, "addresses stay in sight: {text}");
     assert!(!with_code(Host::new("--listen 127.0.0.1:3000", &["192.168.1.5"])));
     assert!(!Host::new("", &["192.168.1.5"]).text_in(Style { color: true, qr_code: false }).contains('▀'));
+}
+
+#[test]
+fn a_translators_address_is_doubted() {
+    for ip in ["192.0.0.1", "192.0.0.6"] {
+        let doubts = Host::new("", &[ip, "2001:db8::5"]).doubts();
+        assert!(doubts.iter().any(|doubt| doubt.contains(ip) && doubt.contains("464XLAT")), "{doubts:?}");
+        assert!(!doubts.iter().any(|doubt| doubt.contains("private")), "{doubts:?}");
+    }
+    let doubts = Host::new("--public-ip 203.0.113.7", &["192.0.0.1", "2001:db8::5"]).doubts();
+    assert!(!doubts.iter().any(|doubt| doubt.contains("464XLAT")), "{doubts:?}");
+    let doubts = Host::new("", &["192.0.0.9"]).doubts();
+    assert!(!doubts.iter().any(|doubt| doubt.contains("464XLAT")), "{doubts:?}");
 }

@@ -25,6 +25,7 @@ use super::{message::Family, relayed::OwnerTag};
 use crate::{
     membership::{Directory, MemberId},
     metrics::PeerRefusal,
+    net::Prefixes,
 };
 
 /// Whom a kind of credential may reach.
@@ -59,8 +60,8 @@ pub struct PeerRules {
 /// The addresses of this host, learned anew when interfaces change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostAddresses {
-    /// Every interface address and every public address.
-    pub own: Vec<IpAddr>,
+    /// What is delivered to this host, and every public address.
+    pub own: Prefixes,
     /// Default gateways.
     pub gateways: Vec<IpAddr>,
     /// The relayed address for IPv4.
@@ -322,7 +323,7 @@ mod tests {
             dangerously_allow_loopback: false,
         };
         let host = HostAddresses {
-            own: vec![ip("2002:808:808::1"), ip("2600::5efe:808:808")],
+            own: [ip("2002:808:808::1"), ip("2600::5efe:808:808")].into_iter().collect(),
             gateways: vec![ip("2002:808:707::1")],
             ..HostAddresses::default()
         };

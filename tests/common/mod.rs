@@ -181,7 +181,12 @@ pub fn turn_on_loopback(directory: Arc<Directory>, secret: Secret, lifetimes: Li
         trusted_proxies: Vec::new(),
         dangerously_allow_loopback: true,
     };
-    let host = HostAddresses { own: vec![loopback], gateways: Vec::new(), relay_v4: Some(relay), relay_v6: None };
+    let host = HostAddresses {
+        own: [loopback].into_iter().collect(),
+        gateways: Vec::new(),
+        relay_v4: Some(relay),
+        relay_v6: None,
+    };
     let mut shared = turn::Shared::new(
         NonceKeys::new(&[7; 32], None),
         Authority::new("test".into(), vec![secret], &member_key()),

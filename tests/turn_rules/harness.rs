@@ -128,7 +128,7 @@ pub(crate) fn member_key() -> MemberKey {
 pub(crate) fn host() -> HostAddresses {
     let relay = |text| Some(RelayAddress { advertised: ip(text), bind: ip(text) });
     HostAddresses {
-        own: vec![ip(SERVER_V4), ip(SERVER_V6)],
+        own: [ip(SERVER_V4), ip(SERVER_V6)].into_iter().collect(),
         gateways: vec![ip("198.51.100.254")],
         relay_v4: relay(SERVER_V4),
         relay_v6: relay(SERVER_V6),

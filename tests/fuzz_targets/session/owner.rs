@@ -71,13 +71,13 @@ pub fn secrets() -> [Secret; 2] {
 pub fn host(at_times: bool) -> HostAddresses {
     let relay = |ip| Some(RelayAddress { advertised: ip, bind: ip });
     let mut host = HostAddresses {
-        own: vec![RELAY_V4, RELAY_V6],
+        own: [RELAY_V4, RELAY_V6].into_iter().collect(),
         gateways: Vec::new(),
         relay_v4: relay(RELAY_V4),
         relay_v6: relay(RELAY_V6),
     };
     if at_times {
-        host.own.push(SOMETIMES_OWN.into());
+        host.own.extend([SOMETIMES_OWN.into()]);
         host.gateways.push(SOMETIMES_GATEWAY.into());
     }
     host
