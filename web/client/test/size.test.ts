@@ -1,9 +1,9 @@
 import { build } from "vite";
 import { expect, it } from "vitest";
 
-const LIMIT = 12 * 1024;
+const LIMIT = 14 * 1024;
 
-it("the whole client fits into 12 KiB, gzipped", { timeout: 60_000 }, async () => {
+it("the whole client fits into 14 KiB, gzipped", { timeout: 60_000 }, async () => {
   const root = new URL("..", import.meta.url).pathname;
   const built = await build({ root, logLevel: "silent", build: { write: false } });
   const chunks = [built].flat().flatMap((result) => ("output" in result ? result.output : []));
