@@ -64,7 +64,8 @@ function shorten(): Plugin {
       for (const file of Object.values(bundle)) {
         if (file.type !== "chunk") continue;
         file.code = file.code
-          .replaceAll("/* @__PURE__ */ ", "")
+          // With a space where the word before it would else run into the one behind.
+          .replaceAll(/(\w?)\/\* @__PURE__ \*\/ /g, (_, before) => before && `${before} `)
           .replaceAll(/(?<=[.}; *]|async )handle[A-Z]\w*(?=\()/g, (name) => short(name) ?? name);
       }
     },

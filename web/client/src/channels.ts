@@ -2,11 +2,13 @@
 // clients do not reach. A channel outlives the RTCPeerConnection that carries it.
 
 import { BimccRtcError } from "./errors";
+import { HIGH_WATER, maxMessageSizeOf, SendQueue } from "./send_queue";
 import type { IncomingFile, OutgoingFile, Peer, SendFileOptions } from "./types";
 
 /** The reliable, ordered, binary channel to one peer on which files go. */
 export interface FileChannel {
   readonly readyState: RTCDataChannelState;
+  /** Above HIGH_WATER, 1 MiB, no more should be sent. */
   readonly bufferedAmount: number;
   /** The largest message that both sides take. */
   readonly maxMessageSize: number;
@@ -15,7 +17,7 @@ export interface FileChannel {
    * needs to come back. Rejects with `peer_gone`.
    */
   ready(): Promise<void>;
-  /** Throws unless the channel is open. */
+  /** Throws unless the channel is open and the frame no larger than a message may be. */
   send(frame: Uint8Array<ArrayBuffer>): void;
   /** A text of the peer, which has no business here, comes as an empty frame. */
   onmessage: ((frame: Uint8Array<ArrayBuffer>) => void) | undefined;
@@ -39,17 +41,16 @@ export interface PeerFiles {
   close(): void;
 }
 
-/** Below what browsers hold (Chromium 16 MiB), above what a fast path empties between two events. */
-const HIGH_WATER = 1_048_576;
 const LOW_WATER = 262_144;
-const DEFAULT_MAX_MESSAGE = 65_536;
 
 export class Channel implements FileChannel {
   readonly #label: string;
   readonly #init: RTCDataChannelInit & { id: number };
   readonly #onLost: () => void;
   #channel: RTCDataChannel | undefined;
-  #connection: RTCPeerConnection | undefined;
+  #queue: SendQueue | undefined;
+  /** Known when the channel opens. */
+  maxMessageSize = 0;
   #isAllowed = false;
   #isGone = false;
   #waiting: (() => void)[] = [];
@@ -74,11 +75,9 @@ export class Channel implements FileChannel {
   }
 
   get bufferedAmount(): number {
-    return this.#channel?.bufferedAmount ?? 0;
-  }
-
-  get maxMessageSize(): number {
-    return this.#connection?.sctp?.maxMessageSize ?? DEFAULT_MAX_MESSAGE;
+    const waiting = this.#queue?.bytes ?? 0;
+    // What the browser calls full is full, however little there is in it.
+    return (this.#channel?.bufferedAmount ?? 0) + waiting + (waiting && HIGH_WATER);
   }
 
   /** Makes the channel on this connection. Must come before its first negotiation, on both sides. */
@@ -86,10 +85,17 @@ export class Channel implements FileChannel {
     this.#detach();
     const channel = connection.createDataChannel(this.#label, { ...this.#init, negotiated: true });
     this.#channel = channel;
-    this.#connection = connection;
+    this.#queue = new SendQueue(channel, () => this.wake());
     channel.binaryType = "arraybuffer";
     channel.bufferedAmountLowThreshold = LOW_WATER;
-    channel.onopen = channel.onbufferedamountlow = () => this.wake();
+    channel.onopen = () => {
+      this.maxMessageSize = maxMessageSizeOf(connection);
+      this.wake();
+    };
+    channel.onbufferedamountlow = () => {
+      this.#queue?.flush();
+      this.wake();
+    };
     channel.onmessage = ({ data }: MessageEvent<unknown>) =>
       this.onmessage?.(new Uint8Array(data instanceof ArrayBuffer ? data : new ArrayBuffer(0)));
     channel.onclose = () => {
@@ -119,8 +125,10 @@ export class Channel implements FileChannel {
   }
 
   send(frame: Uint8Array<ArrayBuffer>): void {
-    if (this.readyState !== "open" || !this.#channel) throw new BimccRtcError("unreachable", "not open");
-    this.#channel.send(frame);
+    if (this.readyState !== "open" || !this.#queue) throw new BimccRtcError("unreachable", "not open");
+    const { maxMessageSize } = this;
+    if (frame.length > maxMessageSize) throw new BimccRtcError("too_large", `the peer takes ${maxMessageSize} bytes`);
+    this.#queue.send(frame);
   }
 
   close(): void {
@@ -130,7 +138,7 @@ export class Channel implements FileChannel {
 
   #detach(): void {
     const channel = this.#channel;
-    this.#channel = undefined;
+    this.#channel = this.#queue = undefined;
     if (channel) {
       channel.onopen = channel.onbufferedamountlow = channel.onmessage = channel.onclose = null;
       this.losses += 1;

@@ -70,7 +70,8 @@ export class PeerMessages {
   sendDroppable(content: Content): void {
     const droppable = this.#droppable;
     if (droppable.readyState !== "open" || droppable.bufferedAmount > MAX_DROPPABLE_BUFFER) return;
-    if (this.#sendDroppable.take(1)) for (const frame of cut(content)) droppable.send(frame);
+    if (content.bytes.length >= droppable.maxMessageSize || !this.#sendDroppable.take(1)) return;
+    for (const frame of cut(content)) droppable.send(frame);
   }
 
   async #send(content: Content): Promise<void> {

@@ -11,9 +11,14 @@ export class FakeDataChannel {
   onmessage: ((event: { data: unknown }) => void) | null = null;
   /** Whether what is sent stays in the buffer. */
   isStuck = false;
+  /** What the buffer takes until `send` throws. */
+  capacity = Number.POSITIVE_INFINITY;
+  maxMessageSize = Number.POSITIVE_INFINITY;
 
   send(frame: Uint8Array<ArrayBuffer>): void {
     if (this.readyState !== "open") throw new DOMException("not open", "InvalidStateError");
+    if (frame.length > this.maxMessageSize) throw new TypeError("too large");
+    if (this.bufferedAmount + frame.length > this.capacity) throw new DOMException("full", "OperationError");
     this.sent.push(frame);
     if (this.isStuck) this.bufferedAmount += frame.length;
   }
@@ -21,6 +26,12 @@ export class FakeDataChannel {
   open(): void {
     this.readyState = "open";
     this.onopen?.();
+  }
+
+  /** What the page does; the event comes later. */
+  close(): void {
+    this.readyState = "closing";
+    setTimeout(() => this.end());
   }
 
   end(): void {
@@ -41,7 +52,8 @@ export class FakeDataChannel {
 /** As much of a connection as channels need. */
 export class FakeChannels {
   channels: FakeDataChannel[] = [];
-  sctp = { maxMessageSize: 262_144 };
+  sctp: { maxMessageSize: number } | null = { maxMessageSize: 262_144 };
+  remoteDescription: { sdp: string } | null = { sdp: "v=0\r\na=max-message-size:262144\r\n" };
 
   createDataChannel(): FakeDataChannel {
     const channel = new FakeDataChannel();

@@ -226,3 +226,18 @@ test("a receiver that lies about what it has", async () => {
   say(Kind.done, 1);
   expect(outgoing.state, "done before anything was sent").toBe("failed");
 });
+
+test.each([0, 1, 3, 5, 6, 900])(
+  "a peer that takes messages of %i bytes costs a failed transfer, not the page",
+  async (limit) => {
+    const { pair } = attack();
+    pair.a.channel.maxMessageSize = limit;
+    const transfer = pair.a.files.send(new Blob(["some text"]), {});
+    await expect(transfer.done).rejects.toMatchObject({ reason: "too_large" });
+    // Nor do answers to what it says itself.
+    pair.b.files.send(new Blob(["its own"]), {});
+    await pair.settle();
+    pair.a.offers[0]?.refuse();
+    expect([pair.a.channel.mostBuffered <= 6, pair.a.problems]).toEqual([true, []]);
+  },
+);

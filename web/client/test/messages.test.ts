@@ -17,10 +17,11 @@ interface Set {
   lost: () => number;
 }
 
-function set({ maxBytes = MAX, canBypass = false, open = true } = {}): Set {
+function set({ maxBytes = MAX, canBypass = false, open = true, maxMessageSize = 262_144 } = {}): Set {
   let losses = 0;
   const [reliable, droppable] = [1, 2].map((id) => new Channel("c", { id }, () => losses++)) as [Channel, Channel];
   const connection = new FakeChannels();
+  connection.sctp = { maxMessageSize };
   for (const channel of [reliable, droppable]) {
     channel.attach(connection.connection);
     channel.allow();
@@ -85,6 +86,38 @@ describe("PeerMessages", () => {
     reliable.drain();
     await vi.advanceTimersByTimeAsync(5_000);
     expect(isSent).toBe(true);
+  });
+
+  it.each([
+    ["an event when there is room", true],
+    ["no event at all", false],
+  ])("waits for a browser whose buffer is full far below a megabyte, with %s", async (_, hasEvent) => {
+    const [a, b] = [set(), set()];
+    a.reliable.isStuck = true;
+    a.reliable.capacity = 100_000;
+    const sent = ["first", "x".repeat(400_000), "second", "third"];
+    let settled = 0;
+    for (const data of sent) void a.messages.send(encode(data, MAX)).then(() => settled++);
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(a.reliable.sent.length).toBeLessThan(8);
+    expect(settled).toBeLessThan(2);
+    for (let i = 0; i < 100; i++) {
+      if (hasEvent) a.reliable.drain();
+      else a.reliable.bufferedAmount = 0;
+      await vi.advanceTimersByTimeAsync(60);
+    }
+    expect(settled).toBe(4);
+    for (const frame of a.reliable.sent) b.reliable.receive(frame);
+    expect(received(b)).toEqual(sent);
+  });
+
+  it("rejects what can never go to a peer that takes next to nothing", async () => {
+    const tiny = set({ open: false, maxMessageSize: 1000 });
+    for (const fake of [tiny.reliable, tiny.droppable]) fake.open();
+    await expect(tiny.messages.send(encode("x".repeat(2_000), MAX))).rejects.toMatchObject({ reason: "too_large" });
+    await tiny.messages.send(encode("small", MAX));
+    tiny.messages.sendDroppable(encode("x".repeat(2_000), MAX));
+    expect([tiny.reliable.sent.length, tiny.droppable.sent.length]).toEqual([1, 0]);
   });
 
   it("takes another way while the channel is not open, and waits where there is none", async () => {

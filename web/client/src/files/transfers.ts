@@ -24,6 +24,8 @@ export const HIGH_WATER = 1_048_576;
 /** Offers of one peer that wait for an answer. */
 const MAX_PENDING = 16;
 const MAX_WITHDRAWN = 32;
+/** To a peer that takes no larger messages nothing is sent: no browser is like that. */
+const MIN_FRAME = 1024;
 /** Mistakes after which nothing is heard from the peer any more. */
 const MAX_MISTAKES = 10;
 
@@ -207,29 +209,35 @@ export class FileTransfers implements PeerFiles {
   }
 
   #send(frame: Uint8Array<ArrayBuffer>): void {
-    if (this.#closed || this.#channel.readyState !== "open") return;
-    this.#channel.send(frame);
+    const { readyState, maxMessageSize } = this.#channel;
+    if (!this.#closed && readyState === "open" && frame.length <= maxMessageSize) this.#channel.send(frame);
   }
 
   #pump(): void {
     if (this.#waiting) return;
     this.#waiting = true;
-    this.#channel.ready().then(
-      () => {
-        this.#waiting = false;
-        this.#sendMuch();
-      },
-      // The peer is gone: `close` follows.
-      () => {},
-    );
+    this.#channel
+      .ready()
+      .then(
+        () => {
+          this.#waiting = false;
+          this.#sendMuch();
+        },
+        // The peer is gone: `close` follows.
+        () => {},
+      )
+      .catch((cause: unknown) =>
+        this.#endAll(new BimccRtcError("file_failed", "cannot be sent", this.#peer, { cause })),
+      );
   }
 
   #sendMuch(): void {
+    const maxFrame = Math.min(this.#channel.maxMessageSize, MAX_FRAME);
     for (const [id, offer] of this.#unsent) {
       this.#unsent.delete(id);
-      this.#send(offer);
+      if (maxFrame >= Math.max(offer.length, MIN_FRAME)) this.#send(offer);
+      else this.#outgoing.get(id)?.end("failed", new BimccRtcError("too_large", "the peer takes no such messages"));
     }
-    const maxFrame = Math.min(this.#channel.maxMessageSize, MAX_FRAME);
     for (let idle = false; !idle; ) {
       idle = true;
       for (const transfer of this.#outgoing.values()) {
