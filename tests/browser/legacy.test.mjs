@@ -392,6 +392,66 @@ test("a whole canvas is larger than a message may be, and a flood is not let in"
   assert.ok(taken < 3000, `${taken} messages were let in`);
 });
 
+for (const kinds of KINDS) {
+  test(`11.2: messages of any size arrive, whole and in order, ${kinds.join(" and ")}`, {
+    skip: missing(...new Set(kinds)),
+    timeout: TIMEOUT,
+  }, async (t) => {
+    const { server, browsers } = await stage(t, kinds);
+    const pages = [];
+    for (const browser of browsers) pages.push(await openSky(browser, server, { camera: false }));
+    for (const page of pages) await hasSeen(page, "data_channel_opened");
+    // Around what browsers say they take, in bytes and not in characters.
+    const sizes = [65_500, 65_536, 250_000, 262_100, 262_144, 300_000, 1_000_000, 4_000_000];
+    for (const [from, to] of [pages, [...pages].reverse()]) {
+      const came = () => window.seen.filter(([name]) => name === "data_channel_message").map(([, , , data]) => data);
+      const lengths = await from.run((sizes) => {
+        const texts = sizes.flatMap((size) => ["x".repeat(size), size, "é".repeat(size / 3)]);
+        for (const text of texts) window.rtc.broadcast(text);
+        return texts.map((text) => text.length ?? text);
+      }, sizes);
+      await to.until(({ length }) => window.seen.filter(([name]) => name === "data_channel_message").length >= length, lengths);
+      assert.deepEqual((await to.run(`() => (${came})().map((data) => data.length ?? data)`)), lengths);
+      assert.equal(await to.run(`() => (${came})().every((data) => !data.length || /^(x+|é+)$/.test(data))`), true);
+    }
+    // What is larger than all messages may be is told to whoever sends it, and the channel goes on.
+    await pages[0].run(() => {
+      window.rtc.broadcast("x".repeat(4_200_000));
+      window.rtc.broadcast("and on");
+    });
+    assert.deepEqual(await pages[0].run(() => window.errors), ["too_large"]);
+    await pages[1].until(() => window.seen.some(([, , , data]) => data === "and on"));
+    assert.equal(await pages[1].run(() => window.seen.some(([name]) => name === "data_channel_error")), false);
+  });
+}
+
+for (const newcomer of ["old protocol", "old API"]) {
+  test(`11.1: a client of that time gets what one message holds, and the sender is told of more, ${newcomer} comes`, {
+    skip: missing("chromium"),
+    timeout: TIMEOUT,
+  }, async (t) => {
+    const { server, browsers } = await stage(t, ["chromium"]);
+    const early = newcomer === "old API" ? await openOldProtocol(browsers[0], server) : undefined;
+    const page = await openSky(browsers[0], server, { camera: false });
+    const old = early ?? (await openOldProtocol(browsers[0], server));
+    await old.until(() => Object.values(window.client.dataChannels).some(({ readyState }) => readyState === "open"));
+    await hasSeen(page, "data_channel_opened");
+    await page.run(() => {
+      for (const size of [250_000, 300_000, 1_000_000]) window.rtc.broadcast("x".repeat(size));
+      window.rtc.broadcast("é".repeat(150_000));
+      window.rtc.broadcast("after it");
+    });
+    await old.until(() => window.client.messages.some(({ data }) => data === "after it"));
+    assert.deepEqual(await old.run(() => window.client.messages.map(({ data }) => data.length)), [250_000, 8]);
+    const id = await old.run(() => window.client.me);
+    assert.deepEqual((await hasSeen(page, "data_channel_error")).slice(1, 3), ["RTCDataChannel", id]);
+    assert.deepEqual(await page.run(() => window.errors), new Array(3).fill("too_large"));
+    assert.equal(await page.run(() => Object.values(window.rtc.dataChannels)[0].readyState), "open");
+    await old.run(() => window.client.broadcast("and back"));
+    await page.until(() => window.seen.some(([, , , data]) => data === "and back"));
+  });
+}
+
 test("the server's restart is not noticed by a page", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
   const { server, browsers } = await stage(t, ["chromium"]);
   const pages = [await openSky(browsers[0], server), await openSky(browsers[0], server)];

@@ -377,6 +377,23 @@ for (const newcomer of ["member", "old client"]) {
     await member.until(() => window.member.messages.some(({ data }) => data === "an old greeting"));
     await member.run(() => window.member.room.send("a new greeting"));
     await old.until(() => window.client.messages.some(({ data }) => data === "a new greeting"));
+
+    // What an old client cannot get is told, and what comes after it arrives.
+    const tooMuch = async (options) => {
+      const reasons = [];
+      for (const data of [new Uint8Array(5), "x".repeat(300_000), "é".repeat(200_000)]) {
+        await window.member.room.send(data, options).catch(({ reason }) => reasons.push(reason));
+      }
+      await window.member.room.send("after it");
+      return reasons;
+    };
+    const expected = ["not_supported", "too_large", "too_large"];
+    const id = await old.run(() => window.client.me);
+    assert.deepEqual(await member.run(tooMuch, { to: id }), expected);
+    assert.deepEqual(await member.run(tooMuch), []);
+    assert.deepEqual(await member.run(() => window.member.errors.map(({ reason }) => reason)), expected);
+    await old.until(() => window.client.messages.filter(({ data }) => data === "after it").length === 2);
+    assert.equal(await old.run(() => window.client.messages.length), 3);
     assert.deepEqual(await old.run(() => window.client.errors), []);
   });
 }

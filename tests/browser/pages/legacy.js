@@ -18,6 +18,8 @@ function record(rtc) {
       window.seen.push([name, ...args.map((a) => (a && typeof a === "object" ? a.constructor.name : a))]);
     });
   });
+  window.errors = [];
+  rtc.on("data_channel_error", (_channel, _socketId, error) => window.errors.push(error.reason ?? String(error)));
   rtc.on("receive_file", (_sendId, _socketId, _name, blob) => {
     window.receivedBlob = blob;
   });

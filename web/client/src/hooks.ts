@@ -28,6 +28,8 @@ export interface InternalPeer extends Peer {
   readonly usesSdk: boolean | undefined;
   /** Whether the peer's page uses the old API with this SDK; known together with `usesSdk`. */
   readonly usesOldApi: boolean;
+  /** Whether it takes large messages in parts on the channel of the old API. */
+  readonly takesParts: boolean;
   /** With `autoStart: false`: negotiates with this peer from now on. */
   start(): void;
 }

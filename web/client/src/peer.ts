@@ -10,6 +10,7 @@ import { decode, PeerMessages } from "./messages";
 import { Negotiation } from "./negotiation";
 import { PathKeeper } from "./path_keeper";
 import { type ClientEvent, isObject, type PeerInfo, parseJson, type SdkMarker } from "./protocol";
+import { fits, maxMessageSizeOf, queueOf } from "./send_queue";
 import { PathStats } from "./stats";
 import { type LocalStream, RemoteStreams, Senders } from "./streams";
 import { TokenBucket } from "./token_bucket";
@@ -42,6 +43,7 @@ export class RoomPeer implements InternalPeer {
   metadata: unknown;
   usesSdk: boolean | undefined;
   usesOldApi = false;
+  takesParts = false;
   state: PeerState = "connecting";
   /** Set by the constructor, through `open`. */
   connection!: RTCPeerConnection;
@@ -103,7 +105,10 @@ export class RoomPeer implements InternalPeer {
       if (marker) {
         for (const channel of this.#channels) channel.allow();
         this.#streams.labels = marker.streams;
-        if (OLD_API) this.usesOldApi = marker.old === true;
+        if (OLD_API) {
+          this.usesOldApi = marker.old === true;
+          this.takesParts = marker.parts === true;
+        }
       }
       // Old clients open a channel when they call, and await one when they are called.
       if (!this.usesSdk && description.type === "answer" && !this.#oldChannel && !this.#room.hooks.onDataChannel) {
@@ -205,7 +210,7 @@ export class RoomPeer implements InternalPeer {
     const streams: Record<string, string> = {};
     for (const { stream, label } of this.#room.streams) if (label !== undefined) streams[stream.id] = label;
     const sdk: SdkMarker = { v: MARKER_VERSION, offer, streams };
-    if (OLD_API && this.#room.hooks.isOldApi) sdk.old = true;
+    if (OLD_API && this.#room.hooks.isOldApi) sdk.old = sdk.parts = true;
     this.#room.signal({
       eventName: `__${type}`,
       data: { socketId: this.id, sdp: { type, sdp }, sdk },
@@ -249,13 +254,21 @@ export class RoomPeer implements InternalPeer {
     };
   }
 
+  async #sendAsOld(channel: RTCDataChannel, content: Content): Promise<boolean> {
+    const queue = queueOf(channel);
+    await queue.ready();
+    if (channel.readyState !== "open") return false;
+    const text = JSON.stringify({ type: "__msg", data: decode(content) });
+    const limit = maxMessageSizeOf(this.connection);
+    if (!fits(text, limit)) throw new BimccRtcError("too_large", `this old client takes ${limit} bytes`, this);
+    queue.send(text);
+    return true;
+  }
+
   async bypass(content: Content): Promise<boolean> {
     const isForeign = this.usesSdk === false;
-    if (isForeign && !content.isBinary && this.#oldChannel) {
-      if (this.#oldChannel.readyState !== "open") return false;
-      this.#oldChannel.send(JSON.stringify({ type: "__msg", data: decode(content) }));
-      return true;
-    }
+    if (isForeign && content.isBinary) throw new BimccRtcError("not_supported", "old clients take no bytes", this);
+    if (isForeign && this.#oldChannel) return this.#sendAsOld(this.#oldChannel, content);
     return !this.keeper.isMissing && this.#room.sendByServer(this.id, content, isForeign);
   }
 }

@@ -17,6 +17,8 @@ export interface SdkMarker {
   streams: Record<string, string>;
   /** The page uses the old API, which opens a channel of its own when it makes the first offer. */
   old?: true | undefined;
+  /** With `old`: large messages may come in parts on that channel. */
+  parts?: true | undefined;
 }
 
 export interface PeersData {
@@ -191,7 +193,11 @@ function readMarker(sdk: unknown): SdkMarker | undefined {
   if (!isObject(sdk) || typeof sdk.v !== "number") return undefined;
   const streams: Record<string, string> = {};
   for (const [id, label] of Object.entries(sdk.streams ?? {}).slice(0, 64)) if (isText(label)) streams[id] = label;
-  return { v: sdk.v, offer: number(sdk.offer), old: sdk.old === true || undefined, streams };
+  return { v: sdk.v, offer: number(sdk.offer), old: is(sdk.old), parts: is(sdk.parts), streams };
+}
+
+function is(value: unknown): true | undefined {
+  return value === true || undefined;
 }
 
 function isText(value: unknown): value is string {

@@ -24,7 +24,7 @@ import type {
   SendOptions,
 } from "./types";
 
-const DEFAULT_MAX_MESSAGE_BYTES = 4_194_304;
+export const DEFAULT_MAX_MESSAGE_BYTES = 4_194_304;
 /** One frame's content on the droppable channel. */
 const MAX_DROPPABLE_BYTES = 16_383;
 /** After a restart of the server the others come back when they notice it. */
@@ -109,8 +109,13 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
     const targets = this.#targets(to);
     if (droppable) for (const peer of targets) peer.messages.sendDroppable(content);
     else if (to !== undefined) await targets[0]?.messages.send(content);
-    // Who leaves meanwhile misses nothing.
-    else await Promise.all(targets.map((peer) => peer.messages.send(content).catch(() => {})));
+    else {
+      const failed = (peer: RoomPeer) => (error: BimccRtcError) => {
+        // Who leaves meanwhile misses nothing.
+        if (error.reason !== "peer_gone") this.emit("error", new BimccRtcError(error.reason, error.message, peer));
+      };
+      await Promise.all(targets.map((peer) => peer.messages.send(content).catch(failed(peer))));
+    }
   }
 
   sendFile(file: Blob, options: SendFileOptions = {}): OutgoingFile[] {

@@ -4,12 +4,14 @@
 import type { InternalPeer } from "../hooks";
 import { openCamera } from "../media";
 import { isObject } from "../protocol";
-import { RoomImpl } from "../room";
+import { DEFAULT_MAX_MESSAGE_BYTES, RoomImpl } from "../room";
+import { maxMessageSizeOf } from "../send_queue";
 import { TokenBucket } from "../token_bucket";
 import type { PublishedStream } from "../types";
 import { play } from "./media_urls";
 import { OldEmitter } from "./old_emitter";
 import { type FileToSend, OldFiles } from "./old_files";
+import { PartsReader, sendText } from "./old_messages";
 
 /** Streams that pages of this script have made: they are played without sound. */
 const ownStreams = new WeakSet<MediaStream>();
@@ -44,6 +46,8 @@ export class OldClient extends OldEmitter {
   readonly #toCall = new Set<string>();
   readonly #called = new Set<string>();
   readonly #opened = new WeakSet<RTCPeerConnection>();
+  /** The largest message of each channel, since descriptions are slow to read. */
+  readonly #maxMessageSizes = new WeakMap<RTCDataChannel, number>();
   readonly #published: { stream: MediaStream; handle: PublishedStream | undefined }[] = [];
   #inner: RoomImpl | undefined;
   #wasOpened = false;
@@ -273,13 +277,22 @@ export class OldClient extends OldEmitter {
       this.#sendByClient(message, socketId);
       return;
     }
+    const text = JSON.stringify({ type: "__msg", data: message });
+    const maxInParts = peer?.takesParts ? this.#inner?.maxMessageBytes : undefined;
     try {
-      channel.send(JSON.stringify({ type: "__msg", data: message }));
+      sendText(channel, text, { maxMessageSize: this.#maxMessageSize(channel, socketId), maxInParts });
     } catch (error) {
-      // Too large for one message. Today's channels cut it, where the peer has them.
-      if (!peer?.usesSdk) throw error;
-      this.#sendByClient(message, socketId);
+      // A page with an older build of this script knows no parts, but it has today's channels.
+      if (peer?.usesSdk && !peer.takesParts) this.#sendByClient(message, socketId);
+      else this.emit("data_channel_error", channel, socketId, error);
     }
+  }
+
+  #maxMessageSize(channel: RTCDataChannel, socketId: string): number {
+    const connection = this.peerConnections[socketId];
+    const known = this.#maxMessageSizes.get(channel) ?? (connection ? maxMessageSizeOf(connection) : 0);
+    this.#maxMessageSizes.set(channel, known);
+    return known;
   }
 
   #sendByClient(message: unknown, socketId: string): void {
@@ -312,17 +325,27 @@ export class OldClient extends OldEmitter {
     // A channel of the other side may be open by the time it is announced.
     if (channel.readyState === "open") queueMicrotask(opened);
     else channel.onopen = opened;
+    const report = (what: string) => this.#report(channel, socketId, what);
+    const parts = new PartsReader(DEFAULT_MAX_MESSAGE_BYTES, () => report("the rest of a message does not come"));
     channel.onclose = () => {
+      parts.reset();
       if (this.dataChannels[socketId] === channel) delete this.dataChannels[socketId];
       this.emit("data_channel_closed", channel, socketId);
     };
     const intake = new TokenBucket(...MESSAGES);
+    channel.binaryType = "arraybuffer";
     channel.onmessage = ({ data }: MessageEvent<unknown>) => {
-      const message = parse(data);
+      let text: unknown = data;
+      try {
+        if (data instanceof ArrayBuffer) text = parts.push(data);
+      } catch (error) {
+        report(`parts that are none: ${error}`);
+      }
+      const message = parse(text);
       if (!message) return;
       if (message.type === "__file") this.#files.handlePacket(message, socketId);
       else if (intake.take(1)) this.emit("data_channel_message", channel, socketId, message.data);
-      else this.#reportFlood(channel, socketId);
+      else report("too many messages");
     };
     channel.onerror = (error) => this.emit("data_channel_error", channel, socketId, error);
     this.dataChannels[socketId] = channel;
@@ -330,11 +353,11 @@ export class OldClient extends OldEmitter {
   }
 
   /** Says who it is, but no more often than somebody can read. */
-  #reportFlood(channel: RTCDataChannel, socketId: string): void {
+  #report(channel: RTCDataChannel, socketId: string, what: string): void {
     const now = performance.now();
     if (now - this.#reportedAt < REPORT_EVERY) return;
     this.#reportedAt = now;
-    this.emit("data_channel_error", channel, socketId, new Error(`too many messages from ${socketId}`));
+    this.emit("data_channel_error", channel, socketId, new Error(`${what}, from ${socketId}`));
   }
 
   // ---- Files ----------------------------------------------------------------------------------------------------------

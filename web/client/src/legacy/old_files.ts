@@ -1,6 +1,7 @@
 // Files as the first clients send them: JSON texts with parts of a data: URL on the channel that the messages use.
 // Slow, but they understand nothing else. What comes is a stranger's: sizes and states are checked.
 import { inertType, safeName } from "../files/offer";
+import { queueOf } from "../send_queue";
 
 /** What file transfer needs of the client around it. */
 export interface OldFilesHost {
@@ -35,7 +36,6 @@ interface Receiving extends FileToReceive {
 const PACKET = 1000;
 /** Bytes read at once: whole groups of base64, and few packets' worth. */
 const SLICE = 3 << 14;
-const HIGH_WATER = 1 << 20;
 const MAX_PENDING = 16;
 const MAX_HEAD = 300;
 const MAX_LOOSE = 1 << 20;
@@ -139,7 +139,8 @@ export class OldFiles {
         text += base64(new Uint8Array(await file.slice(offset, offset + SLICE).arrayBuffer()));
         const isAll = offset + SLICE >= file.size;
         while (text.length >= PACKET || (isAll && sent < packets)) {
-          await this.#room(socketId);
+          const channel = this.#host.channel(socketId);
+          if (channel) await queueOf(channel).ready();
           if (toSend !== this.fileChannels[socketId]?.[sendId]) return;
           const last = ++sent === packets;
           const percent = (sent / packets) * 100;
@@ -155,17 +156,6 @@ export class OldFiles {
     } catch (error) {
       if (toSend === this.fileChannels[socketId]?.[sendId]) this.#sendError(error, socketId, sendId, file);
     }
-  }
-
-  /** Resolves when little waits to be sent, or nothing can be. */
-  async #room(socketId: string): Promise<void> {
-    const channel = this.#host.channel(socketId);
-    if (channel?.readyState !== "open" || channel.bufferedAmount < HIGH_WATER) return;
-    channel.bufferedAmountLowThreshold = HIGH_WATER / 4;
-    await new Promise((resolve) => {
-      channel.addEventListener("bufferedamountlow", resolve, { once: true });
-      channel.addEventListener("close", resolve, { once: true });
-    });
   }
 
   cleanSendFile(sendId: string, socketId: string): void {
@@ -267,8 +257,12 @@ export class OldFiles {
   #say(socketId: string, packet: object): boolean {
     const channel = this.#host.channel(socketId);
     if (channel?.readyState !== "open") return false;
-    channel.send(JSON.stringify(packet));
-    return true;
+    try {
+      queueOf(channel).send(JSON.stringify(packet));
+      return true;
+    } catch {
+      return false;
+    }
   }
 }
 
