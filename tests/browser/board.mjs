@@ -113,3 +113,54 @@ export function rectangle(fields) {
 export function sendRaw(page, message) {
   return page.run((message) => window.bimccRtc.room.send(message), message);
 }
+
+/** Brings files to the board: "drop", "paste", or "choose" in its menu. Each is `{ name, type, text | base64 }`. */
+export function bring(page, how, ...files) {
+  return page.run(
+    (how, files) => {
+      const transfer = new DataTransfer();
+      for (const { name, type, text, base64 } of files) {
+        const content = base64 === undefined ? text : Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+        transfer.items.add(new File([content], name, { type }));
+      }
+      if (how === "choose") {
+        const input = document.querySelector(".whiteboard input[type=file]");
+        input.files = transfer.files;
+        input.dispatchEvent(new Event("change", { bubbles: true }));
+        return;
+      }
+      const at = { clientX: 500, clientY: 400, bubbles: true, cancelable: true };
+      const event =
+        how === "drop"
+          ? new DragEvent("drop", { ...at, dataTransfer: transfer })
+          : new ClipboardEvent("paste", { ...at, clipboardData: transfer });
+      const target = how === "drop" ? document.querySelector(".excalidraw canvas.interactive") : document.body;
+      target.dispatchEvent(event);
+    },
+    how,
+    files,
+  );
+}
+
+/** An image of noise, as base64. */
+export function noise(page, width, height, type = "image/png") {
+  return page.run(
+    async (width, height, type) => {
+      const canvas = new OffscreenCanvas(width, height);
+      const context = canvas.getContext("2d");
+      const pixels = context.createImageData(width, height);
+      for (let i = 0; i < pixels.data.length; i++) pixels.data[i] = i % 4 === 3 ? 255 : Math.random() * 256;
+      context.putImageData(pixels, 0, 0);
+      const bytes = new Uint8Array(await (await canvas.convertToBlob({ type })).arrayBuffer());
+      return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+    },
+    width,
+    height,
+    type,
+  );
+}
+
+export function drawingFile(name, elements, files = {}) {
+  const appState = { viewBackgroundColor: "#ff0000", gridModeEnabled: true };
+  return { name, type: "", text: JSON.stringify({ type: "excalidraw", version: 2, elements, appState, files }) };
+}

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import { LocalMedia } from "../src/model/media";
 import { Session } from "../src/model/session";
 import { FakeDevices, FakeMediaStream } from "./fake_media";
-import { FakeRoom } from "./fake_room";
+import { FakePeer, FakeRoom } from "./fake_room";
 
 beforeEach(() => {
   vi.stubGlobal("MediaStream", FakeMediaStream);
@@ -289,5 +289,28 @@ describe("devices", () => {
     expect(media.state.get().microphone).toBe("off");
     await media.setMicrophone(true);
     expect(media.stream.getAudioTracks().map(({ enabled }) => enabled)).toEqual([true]);
+  });
+});
+
+describe("files that the board cannot take", () => {
+  const file = new File(["x"], "letter.docx");
+
+  it("are offered to everybody, and that is said", async () => {
+    const { session, room } = await inside();
+    room.peers.set("bob", new FakePeer("bob", "Bob"));
+    session.offerFromBoard([file]);
+    session.offerFromBoard([file, file]);
+    expect(room.files).toHaveLength(3);
+    expect(session.notices.shown.get().map(({ text }) => text)).toEqual([
+      "“letter.docx” is nothing for the board and so offered to everybody as a file.",
+      "2 files are nothing for the board and so offered to everybody as a file.",
+    ]);
+  });
+
+  it("are not offered to nobody", async () => {
+    const { session, room } = await inside();
+    session.offerFromBoard([file]);
+    expect(room.files).toEqual([]);
+    expect(session.notices.shown.get()[0]?.text).toContain("nobody else is here");
   });
 });

@@ -10,6 +10,8 @@ export interface BoardProps {
   readOnly?: boolean;
   /** Something was refused. `reason`: what the peer did; without a peer, a sentence on what happened. */
   onProblem?: (peer: Peer | undefined, reason: string) => void;
+  /** These were brought to the board, and are nothing for it. */
+  onOtherFiles?: (files: File[]) => void;
 }
 
 /** When it breaks, or cannot be loaded, the rest of the page goes on. */

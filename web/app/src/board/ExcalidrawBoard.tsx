@@ -2,17 +2,20 @@
 
 import "./asset_path";
 import "@excalidraw/excalidraw/index.css";
-import { Excalidraw, loadFromBlob } from "@excalidraw/excalidraw";
+import { Excalidraw } from "@excalidraw/excalidraw";
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
 import type { Peer } from "bimcc-rtc";
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { conceal, expose as exposeToPage } from "../debug";
 import type { BoardProps } from "./Board";
 import { BoardMenu, BoardWelcome } from "./BoardMenu";
+import { IMAGE_TYPES } from "./board_file";
 import { ExcalidrawScene } from "./excalidraw_scene";
+import { Intake } from "./intake";
 import { nameForReaders } from "./names_for_readers";
 import { BoardSession } from "./session";
 import { sha256 } from "./sha256";
+import { openWayIn, takeToBoard } from "./way_in";
 
 /** In milliseconds. Others ask for an image as soon as they see that it is on the board. */
 const ADOPT_INTERVAL = 150;
@@ -31,7 +34,7 @@ function contentIdOf(file: File): Promise<string> {
   return file.arrayBuffer().then((buffer) => sha256(new Uint8Array(buffer)));
 }
 
-export default function ExcalidrawBoard({ room, theme, readOnly = false, onProblem }: BoardProps) {
+export default function ExcalidrawBoard({ room, theme, readOnly = false, onProblem, onOtherFiles }: BoardProps) {
   const [api, setApi] = useState<ExcalidrawImperativeAPI>();
   // Excalidraw puts its own first scene in place some time after it has handed out its API.
   const [isReady, setReady] = useState(false);
@@ -40,6 +43,8 @@ export default function ExcalidrawBoard({ room, theme, readOnly = false, onProbl
   const filePicker = useRef<HTMLInputElement>(null);
   const tell = useRef(onProblem);
   tell.current = onProblem;
+  const handOn = useRef(onOtherFiles);
+  handOn.current = onOtherFiles;
 
   useEffect(() => {
     if (!api || !isReady) return;
@@ -56,8 +61,17 @@ export default function ExcalidrawBoard({ room, theme, readOnly = false, onProbl
       void scene.adoptImages(started.images);
       setLoading(started.loading);
     }, ADOPT_INTERVAL);
+    const intake = new Intake({
+      api,
+      scene,
+      isKnown: (id) => started.mayKnow(id),
+      onOther: (files) => handOn.current?.(files),
+      onProblem: (sentence) => tell.current?.(undefined, sentence),
+    });
+    const closeWayIn = openWayIn((files, at) => void intake.take(files, at));
     const withdraw = expose(api, started, problems);
     return () => {
+      closeWayIn();
       clearInterval(images);
       started.end();
       session.current = undefined;
@@ -66,21 +80,6 @@ export default function ExcalidrawBoard({ room, theme, readOnly = false, onProbl
   }, [api, isReady, room]);
 
   useEffect(() => nameForReaders(), []);
-
-  const addFile = useCallback(
-    async (file: File | undefined) => {
-      if (!api || !file) return;
-      try {
-        const opened = await loadFromBlob(file, null, api.getSceneElementsIncludingDeleted());
-        api.addFiles(Object.values(opened.files ?? {}));
-        new ExcalidrawScene(api, room).add(opened.elements);
-        api.scrollToContent(opened.elements, { fitToContent: true });
-      } catch {
-        tell.current?.(undefined, "This file holds no drawing.");
-      }
-    },
-    [api, room],
-  );
 
   return (
     <>
@@ -113,9 +112,10 @@ export default function ExcalidrawBoard({ room, theme, readOnly = false, onProbl
         type="file"
         hidden
         aria-label="Drawing to add"
-        accept=".excalidraw,.json,.png,.svg"
+        multiple
+        accept={[".excalidraw", ".json", ...IMAGE_TYPES].join()}
         onChange={(event) => {
-          void addFile(event.target.files?.[0]);
+          takeToBoard([...(event.target.files ?? [])]);
           event.target.value = "";
         }}
       />

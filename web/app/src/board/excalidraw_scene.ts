@@ -5,10 +5,11 @@ import type { ExcalidrawImageElement, OrderedExcalidrawElement } from "@excalidr
 import type { BinaryFileData, Collaborator, ExcalidrawImperativeAPI, SocketId } from "@excalidraw/excalidraw/types";
 import type { Room } from "bimcc-rtc";
 import { displayName } from "../logic/names";
+import { IMAGE_TYPES } from "./board_file";
 import type { Cursor } from "./cursors";
 import { blobToDataUrl, dataUrlToBytes } from "./data_url";
 import type { BoardElement } from "./element";
-import { IMAGE_TYPES, type ImageFile, type Images } from "./images";
+import type { ImageFile, Images } from "./images";
 import { waitsForFile } from "./local_edits";
 import type { SceneAccess } from "./session";
 import { sha256 } from "./sha256";
@@ -64,11 +65,10 @@ export class ExcalidrawScene implements SceneAccess {
     });
   }
 
-  /** Puts a drawing from a file beside what is there; the user can undo it. */
+  /** Puts elements on top of what is there; the user can undo it. */
   add(elements: readonly OrderedExcalidrawElement[]): void {
-    const state = this.api.getAppState();
     this.api.updateScene({
-      elements: reconcileElements(this.elements(), elements as readonly RemoteElement[], state),
+      elements: [...this.elements(), ...elements],
       captureUpdate: CaptureUpdateAction.IMMEDIATELY,
     });
   }

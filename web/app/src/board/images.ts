@@ -3,23 +3,10 @@
 // could not give at that moment tells when it can.
 
 import type { IncomingFile, Peer, Room } from "bimcc-rtc";
-import { BOARD_FILE, isBoardFile } from "./board_file";
+import { BOARD_FILE, IMAGE_TYPES, type ImageType, isBoardFile } from "./board_file";
 import { MAX_FILE_BYTES, MAX_FILES, MAX_FILES_BYTES } from "./limits";
 import { isRecord } from "./protocol";
 import { sha256 } from "./sha256";
-
-export const IMAGE_TYPES = [
-  "image/png",
-  "image/jpeg",
-  "image/gif",
-  "image/webp",
-  "image/svg+xml",
-  "image/bmp",
-  "image/x-icon",
-  "image/avif",
-  "image/jfif",
-] as const;
-export type ImageType = (typeof IMAGE_TYPES)[number];
 
 export interface ImageFile {
   readonly id: string;

@@ -89,6 +89,11 @@ export class BoardSession {
     return this.#sync.elements();
   }
 
+  /** Whether an element of this id is, or was, on the board; while the board is still to come, it may be. */
+  mayKnow(id: string): boolean {
+    return this.#sync.loading || this.#sync.knows(id);
+  }
+
   /** To be called after each change of the scene. */
   handleSceneChange(): void {
     if (this.#ended || this.#performing) return;

@@ -101,6 +101,11 @@ export class BoardSync {
     return [...this.#store.all()];
   }
 
+  /** Whether an element of this id is here, or was. */
+  knows(id: string): boolean {
+    return this.#store.get(id) !== undefined || this.#seen.has(id);
+  }
+
   /** The board is still to come from a peer. */
   get loading(): boolean {
     return this.#loading !== undefined;

@@ -119,6 +119,17 @@ export class Session {
     this.notices.problem(reason, peer && { id: peer.id, name: displayName(peer) });
   };
 
+  /** Files that were brought to the board, which cannot take them. */
+  readonly offerFromBoard = (files: readonly File[]): void => {
+    const [first] = files;
+    if (!this.visit || !first) return;
+    const what = files.length === 1 ? `“${first.name}” is` : `${files.length} files are`;
+    const isAlone = this.visit.room.peers.size === 0;
+    if (isAlone) this.notices.say(`${what} nothing for the board, and nobody else is here to take it as a file.`);
+    else this.notices.say(`${what} nothing for the board and so offered to everybody as a file.`);
+    if (!isAlone) this.visit.chat.sendFiles(files);
+  };
+
   #enter(room: Room): void {
     const chat = new Chat(room, this.notices, (entry) => {
       if (this.panel.get() === "chat") return;

@@ -8,7 +8,7 @@ export function BoardArea({ session, room }: { session: Session; room: Room }) {
   const { shown } = useSource(theme);
   return (
     <div className="board-area" id="board">
-      <Board room={room} theme={shown} onProblem={session.boardProblem} />
+      <Board room={room} theme={shown} onProblem={session.boardProblem} onOtherFiles={session.offerFromBoard} />
     </div>
   );
 }

@@ -76,7 +76,7 @@ function Inside({ session, visit }: { session: Session; visit: Visit }) {
   const server = useSource(session.server);
   const panel = useSource(session.panel);
   const [settings, setSettings] = useState(false);
-  const dropping = useFileDrop(visit.chat);
+  const dropping = useFileDrop(visit.chat, session.notices);
   const alone = people.length === 0;
   useBodyState(server === "reconnecting" ? "away" : alone ? "alone" : "joined");
   useShortcuts(session);

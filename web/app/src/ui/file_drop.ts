@@ -1,37 +1,49 @@
 import { useEffect, useState } from "react";
+import { IMAGE_TYPES } from "../board/board_file";
+import { handedOn, takeToBoard } from "../board/way_in";
 import type { Chat } from "../model/chat";
+import type { Notices } from "../model/notices";
 
 /**
- * Files dropped on the page, or pasted outside of the board, go to everybody. The board keeps what it takes itself: images
- * and drawings dropped or pasted there. True while files are over the page.
+ * Files that are dropped on the page, or pasted, are the board's if they come there, and go to everybody if not. True while
+ * files that the board cannot take are over the page.
  */
-export function useFileDrop(chat: Chat): boolean {
+export function useFileDrop(chat: Chat, notices: Notices): boolean {
   const [over, setOver] = useState(false);
   useEffect(() => {
-    const isForBoard = (event: DragEvent) =>
-      onBoard(event) && [...(event.dataTransfer?.items ?? [])].every((item) => isBoardType(item.type));
+    const bring = (transfer: DataTransfer, event: DragEvent | ClipboardEvent) => {
+      const { files, folders } = contentOf(transfer);
+      for (const name of folders) notices.say(folderSentence(name), { tone: "problem" });
+      const at = event instanceof DragEvent ? { clientX: event.clientX, clientY: event.clientY } : undefined;
+      if (files.length > 0 && !(onBoard(event) && takeToBoard(files, at))) chat.sendFiles(files);
+    };
     const onOver = (event: DragEvent) => {
-      if (!hasFiles(event) || isForBoard(event)) return setOver(false);
+      if (!hasFiles(event)) return setOver(false);
       // Without this the browser would leave the room to show the file.
       event.preventDefault();
       event.stopPropagation();
-      setOver(true);
+      const items = [...(event.dataTransfer?.items ?? [])];
+      setOver(!(onBoard(event) && items.every(({ type }) => mayBeForBoard(type))));
     };
     const onLeave = (event: DragEvent) => {
       if (event.relatedTarget === null) setOver(false);
     };
     const onDrop = (event: DragEvent) => {
       setOver(false);
-      if (!hasFiles(event) || isForBoard(event)) return;
+      if (!event.dataTransfer || !hasFiles(event) || handedOn.has(event)) return;
       event.preventDefault();
       event.stopPropagation();
-      chat.sendFiles([...(event.dataTransfer?.files ?? [])]);
+      bring(event.dataTransfer, event);
     };
     const onPaste = (event: ClipboardEvent) => {
-      const files = [...(event.clipboardData?.files ?? [])];
-      if (files.length === 0 || onBoard(event)) return;
+      const transfer = event.clipboardData;
+      if (!transfer || transfer.files.length === 0) return;
+      // A picture with text beside it is a part of a page or a table, of which Excalidraw makes more than an image.
+      const hasText = transfer.types.some((type) => type.startsWith("text/"));
+      if (onBoard(event) && hasText && [...transfer.files].every(isImage)) return;
       event.preventDefault();
-      chat.sendFiles(files);
+      event.stopPropagation();
+      bring(transfer, event);
     };
     const capture = { capture: true };
     window.addEventListener("dragover", onOver, capture);
@@ -44,12 +56,29 @@ export function useFileDrop(chat: Chat): boolean {
       window.removeEventListener("drop", onDrop, capture);
       window.removeEventListener("paste", onPaste, capture);
     };
-  }, [chat]);
+  }, [chat, notices]);
   return over;
 }
 
 function hasFiles(event: DragEvent): boolean {
   return event.dataTransfer?.types.includes("Files") ?? false;
+}
+
+/** To be called while the event is handled: later the browser has emptied it. */
+function contentOf(transfer: DataTransfer): { files: File[]; folders: string[] } {
+  const [files, folders]: [File[], string[]] = [[], []];
+  for (const item of transfer.items) {
+    if (item.kind !== "file") continue;
+    const entry = item.webkitGetAsEntry?.();
+    const file = item.getAsFile();
+    if (entry?.isDirectory) folders.push(entry.name);
+    else if (file) files.push(file);
+  }
+  return { files, folders };
+}
+
+function folderSentence(name: string): string {
+  return `“${name}” is a folder, and only files can be sent. Put it into one file first, a ZIP for example.`;
 }
 
 function onBoard(event: Event): boolean {
@@ -60,6 +89,10 @@ function onBoard(event: Event): boolean {
 }
 
 /** While dragging only the type is known; drawings come without one. */
-function isBoardType(type: string): boolean {
-  return type === "" || type.startsWith("image/") || type === "application/json";
+function mayBeForBoard(type: string): boolean {
+  return type === "" || type === "application/json" || isImage({ type });
+}
+
+function isImage({ type }: { type: string }): boolean {
+  return IMAGE_TYPES.some((known) => known === type);
 }
