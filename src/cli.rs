@@ -120,6 +120,14 @@ pub struct ServeArgs {
     /// Private key, PEM [default: certs/key.pem]
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub tls_key: Option<String>,
+    /// Make the local CA without IP constraints, for clients that cannot verify them
+    ///
+    /// BoringSSL, mbed TLS, wolfSSL and Botan refuse such constraints; browsers and OpenSSL check them. The risk: whoever
+    /// steals ca-key.pem can then certify any IP address to devices that trust this CA, and any name too to programs that
+    /// do not know constraints (mbed TLS). Counts when the CA is made; one that is there stays as it is.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          hide_possible_values = true, help_heading = "TLS")]
+    pub local_ca_any_ip: Option<String>,
 
     /// TURN realm [default: bimcc-rtc]
     #[arg(long, value_name = "TEXT", help_heading = "Credentials")]

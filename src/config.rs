@@ -129,6 +129,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Nobody named files: a local CA may make them.
     pub are_default: bool,
+    /// A local CA that is made now gets no IP constraints.
+    pub local_ca_any_ip: bool,
 }
 
 /// The advertised relayed addresses, one per family.

@@ -198,7 +198,7 @@ impl Facts<'_> {
 
     /// How to trust a certificate of the local CA: at length when the CA is new.
     fn trust(&self) -> Option<String> {
-        let CaFacts { file, fingerprint, is_new } = self.certificate?.local_ca.as_ref()?;
+        let CaFacts { file, fingerprint, is_new, .. } = self.certificate?.local_ca.as_ref()?;
         let ca = file.display();
         let sha256 = format!("SHA-256 {fingerprint}");
         if !is_new {
@@ -252,6 +252,7 @@ impl Facts<'_> {
             );
         }
         doubts.extend(self.certificate.and_then(|facts| facts.chain_doubt.clone()));
+        doubts.extend(self.certificate.and_then(|facts| facts.local_ca.as_ref()?.doubt.clone()));
         if only_loopback && config.relay_ports != RelayPorts::None {
             doubts.push(
                 "This host has no address but loopback: nobody else can be relayed to. Connect it to a network, or \

@@ -251,6 +251,7 @@ impl Reader {
 
     fn tls(&mut self) -> Option<TlsFiles> {
         let on = self.one("tls", parse::switch);
+        let any_ip = self.one("local-ca-any-ip", parse::switch) == Some(true);
         let cert = self.settings.one("tls-cert").map(|(given, path)| (given.clone(), PathBuf::from(path)));
         let key = self.settings.one("tls-key").map(|(given, path)| (given.clone(), PathBuf::from(path)));
         if on != Some(true) {
@@ -258,6 +259,11 @@ impl Reader {
             if self.settings.one("tls").is_none() {
                 for (given, _) in [&cert, &key].into_iter().flatten() {
                     let given = given.clone();
+                    self.mistake(&given, "has no effect without --tls: add it");
+                }
+                if let Some(given) =
+                    self.settings.one("local-ca-any-ip").map(|(given, _)| given.clone()).filter(|_| any_ip)
+                {
                     self.mistake(&given, "has no effect without --tls: add it");
                 }
             }
@@ -269,6 +275,12 @@ impl Reader {
             self.mistake(&given, "certificate and key belong together: give both --tls-cert and --tls-key, or neither");
             return None;
         }
+        if let Some(given) = self.settings.one("local-ca-any-ip").map(|(given, _)| given.clone())
+            && any_ip
+            && !are_default
+        {
+            self.mistake(&given, "has no effect with --tls-cert and --tls-key: leave it or them out");
+        }
         let place = |given: Option<&(Given, PathBuf)>, flag: &str| {
             given.map_or(flag.to_owned(), |(given, _)| given.to_string())
         };
@@ -277,6 +289,7 @@ impl Reader {
             cert: cert.map_or_else(|| "certs/cert.pem".into(), |(_, path)| path),
             key: key.map_or_else(|| "certs/key.pem".into(), |(_, path)| path),
             are_default,
+            local_ca_any_ip: any_ip,
         };
         for (which, problem) in (self.check_tls)(&files) {
             let place = match which {

@@ -38,6 +38,7 @@ pub const KEYS: &[Key] = &[
     one("tls"),
     one("tls-cert"),
     one("tls-key"),
+    one("local-ca-any-ip"),
     one("realm"),
     many("secret"),
     many("secret-file"),

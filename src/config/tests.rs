@@ -183,6 +183,10 @@ fn a_forgotten_tls_flag_is_a_mistake() {
     assert!(mistakes("--tls-cert a --tls-key b").iter().all(|m| m.contains("without --tls")));
     assert!(load("--tls=false --tls-cert a --tls-key b").unwrap().tls.is_none());
     assert!(mistake("--tls --tls-key b").contains("belong together"));
+    assert!(mistake("--local-ca-any-ip").contains("without --tls"));
+    assert!(mistakes("--tls --local-ca-any-ip --tls-cert a --tls-key b").iter().any(|m| m.contains("--tls-cert and")));
+    assert!(load("--tls --local-ca-any-ip").unwrap().tls.unwrap().local_ca_any_ip);
+    assert!(!load("--tls --local-ca-any-ip=false").unwrap().tls.unwrap().local_ca_any_ip);
 }
 
 #[test]

@@ -51,6 +51,7 @@ impl Host {
                 file: "certs/ca.pem".into(),
                 fingerprint: [0xab; 32].into(),
                 is_new,
+                doubt: None,
             }),
             exposed: Vec::new(),
         });
@@ -167,6 +168,9 @@ fn every_doubt_has_its_line() {
     let mut ed25519 = vps("").with_certificate(80, None);
     ed25519.certificate.as_mut().unwrap().is_ed25519 = true;
     doubt(ed25519, "Ed25519");
+    let mut constrained = vps("").with_certificate(80, Some(false));
+    constrained.certificate.as_mut().unwrap().local_ca.as_mut().unwrap().doubt = Some("has IP constraints".to_owned());
+    doubt(constrained, "has IP constraints");
     let mut incomplete = vps("").with_certificate(80, None);
     incomplete.certificate.as_mut().unwrap().chain_doubt = Some("no certificate of the issuer".to_owned());
     doubt(incomplete, "of the issuer");

@@ -3,6 +3,8 @@
 //! It lives in the directory of the certificate: `ca.pem` (to be trusted by people), `ca-key.pem` (never leaves),
 //! and the leaf `cert.pem` with `key.pem`. Whoever trusts it should risk little if its key leaks: name constraints
 //! permit only this host's names, private addresses and this host's public addresses, and it can certify no other CA.
+//! Some verifiers refuse constraints on addresses, or all: for them a CA can be made without the former, and with the
+//! latter not critical.
 //!
 //! The leaf is issued anew when it nears its end or lacks a name or address. The CA itself only at a start, when its
 //! constraints do not cover this host any more: it has to be trusted anew then.
@@ -18,8 +20,9 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CidrSubnet, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData,
+    SanType, SerialNumber,
 };
 use ring::{
     digest,
@@ -145,6 +148,8 @@ pub struct CaFacts {
     pub fingerprint: Fingerprint,
     /// It was made just now, so that nobody trusts it yet.
     pub is_new: bool,
+    /// Where it is not of the kind that was asked for: what to do.
+    pub doubt: Option<String>,
 }
 
 /// The outcome of [`ensure`].
@@ -249,7 +254,7 @@ pub(super) fn ensure(
     let (ca, ca_is_new) =
         match Ca::read(&paths)?.filter(|ca| ca.is_good(now) && (moment == Moment::Running || ca.covers(host))) {
             Some(ca) => (ca, false),
-            None => (Ca::make(&paths, host, now)?, true),
+            None => (Ca::make(&paths, host, files.local_ca_any_ip, now)?, true),
         };
     let host = ca.covered(host);
     let key = leaf_key(&paths.key)?;
@@ -259,7 +264,8 @@ pub(super) fn ensure(
         write(&paths.cert, leaf.as_bytes(), 0o644)?;
     }
     let fingerprint = Fingerprint::of(&ca.certificate);
-    Ok(Made { ca: CaFacts { file: paths.ca, fingerprint, is_new: ca_is_new }, leaf_is_new })
+    let doubt = ca.doubt(&paths, files.local_ca_any_ip);
+    Ok(Made { ca: CaFacts { file: paths.ca, fingerprint, is_new: ca_is_new, doubt }, leaf_is_new })
 }
 
 struct Paths {
@@ -289,6 +295,7 @@ struct Ca {
     key: KeyPair,
     not_after: SystemTime,
     permitted_names: Vec<String>,
+    /// None are all.
     permitted_networks: Vec<IpNet>,
 }
 
@@ -326,7 +333,7 @@ impl Ca {
         Some(Self { not_after, key, permitted_names, permitted_networks, certificate })
     }
 
-    fn make(paths: &Paths, host: &HostNames, now: SystemTime) -> Result<Self, LocalCaError> {
+    fn make(paths: &Paths, host: &HostNames, any_ip: bool, now: SystemTime) -> Result<Self, LocalCaError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         let name = host.names.iter().find(|name| *name != "localhost").map_or("localhost", String::as_str);
@@ -340,14 +347,18 @@ impl Ca {
         params.serial_number = Some(serial_number());
         params.not_before = (now - DAY).into();
         params.not_after = (now + CA_LIFE).into();
-        let names = host.names.iter().cloned().map(GeneralSubtree::DnsName);
-        let networks = permitted_networks(host).into_iter().map(|network| {
-            GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(network.network(), network.prefix_len()))
-        });
-        params.name_constraints = Some(NameConstraints {
-            permitted_subtrees: names.chain(networks).collect(),
-            excluded_subtrees: Vec::new(),
-        });
+        if any_ip {
+            params.custom_extensions.push(lenient_constraints(&host.names));
+        } else {
+            let names = host.names.iter().cloned().map(GeneralSubtree::DnsName);
+            let networks = permitted_networks(host).into_iter().map(|network| {
+                GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(network.network(), network.prefix_len()))
+            });
+            params.name_constraints = Some(NameConstraints {
+                permitted_subtrees: names.chain(networks).collect(),
+                excluded_subtrees: Vec::new(),
+            });
+        }
         let certificate = params.self_signed(&key)?;
         write(&paths.ca, certificate.pem().as_bytes(), 0o644)?;
         write(&paths.ca_key, key.serialize_pem().as_bytes(), 0o600)?;
@@ -356,6 +367,32 @@ impl Ca {
 
     fn is_good(&self, now: SystemTime) -> bool {
         self.not_after > now + CA_RENEWAL
+    }
+
+    fn is_for_any_ip(&self) -> bool {
+        self.permitted_networks.is_empty()
+    }
+
+    /// A CA that is trusted already stays, whatever the flag says now.
+    fn doubt(&self, paths: &Paths, any_ip: bool) -> Option<String> {
+        if self.is_for_any_ip() == any_ip {
+            return None;
+        }
+        let (ca, kind) = (
+            paths.ca.display(),
+            if any_ip {
+                "has IP constraints, and --local-ca-any-ip does not change it"
+            } else {
+                "was made with --local-ca-any-ip: it has no IP constraints"
+            },
+        );
+        Some(format!(
+            "The local CA {ca} {kind}. To have it made anew, and to trust the new one on each device, delete {ca}, {}, {} \
+             and {} and start again.",
+            paths.ca_key.display(),
+            paths.cert.display(),
+            paths.key.display(),
+        ))
     }
 
     fn covers(&self, host: &HostNames) -> bool {
@@ -369,7 +406,8 @@ impl Ca {
                 name.strip_suffix(permitted.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
             })
         };
-        let permits_address = |ip: &&IpAddr| self.permitted_networks.iter().any(|network| network.contains(*ip));
+        let permits_address =
+            |ip: &&IpAddr| self.is_for_any_ip() || self.permitted_networks.iter().any(|network| network.contains(*ip));
         HostNames {
             names: host.names.iter().filter(permits_name).cloned().collect(),
             addresses: host.addresses.iter().filter(permits_address).copied().collect(),
@@ -443,6 +481,28 @@ fn leaf_key(path: &Path) -> Result<KeyPair, LocalCaError> {
     let key = KeyPair::generate()?;
     write(path, key.serialize_pem().as_bytes(), 0o600)?;
     Ok(key)
+}
+
+/// Constraints on names alone (RFC 5280 section 4.2.1.10), not critical: who knows them heeds them all the same, and who
+/// does not is not kept from verifying.
+fn lenient_constraints(names: &[String]) -> CustomExtension {
+    const OID: [u64; 4] = [2, 5, 29, 30];
+    const SEQUENCE: u8 = 0x30;
+    const PERMITTED_SUBTREES: u8 = 0xA0;
+    const DNS_NAME: u8 = 0x82;
+    let subtrees = names.iter().flat_map(|name| der(SEQUENCE, &der(DNS_NAME, name.as_bytes()))).collect::<Vec<_>>();
+    CustomExtension::from_oid_content(&OID, der(SEQUENCE, &der(PERMITTED_SUBTREES, &subtrees)))
+}
+
+/// One value in DER (X.690 section 8.1), of less than 64 KiB.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(content.len()).expect("a host has few names").to_be_bytes();
+    let length = match (high, low) {
+        (0, 0..0x80) => vec![low],
+        (0, _) => vec![0x81, low],
+        _ => vec![0x82, high, low],
+    };
+    [&[tag], &length[..], content].concat()
 }
 
 /// Private ranges of both families, so that the CA outlives a change of network, and this host's other addresses.

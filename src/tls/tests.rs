@@ -133,7 +133,12 @@ fn the_kind_of_key_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
         let cert = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
-        let files = TlsFiles { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem"), are_default: false };
+        let files = TlsFiles {
+            cert: dir.path().join("cert.pem"),
+            key: dir.path().join("key.pem"),
+            are_default: false,
+            local_ca_any_ip: false,
+        };
         fs::write(&files.cert, cert.pem()).unwrap();
         fs::write(&files.key, key.serialize_pem()).unwrap();
         let tls = Tls::open(&files, &host(&[], &[])).unwrap();
@@ -213,7 +218,7 @@ fn mistakes_in_files_name_the_file_and_the_cause() {
         (&garbage, &key, &["not a certificate"]),
         (&cert, &bad_key, &["not a usable private key"]),
     ] {
-        let files = TlsFiles { cert: cert.clone(), key: key.clone(), are_default: false };
+        let files = TlsFiles { cert: cert.clone(), key: key.clone(), are_default: false, local_ca_any_ip: false };
         let problems = check(&files);
         assert_eq!(problems.len(), expected.len(), "{problems:?}");
         for ((_, problem), expected) in problems.iter().zip(expected) {

@@ -18,7 +18,8 @@ impl Dir {
     pub(in crate::tls) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join("certs").join(name);
-        let files = TlsFiles { cert: path("cert.pem"), key: path("key.pem"), are_default: true };
+        let files =
+            TlsFiles { cert: path("cert.pem"), key: path("key.pem"), are_default: true, local_ca_any_ip: false };
         Self { dir, files }
     }
 
@@ -95,6 +96,76 @@ fn a_stolen_ca_key_certifies_nobody_else() {
     ] {
         let stolen = ca.issue(&key, &host(names, addresses), now).unwrap();
         assert_eq!(verify(&dir, stolen.as_bytes(), name, now).is_ok(), permitted, "{name}");
+    }
+}
+
+#[test]
+fn a_ca_for_any_ip_still_certifies_this_hosts_names_only() {
+    let (mut dir, now) = (Dir::new(), SystemTime::now());
+    dir.files.local_ca_any_ip = true;
+    let made = dir.ensure(&home(), now, Moment::Start);
+    assert!(made.ca.is_new && made.ca.doubt.is_none());
+    for name in ["localhost", "raspi.local", "::1", "192.168.1.5", "203.0.113.5"] {
+        verify(&dir, &dir.read("cert.pem"), name, now).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let pem = dir.read("ca.pem");
+    let ca = CertificateDer::from_pem_slice(&pem).unwrap();
+    let (_, parsed) = X509Certificate::from_der(&ca).unwrap();
+    let constraints = parsed.name_constraints().unwrap().expect("constraints");
+    assert!(!constraints.critical, "verifiers that do not know them must be able to pass them over");
+    let permitted = constraints.value.permitted_subtrees.as_ref().unwrap();
+    assert!(permitted.iter().all(|subtree| matches!(subtree.base, GeneralName::DNSName(_))), "{permitted:?}");
+
+    let ca = Ca::read(&Paths::of(&dir.files)).unwrap().unwrap();
+    let key = KeyPair::generate().unwrap();
+    for (names, addresses, name, permitted) in [
+        (&["bank.example"][..], &[][..], "bank.example", false),
+        (&["xlocalhost"], &[], "xlocalhost", false),
+        (&["sub.raspi.local"], &[], "sub.raspi.local", true),
+        (&[], &["198.51.100.1"], "198.51.100.1", true),
+    ] {
+        let stolen = ca.issue(&key, &host(names, addresses), now).unwrap();
+        assert_eq!(verify(&dir, stolen.as_bytes(), name, now).is_ok(), permitted, "{name}");
+    }
+    // Another public address needs no new CA.
+    let mut moved = home();
+    moved.addresses.push("198.51.100.7".parse().unwrap());
+    let made = dir.ensure(&moved, now, Moment::Start);
+    assert!(made.leaf_is_new && !made.ca.is_new);
+}
+
+#[test]
+fn a_ca_of_the_other_kind_stays_until_it_is_deleted() {
+    for was_any_ip in [false, true] {
+        let (mut dir, now) = (Dir::new(), SystemTime::now());
+        dir.files.local_ca_any_ip = was_any_ip;
+        let first = dir.ensure(&home(), now, Moment::Start).ca;
+        dir.files.local_ca_any_ip = !was_any_ip;
+        let again = dir.ensure(&home(), now, Moment::Start).ca;
+        assert_eq!((again.fingerprint, again.is_new), (first.fingerprint, false));
+        let doubt = again.doubt.expect("a line");
+        for word in ["--local-ca-any-ip", "ca.pem", "ca-key.pem", "cert.pem", "key.pem"] {
+            assert!(doubt.contains(word), "{doubt} has no {word}");
+        }
+        for name in ["ca.pem", "ca-key.pem", "cert.pem", "key.pem"] {
+            fs::remove_file(dir.path(name)).unwrap();
+        }
+        let asked = dir.ensure(&home(), now, Moment::Start).ca;
+        assert!(asked.is_new && asked.doubt.is_none() && asked.fingerprint != first.fingerprint);
+        verify(&dir, &dir.read("cert.pem"), "192.168.1.5", now).unwrap();
+    }
+}
+
+#[test]
+fn long_constraints_are_written_as_der_has_it() {
+    for count in [1, 5, 40] {
+        let names: Vec<_> = (0..count).map(|number| format!("name{number}.example")).collect();
+        let (mut dir, now) = (Dir::new(), SystemTime::now());
+        dir.files.local_ca_any_ip = true;
+        let many = HostNames { names: names.clone(), addresses: Vec::new() };
+        dir.ensure(&many, now, Moment::Start);
+        assert_eq!(Ca::read(&Paths::of(&dir.files)).unwrap().unwrap().permitted_names, names);
+        verify(&dir, &dir.read("cert.pem"), &names[count - 1], now).unwrap();
     }
 }
 

@@ -44,7 +44,12 @@ impl Chain {
 /// Loads what these files hold.
 fn loaded(cert: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Pair, String> {
     let dir = tempfile::tempdir().unwrap();
-    let files = TlsFiles { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem"), are_default: false };
+    let files = TlsFiles {
+        cert: dir.path().join("cert.pem"),
+        key: dir.path().join("key.pem"),
+        are_default: false,
+        local_ca_any_ip: false,
+    };
     fs::write(&files.cert, cert).unwrap();
     fs::write(&files.key, key).unwrap();
     load(&files).map_err(|problems| {
@@ -198,7 +203,7 @@ fn keys_that_cannot_be_used_are_named() {
     ] {
         // Certificate and key in one file.
         let file = data.join(name).with_extension("pem");
-        let files = TlsFiles { cert: file.clone(), key: file, are_default: false };
+        let files = TlsFiles { cert: file.clone(), key: file, are_default: false, local_ca_any_ip: false };
         let problems = load(&files).unwrap_err();
         assert!(
             matches!(&problems[..], [(PemFile::Certificate, problem)]
@@ -207,5 +212,5 @@ fn keys_that_cannot_be_used_are_named() {
         );
     }
     let file = data.join("rsa-2048.pem");
-    assert!(load(&TlsFiles { cert: file.clone(), key: file, are_default: false }).is_ok());
+    assert!(load(&TlsFiles { cert: file.clone(), key: file, are_default: false, local_ca_any_ip: false }).is_ok());
 }
