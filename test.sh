@@ -8,9 +8,9 @@ usage() {
 Usage: ./test.sh [--long] [--no-install] [--without-netns]
 
 Runs every check and test of the project: formatting, lints, documentation, tests of the server, of the browser client
-and of the pages, and tests with real browsers and coturn's tools. What these need is installed first where it is missing
-(on Debian, by apt-get; with sudo if you are not root). Where the system's Node.js is too old to build the pages, a newer
-one is put below target/. Some tests make network namespaces, which takes root with CAP_NET_ADMIN; where that is not to
+and of the pages, and tests with real browsers, coturn's tools, and nginx, HAProxy and Caddy. What these need is installed
+first where it is missing (on Debian, by apt-get; with sudo if you are not root). Where the system's Node.js is too old
+to build the pages, a newer one is put below target/. Some tests make network namespaces, which takes root with CAP_NET_ADMIN; where that is not to
 be had they fail, unless they are left out.
 
   --long           also the tests that take minutes
@@ -54,6 +54,10 @@ missing_packages() {
     have nft || echo nftables
     have certutil || echo libnss3-tools
     have turnutils_uclient || echo coturn
+    have nginx || echo nginx
+    [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || echo libnginx-mod-stream
+    have haproxy || echo haproxy
+    have caddy || echo caddy
     have chromium || have chromium-browser || have google-chrome || [ -n "${CHROMIUM_PATH:-}" ] || echo chromium
     have firefox-esr || have firefox || [ -n "${FIREFOX_PATH:-}" ] || echo firefox-esr
 }
@@ -81,9 +85,14 @@ install_packages() {
     fi
     echo "Installing: ${packages[*]}"
     as_root apt-get update -qq
-    # Of coturn only the tools are wanted: its service must neither start now nor at the next boot.
-    local guard=
-    if [[ " ${packages[*]} " == *" coturn "* ]] && [ ! -e /usr/sbin/policy-rc.d ]; then
+    # Only the programs are wanted: their services must neither start now nor at the next boot.
+    local guard= package services=()
+    for package in "${packages[@]}"; do
+        case $package in
+            coturn | nginx | haproxy | caddy) services+=("$package.service") ;;
+        esac
+    done
+    if [ ${#services[@]} -gt 0 ] && [ ! -e /usr/sbin/policy-rc.d ]; then
         guard=/usr/sbin/policy-rc.d
         printf '#!/bin/sh\nexit 101\n' | as_root tee $guard >/dev/null
         as_root chmod 755 $guard
@@ -92,8 +101,8 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" ||
         outcome=$?
     [ -z "$guard" ] || as_root rm -f $guard
-    if [[ " ${packages[*]} " == *" coturn "* ]] && have systemctl; then
-        as_root systemctl disable --quiet coturn.service 2>/dev/null || true
+    if [ ${#services[@]} -gt 0 ] && have systemctl; then
+        as_root systemctl disable --quiet "${services[@]}" 2>/dev/null || true
     fi
     return $outcome
 }

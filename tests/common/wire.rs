@@ -32,7 +32,8 @@ pub fn tls_config(ca: &Path, protocols: &[&str]) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-fn trusting(root: CertificateDer<'_>) -> ClientConfig {
+/// A client's TLS that trusts this certificate.
+pub fn trusting(root: CertificateDer<'_>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(root).unwrap();
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -80,7 +81,11 @@ impl Wire {
         let socket = socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(16_384).unwrap();
         socket.connect(&server.into()).unwrap();
-        let tcp = TcpStream::from(socket);
+        Self::over(TcpStream::from(socket), config)
+    }
+
+    /// Over a connection that is there, with TLS or without.
+    pub fn over(tcp: TcpStream, config: Option<Arc<ClientConfig>>) -> Self {
         let read = Vec::new();
         match config {
             None => Self::Tcp(Framed { stream: tcp, read }),
