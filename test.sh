@@ -8,10 +8,11 @@ usage() {
 Usage: ./test.sh [--long] [--no-install] [--without-netns]
 
 Runs every check and test of the project: formatting, lints, documentation, tests of the server, of the browser client
-and of the pages, and tests with real browsers, coturn's tools, and nginx, HAProxy and Caddy. What these need is installed
-first where it is missing (on Debian, by apt-get; with sudo if you are not root). Where the system's Node.js is too old
-to build the pages, a newer one is put below target/. Some tests make network namespaces, which takes root with CAP_NET_ADMIN; where that is not to
-be had they fail, unless they are left out.
+and of the pages, and tests with real browsers, coturn, other people's TURN clients, and nginx, HAProxy and Caddy. What
+these need is installed first where it is missing (on Debian, by apt-get; with sudo if you are not root). Where the
+system's Node.js is too old to build the pages, a newer one is put below target/, as are Python's packages. Some tests
+make network namespaces, which takes root with CAP_NET_ADMIN; where that is not to be had they fail, unless they are left
+out.
 
   --long           also the tests that take minutes
   --no-install     install nothing on the system; tests that lack a program are skipped, and without Node.js 20.19 or
@@ -58,6 +59,15 @@ missing_packages() {
     [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || echo libnginx-mod-stream
     have haproxy || echo haproxy
     have caddy || echo caddy
+    # Other people's TURN clients, and what their Python takes.
+    [ -e /usr/include/re/re.h ] || echo libre-dev
+    /usr/bin/python3 -c 'import gi; gi.require_version("Nice", "0.1")' 2>/dev/null ||
+        printf '%s\n' python3-gi gir1.2-nice-0.1
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+    if [ "$long" = 1 ]; then
+        have go || echo golang-go
+        [ -e /usr/share/gocode/src/github.com/pion/turn/v2 ] || echo golang-github-pion-turn.v2-dev
+    fi
     have chromium || have chromium-browser || have google-chrome || [ -n "${CHROMIUM_PATH:-}" ] || echo chromium
     have firefox-esr || have firefox || [ -n "${FIREFOX_PATH:-}" ] || echo firefox-esr
 }
@@ -167,7 +177,23 @@ npm_ci() {
     cp "$1/package-lock.json" "$1/node_modules/.test-sh-lock"
 }
 
-node_packages() { npm_ci web && npm_ci tests/browser; }
+node_packages() { npm_ci web && npm_ci tests/browser && npm_ci tests/foreign; }
+
+# The locked packages of tests/foreign, in a Python of their own, unless they are there.
+python_packages() {
+    local python=target/foreign/python wanted=tests/foreign/requirements.txt
+    if cmp -s $wanted $python/.test-sh-lock; then
+        echo "$python: up to date"
+        return 0
+    fi
+    if ! /usr/bin/python3 -c 'import ensurepip' 2>/dev/null; then
+        echo "SKIPPED: Python's venv is not installed, so tests of Python's TURN clients are skipped"
+        return 0
+    fi
+    /usr/bin/python3 -m venv --clear $python &&
+        $python/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $wanted &&
+        cp $wanted $python/.test-sh-lock
+}
 
 # ---- Steps -------------------------------------------------------------------------------------------------------
 
@@ -222,6 +248,7 @@ step "system packages" install_packages
 step "Rust tools" rust_tools
 step "Node.js" node_js
 step "Node packages" node_packages
+step "Python packages" python_packages
 step "format" cargo fmt --check
 step "web format and lints" web_lints
 step "web types" web_types
