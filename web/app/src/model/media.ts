@@ -230,8 +230,7 @@ export class LocalMedia {
   async #open(kind: Kind): Promise<void> {
     if (!this.#mayAsk()) return;
     this.#giveUp(kind);
-    this.#failures.delete(kind);
-    this.#remark = undefined;
+    this.#forget();
     const request = new Request([kind]);
     const error = await this.#ask(request);
     if (error !== undefined) this.#fail(request, error);
