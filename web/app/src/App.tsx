@@ -1,6 +1,8 @@
 import { useEffect } from "react";
 import type { Session } from "./model/session";
+import { Boundary } from "./ui/Boundary";
 import { Lobby } from "./ui/Lobby";
+import { Rescue } from "./ui/Rescue";
 import { RoomPage } from "./ui/RoomPage";
 
 /** With a session the page of its room, else the lobby. */
@@ -12,7 +14,11 @@ export function App({ session }: { session: Session | undefined }) {
     }
     return keepTidy(session);
   }, [session]);
-  return session ? <RoomPage session={session} /> : <Lobby />;
+  return (
+    <Boundary what="The page" instead={(retry) => <Rescue session={session} onRetry={retry} />}>
+      {session ? <RoomPage session={session} /> : <Lobby />}
+    </Boundary>
+  );
 }
 
 /** The others shall not wait for somebody whose page is gone, and no file shall be lost by a slip of the hand. */

@@ -13,21 +13,43 @@ import "./styles/pages.css";
 import "./styles/room.css";
 import "./styles/panels.css";
 
-startTheme();
+function sessionOf(room: string): Session {
+  const query = new URLSearchParams(location.search);
+  return new Session({
+    room,
+    joinRoom,
+    media: new LocalMedia(navigator.mediaDevices),
+    relayOnly: query.get("relay") === "1",
+    token: query.get("token") ?? undefined,
+    name: query.get("name")?.slice(0, LONGEST_NAME),
+  });
+}
 
-const room = roomInPath(location.pathname);
-const query = new URLSearchParams(location.search);
-const session =
-  room === undefined
-    ? undefined
-    : new Session({
-        room,
-        joinRoom,
-        media: new LocalMedia(navigator.mediaDevices),
-        relayOnly: query.get("relay") === "1",
-        token: query.get("token") ?? undefined,
-        name: query.get("name")?.slice(0, LONGEST_NAME),
-      });
+function start(root: Element): void {
+  let session: Session | undefined;
+  try {
+    startTheme();
+    const room = roomInPath(location.pathname);
+    session = room === undefined ? undefined : sessionOf(room);
+    const onUncaughtError = (error: unknown) => giveUp(root, session, error);
+    createRoot(root, { onUncaughtError }).render(<App session={session} />);
+  } catch (error) {
+    giveUp(root, session, error);
+  }
+}
+
+/** What nothing on the page could catch: nobody stays on the air behind an empty page. */
+function giveUp(root: Element, session: Session | undefined, error: unknown): void {
+  console.error(error);
+  session?.leave();
+  const words = document.createElement("p");
+  words.className = "start";
+  words.setAttribute("role", "alert");
+  words.textContent =
+    "This browser cannot show this page. Current versions of Chrome, Edge, Firefox and Safari can. You are in no room.";
+  root.replaceChildren(words);
+  document.body.dataset.state = "broken";
+}
 
 const root = document.getElementById("app");
-if (root) createRoot(root).render(<App session={session} />);
+if (root) start(root);

@@ -5,6 +5,7 @@ import { hueOf } from "../logic/names";
 import { type Chat, type ChatEntry, LONGEST_MESSAGE } from "../model/chat";
 import type { Visit } from "../model/session";
 import { useSource } from "../model/store";
+import { Boundary, Broken } from "./Boundary";
 import { FileEntry } from "./FileEntry";
 import { AttachIcon, SendIcon } from "./icons";
 import { isPlainKey } from "./keys";
@@ -51,15 +52,22 @@ function ChatLog({ entries, chat }: { entries: readonly ChatEntry[]; chat: Chat 
         </p>
       )}
       <ol className="chat-entries">
-        {entries.map((entry) =>
-          entry.kind === "file" ? (
-            <FileEntry key={entry.id} entry={entry} chat={chat} />
-          ) : (
-            <Line key={entry.id} entry={entry} />
-          ),
-        )}
+        {entries.map((entry) => (
+          // What one peer sends must not hide what the others wrote.
+          <Boundary key={entry.id} what="An entry" instead={(retry) => <BrokenLine entry={entry} onRetry={retry} />}>
+            {entry.kind === "file" ? <FileEntry entry={entry} chat={chat} /> : <Line entry={entry} />}
+          </Boundary>
+        ))}
       </ol>
     </div>
+  );
+}
+
+function BrokenLine({ entry, onRetry }: { entry: ChatEntry; onRetry: () => void }) {
+  return (
+    <li className="message">
+      <Broken what={entry.from ? `An entry of ${entry.from.name}` : "An entry"} onRetry={onRetry} />
+    </li>
   );
 }
 

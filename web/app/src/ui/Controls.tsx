@@ -68,6 +68,26 @@ function canTurn({ camera, cameras, facing }: MediaState): boolean {
   return camera === "on" && (facing !== undefined || (cameras.length > 1 && matchMedia("(pointer: coarse)").matches));
 }
 
+/** In words alone, for when the others cannot be shown. */
+export function PlainControls({ session, onRetry }: { session: Session; onRetry: () => void }) {
+  return (
+    <div className="controls" role="toolbar" aria-label="Call">
+      <button type="button" className="button small" onClick={() => void session.media.toggle("audio")}>
+        Microphone
+      </button>
+      <button type="button" className="button small" onClick={() => void session.media.toggle("video")}>
+        Camera
+      </button>
+      <button type="button" className="button small retry" onClick={onRetry}>
+        All switches
+      </button>
+      <button type="button" className="button small" id="leave" onClick={() => session.leave()}>
+        Leave
+      </button>
+    </div>
+  );
+}
+
 const SCREEN_LABELS: Record<Switch, string> = {
   off: "Share a screen",
   starting: "Stop waiting for a screen",

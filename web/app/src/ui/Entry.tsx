@@ -3,6 +3,7 @@ import type { MediaState } from "../model/media";
 import { preferences } from "../model/preferences";
 import type { Session } from "../model/session";
 import { useSource } from "../model/store";
+import { Boundary } from "./Boundary";
 import { MediaSwitches } from "./Controls";
 import { Brand } from "./icons";
 import { keepForInputMethod } from "./keys";
@@ -64,14 +65,16 @@ export function Entry({ session }: { session: Session }) {
       <form id="entry-form" onSubmit={(event) => void submit(event)} onKeyDown={keepForInputMethod}>
         {state.supported && (
           <div className="preview">
-            <Preview session={session} />
+            <Boundary what="Your picture">
+              <Preview session={session} />
+            </Boundary>
             <div className="preview-switches">
               <MediaSwitches session={session} />
             </div>
           </div>
         )}
         <NameInput id="entry-name" ref={field} value={name} onChange={setName} />
-        {usesDevices && <DeviceChoices media={media} />}
+        <Boundary what="The choice of devices">{usesDevices && <DeviceChoices media={media} />}</Boundary>
         {state.problem && (
           <p className="problem" role="alert">
             {state.problem} {!usesDevices && "Or join without: that can be changed inside."}

@@ -3,6 +3,7 @@ import { type Person, pathInWords } from "../model/people";
 import type { Session, Visit } from "../model/session";
 import { useSource } from "../model/store";
 import { Avatar } from "./Avatar";
+import { Boundary, Broken } from "./Boundary";
 import { CameraOffIcon, MicrophoneOffIcon } from "./icons";
 import { NameField } from "./NameField";
 import { Sparkline } from "./Sparkline";
@@ -23,7 +24,13 @@ export function PeoplePanel({ session, visit }: PeoplePanelProps) {
       ) : (
         <ul className="people-list" aria-label="The others">
           {people.map((person) => (
-            <PersonRow key={person.id} person={person} />
+            <Boundary
+              key={person.id}
+              what={person.name}
+              instead={(retry) => <BrokenRow person={person} onRetry={retry} />}
+            >
+              <PersonRow person={person} />
+            </Boundary>
           ))}
         </ul>
       )}
@@ -47,6 +54,14 @@ export function PeoplePanel({ session, visit }: PeoplePanelProps) {
         </details>
       )}
     </div>
+  );
+}
+
+function BrokenRow({ person, onRetry }: { person: Person; onRetry: () => void }) {
+  return (
+    <li className="person" data-peer={person.id}>
+      <Broken what={`The line about ${person.name}`} onRetry={onRetry} />
+    </li>
   );
 }
 

@@ -4,7 +4,8 @@ import { useSource } from "../model/store";
 import { AloneCard } from "./AloneCard";
 import { Banner } from "./Banner";
 import { BoardArea } from "./BoardArea";
-import { Controls } from "./Controls";
+import { Boundary } from "./Boundary";
+import { Controls, PlainControls } from "./Controls";
 import { Entry } from "./Entry";
 import { EndedPage, FullPage } from "./FullPage";
 import { useFileDrop } from "./file_drop";
@@ -94,24 +95,38 @@ function Inside({ session, visit }: { session: Session; visit: Visit }) {
           {alone ? "Only you" : `${people.length + 1} people`}
         </p>
       </header>
-      <Controls session={session} visit={visit} />
+      <Boundary what="The switches" instead={(retry) => <PlainControls session={session} onRetry={retry} />}>
+        <Controls session={session} visit={visit} />
+      </Boundary>
       <div className="tools">
         <PanelButton session={session} panel="invite" icon={InviteIcon} label="Invite others" />
         <IconButton id="open-settings" icon={SettingsIcon} label="Settings" onClick={() => setSettings(true)} />
       </div>
-      <Banners session={session} />
+      <Boundary what="A notice">
+        <Banners session={session} />
+      </Boundary>
       <main className="stage">
-        <Tiles session={session} visit={visit} />
+        <Boundary what="The pictures">
+          <Tiles session={session} visit={visit} />
+        </Boundary>
         <div className="board-frame">
-          <BoardArea session={session} room={visit.room} />
-          <LargeView session={session} visit={visit} />
-          {alone && panel !== "invite" && <AloneCard session={session} />}
+          <Boundary what="The whiteboard">
+            <BoardArea session={session} room={visit.room} />
+          </Boundary>
+          <Boundary what="The large picture">
+            <LargeView session={session} visit={visit} />
+          </Boundary>
+          <Boundary what="The invitation">{alone && panel !== "invite" && <AloneCard session={session} />}</Boundary>
           {dropping && <div className="drop-here">Drop files to send them to everybody</div>}
         </div>
         <SidePanel session={session} visit={visit} />
       </main>
-      <NoticeList notices={session.notices} />
-      <Settings session={session} open={settings} onClose={() => setSettings(false)} />
+      <Boundary what="A notice">
+        <NoticeList notices={session.notices} />
+      </Boundary>
+      <Boundary what="The settings" key={`settings ${settings}`}>
+        <Settings session={session} open={settings} onClose={() => setSettings(false)} />
+      </Boundary>
     </div>
   );
 }

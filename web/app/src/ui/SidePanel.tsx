@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "react";
 import type { Panel, Session, Visit } from "../model/session";
 import { useSource } from "../model/store";
+import { Boundary } from "./Boundary";
 import { ChatPanel } from "./ChatPanel";
 import { IconButton } from "./IconButton";
 import { InvitePanel } from "./InvitePanel";
@@ -9,6 +10,12 @@ import { isPlainKey } from "./keys";
 import { PeoplePanel } from "./PeoplePanel";
 
 const TITLES: Record<Panel, string> = { chat: "Chat", people: "People", invite: "Invite others" };
+
+const STOPPED: Record<Panel, string> = {
+  chat: "The chat",
+  people: "The list of people",
+  invite: "The invitation",
+};
 
 export function SidePanel({ session, visit }: { session: Session; visit: Visit }) {
   const panel = useSource(session.panel);
@@ -45,9 +52,11 @@ export function SidePanel({ session, visit }: { session: Session; visit: Visit }
         <IconButton icon={CloseIcon} label="Close" onClick={close} id="close-panel" />
       </header>
       <div className="panel-body">
-        {panel === "chat" && <ChatPanel visit={visit} />}
-        {panel === "people" && <PeoplePanel session={session} visit={visit} />}
-        {panel === "invite" && <InvitePanel room={session.room} />}
+        <Boundary what={STOPPED[panel]} key={panel}>
+          {panel === "chat" && <ChatPanel visit={visit} />}
+          {panel === "people" && <PeoplePanel session={session} visit={visit} />}
+          {panel === "invite" && <InvitePanel room={session.room} />}
+        </Boundary>
       </div>
     </aside>
   );

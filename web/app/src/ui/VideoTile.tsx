@@ -1,5 +1,6 @@
 import { type ReactNode, useEffect, useRef, useState } from "react";
 import { Avatar } from "./Avatar";
+import { Boundary, Broken } from "./Boundary";
 import { LargeIcon, MicrophoneOffIcon } from "./icons";
 
 interface VideoTileProps {
@@ -22,7 +23,21 @@ interface VideoTileProps {
   onEnlarge: ((id: string) => void) | undefined;
 }
 
+/** One that cannot be shown leaves the others. */
 export function VideoTile(props: VideoTileProps) {
+  const instead = (retry: () => void) => (
+    <li className="tile" data-peer={props.id}>
+      <Broken what={`The picture of ${props.name}`} onRetry={retry} />
+    </li>
+  );
+  return (
+    <Boundary what={props.name} instead={instead}>
+      <Tile {...props} />
+    </Boundary>
+  );
+}
+
+function Tile(props: VideoTileProps) {
   const { id, name, stream, kind, own = false } = props;
   const hasVideo = useHasVideo(stream) && !props.cameraOff;
   const label = props.label ?? (kind === "screen" ? `${name}, screen` : name);

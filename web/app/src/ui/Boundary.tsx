@@ -1,0 +1,40 @@
+import { Component, type ReactNode } from "react";
+
+interface BoundaryProps {
+  /** What has stopped, at the beginning of a sentence: "The chat". */
+  what: string;
+  /** Shown instead of the sentence and its button. */
+  instead?: (retry: () => void) => ReactNode;
+  children: ReactNode;
+}
+
+/**
+ * What breaks inside breaks nothing outside: without it, one part that cannot be shown takes the whole page away, and the
+ * camera behind the empty page goes on.
+ */
+export class Boundary extends Component<BoundaryProps, { hasFailed: boolean }> {
+  override state = { hasFailed: false };
+
+  static getDerivedStateFromError() {
+    return { hasFailed: true };
+  }
+
+  readonly #retry = () => this.setState({ hasFailed: false });
+
+  override render() {
+    const { what, instead, children } = this.props;
+    if (!this.state.hasFailed) return children;
+    return instead ? instead(this.#retry) : <Broken what={what} onRetry={this.#retry} />;
+  }
+}
+
+export function Broken({ what, onRetry }: { what: string; onRetry: () => void }) {
+  return (
+    <div className="broken" role="alert">
+      <p>{what} could not be shown. The rest goes on.</p>
+      <button type="button" className="button small retry" onClick={onRetry}>
+        Try again
+      </button>
+    </div>
+  );
+}
