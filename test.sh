@@ -177,7 +177,7 @@ npm_ci() {
     cp "$1/package-lock.json" "$1/node_modules/.test-sh-lock"
 }
 
-node_packages() { npm_ci web && npm_ci tests/browser && npm_ci tests/foreign; }
+node_packages() { npm_ci web && npm_ci web/lint && npm_ci tests/browser && npm_ci tests/foreign; }
 
 # The locked packages of tests/foreign, in a Python of their own, unless they are there.
 python_packages() {
@@ -209,7 +209,7 @@ step() {
     printf '<== %s: %s, %d s\n' "$name" "$outcome" "${durations[-1]}"
 }
 
-web_lints() { (cd web && npx --no-install biome check .); }
+web_lints() { (cd web && npx --no-install biome check . && npm run --silent apis); }
 
 web_types() { (cd web && npm run --silent types --workspaces); }
 

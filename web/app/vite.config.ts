@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
+import { oldestBrowsers } from "../browsers.ts";
 import { boardAssets } from "./vite/board_assets.ts";
 
 export default defineConfig({
@@ -11,7 +12,7 @@ export default defineConfig({
     dedupe: ["react", "react-dom"],
   },
   build: {
-    target: "es2022",
+    target: oldestBrowsers(),
     chunkSizeWarningLimit: 4000,
     // Every browser that understands the target preloads modules by itself.
     modulePreload: { polyfill: false },

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, defineConfig, type Plugin, type UserConfig } from "vite";
+import { oldestBrowsers } from "../browsers.ts";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const CLASSIC = path.join(HERE, "src/legacy/index.ts");
@@ -14,7 +15,7 @@ const FACE = ["errors", "types", "media", "index"];
 const common: UserConfig = {
   root: HERE,
   build: {
-    target: "es2022",
+    target: oldestBrowsers(),
     // Libraries are left with their white space otherwise, and this one goes to browsers as it is.
     rolldownOptions: { output: { minify: true } },
   },

@@ -186,7 +186,7 @@ export class Chat {
         this.#kept.findIndex(({ transfer }) => !transfer?.open),
       );
       this.#kept[index]?.transfer?.dispose();
-      this.#kept = this.#kept.toSpliced(index, 1);
+      this.#kept = this.#kept.filter((_, i) => i !== index);
     }
     this.entries.changed();
     return added;
