@@ -32,4 +32,7 @@ test("the package for npm has what its manifest names", { timeout: 180_000 }, as
   for (const target of [manifest.types, ...targets]) assert.ok(files.includes(target.replace("./", "")), target);
   const { joinRoom, openCamera } = await import(pathToFileURL(path.join(directory, "package/dist/client.js")));
   assert.deepEqual([typeof joinRoom, typeof openCamera], ["function", "function"]);
+  // In a program without WebRTC, or without WebSocket, too.
+  await assert.rejects(joinRoom({ url: "ws://127.0.0.1:1", room: "a room" }), { reason: "not_supported" });
+  await assert.rejects(openCamera(), { reason: "not_supported" });
 });

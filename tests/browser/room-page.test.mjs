@@ -168,3 +168,38 @@ test("when the server comes back, so does the call", { skip, timeout: TIMEOUT },
   await assertTheySeeEachOther(pages);
   t.diagnostic(`they see each other ${Date.now() - joinedAt} ms after they are joined again`);
 });
+
+for (const { kind, how, ...options } of [
+  { kind: "firefox", how: "switched off", browse: { preferences: { "media.peerconnection.enabled": false } } },
+  { kind: "chromium", how: "taken away", before: () => delete window.RTCPeerConnection },
+  {
+    kind: "chromium",
+    how: "blocked",
+    before: () => {
+      window.RTCPeerConnection = class {
+        constructor() {
+          throw new Error("blocked");
+        }
+      };
+    },
+  },
+]) {
+  test(`with WebRTC ${how} the page says so, ${kind}`, { skip: missing(kind), timeout: TIMEOUT }, async (t) => {
+    const host = await (await setStage(t)).host();
+    const server = await host.serve();
+    const { browse, ...open } = options;
+    const browser = await host.browse(kind, browse);
+    const page = await browser.open(`${server.url("127.0.0.1")}/r/x`, open);
+    await inState(page, "entry");
+    const note = () => document.querySelector("#no-webrtc")?.textContent ?? "";
+    if (how !== "blocked") assert.match(await page.run(note), /WebRTC/);
+    await enter(page, { camera: false });
+    await inState(page, "refused");
+    assert.match(await page.run(() => document.querySelector("#state").textContent), /WebRTC/);
+    const check = await browser.open(`${server.url("127.0.0.1")}/check`, open);
+    await check.until(() => document.body.dataset.state === "done");
+    assert.equal(await check.run(() => document.querySelector('[data-test="webrtc"]').dataset.verdict), "failed");
+    const { value } = (await server.metrics()).find(({ name }) => name === "bimcc_rtc_members") ?? { value: 0 };
+    assert.equal(value, 0);
+  });
+}

@@ -256,11 +256,88 @@ test("joining fails soon, and says why", { skip: missing("chromium"), timeout: T
   const fails = (url, room) => page.run((...args) => window.member.joinFails(...args), url, room);
   const full = await fails(server.wsUrl(), "a room");
   assert.deepEqual([full.isOurs, full.reason], [true, "room_full"]);
-  assert.deepEqual((await fails(server.wsUrl(), "\n")).reason, "bad_room");
+  for (const room of ["\n", "", undefined, null, 5, "x".repeat(129)]) {
+    assert.deepEqual((await fails(server.wsUrl(), room)).reason, "bad_room");
+  }
   const nobody = await fails("ws://127.0.0.1:1", "a room");
   assert.deepEqual([nobody.isOurs, nobody.reason], [true, "unreachable"]);
   assert.ok(nobody.after < 20_000, `told after ${nobody.after} ms`);
 });
+
+test("unreachable says what is likely the matter", {
+  skip: missing("chromium", "firefox", "certutil"),
+  timeout: TIMEOUT,
+}, async (t) => {
+  const host = await (await setStage(t)).host();
+  const plain = await host.serve();
+  const secure = await host.serve({ tls: true });
+  const { port } = new URL(secure.wsUrl());
+  const tries = [
+    ["ws://127.0.0.1:1", /ws:\/\/127.0.0.1:1: is the port right/],
+    [`http://127.0.0.1:${port}`, /--tls.*https:/],
+    [`https://127.0.0.1:${port}`, /does not trust its certificate: open https:/],
+    [plain.wsUrl().replace("ws:", "wss:"), /no TLS: then it takes an http:/],
+  ];
+  for (const kind of ["chromium", "firefox"]) {
+    const page = await (await host.browse(kind)).open("sdk.html");
+    await page.until(() => window.member);
+    const failures = await page.run(
+      (urls) => Promise.all(urls.map((url) => window.member.joinFails(url, "a room"))),
+      tries.map(([url]) => url),
+    );
+    for (const [i, { reason, message }] of failures.entries()) {
+      assert.equal(reason, "unreachable");
+      assert.match(message, tries[i][1]);
+    }
+  }
+  // A page of the server with https, and another one without.
+  for (const kind of ["chromium", "firefox"]) {
+    const page = await (await host.browse(kind, { ca: secure.ca })).open(`${secure.url("127.0.0.1")}/client.d.ts`);
+    const failure = await page.run(async () => {
+      const { joinRoom } = await import("/client.js");
+      return joinRoom({ url: "http://192.0.2.1:3000", room: "a room" }).catch(({ reason, message }) => [reason, message]);
+    });
+    assert.equal(failure[0], "unreachable");
+    assert.match(failure[1], /ws:\/\/192.0.2.1:3000 \(mixed content\)/);
+  }
+});
+
+for (const kind of ["chromium", "firefox"]) {
+  test(`without WebRTC joining is refused, and the others see no ghost, ${kind}`, {
+    skip: missing(kind),
+    timeout: TIMEOUT,
+  }, async (t) => {
+    const host = await (await setStage(t)).host();
+    const server = await host.serve();
+    const browser = await host.browse(kind);
+    const witness = await browser.open("sdk.html");
+    await join(witness, server);
+    const page = await browser.open("sdk.html");
+    await page.until(() => window.member);
+    const refused = await page.run(async (url) => {
+      const results = [];
+      for (const replacement of [
+        undefined,
+        class {
+          constructor() {
+            throw new Error("blocked by an extension");
+          }
+        },
+        () => {},
+      ]) {
+        window.RTCPeerConnection = replacement;
+        results.push(await window.member.joinFails(url, "a room"));
+      }
+      return results;
+    }, server.wsUrl());
+    for (const { isOurs, reason } of refused) assert.deepEqual([isOurs, reason], [true, "not_supported"]);
+    // Whatever had been said to the server would have been heard by the time that this one comes.
+    const last = await browser.open("sdk.html");
+    const id = await join(last, server);
+    await witness.until((id) => window.member.events.some(([event, peer]) => event === "peer_joined" && peer === id), id);
+    assert.equal(await witness.run(() => window.member.events.filter(([event]) => event === "peer_joined").length), 1);
+  });
+}
 
 test("a hostile peer on the channels is refused and named", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
   const { pages, ids } = await pair(t, ["chromium", "chromium"]);

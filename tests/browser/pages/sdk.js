@@ -160,7 +160,8 @@ class Member {
     try {
       await joinRoom({ url, room });
     } catch (error) {
-      return { isOurs: error instanceof BimccRtcError, reason: error.reason, after: performance.now() - started };
+      const { reason, message } = error;
+      return { isOurs: error instanceof BimccRtcError, reason, message, after: performance.now() - started };
     }
     return undefined;
   }

@@ -77,6 +77,35 @@ describe("a visit", () => {
     expect(phase().name).toBe("inside");
   });
 
+  it("that cannot begin ends with a reason, and nobody is left in the room", async () => {
+    const room = new FakeRoom();
+    const broken = start(async () => room);
+    room.on = () => {
+      throw new TypeError("no such method in this browser");
+    };
+    await broken.session.join();
+    expect(broken.phase()).toMatchObject({ name: "ended", ending: { reason: "failed" } });
+    expect(room.state).toBe("left");
+
+    const silent = start();
+    vi.spyOn(silent.media, "start").mockImplementation(() => {
+      throw new TypeError("no devices in this browser");
+    });
+    await silent.session.join();
+    expect(silent.phase().name).toBe("ended");
+    expect(silent.joinRoom).not.toHaveBeenCalled();
+  });
+
+  it("without WebRTC is refused in a sentence", async () => {
+    const { session, phase } = start(async () => {
+      throw new BimccRtcError("not_supported", "RTCPeerConnection is not defined");
+    });
+    await session.join();
+    expect(phase()).toMatchObject({
+      ending: { title: "This browser cannot make calls", text: expect.stringContaining("WebRTC") },
+    });
+  });
+
   it("can be given up while it begins; who comes in late leaves again", async () => {
     const room = new FakeRoom();
     let enter: (room: FakeRoom) => void = () => {};

@@ -21,8 +21,13 @@ export class TypedEmitter<Events extends { [K in keyof Events]: (...args: never[
       try {
         (listener as (...args: Parameters<Events[K]>) => void)(...args);
       } catch (error) {
-        reportError(error);
+        reportMistake(error);
       }
     }
   }
+}
+
+/** A mistake of the application: as an uncaught error where the browser has that. */
+export function reportMistake(error: unknown): void {
+  (globalThis.reportError ?? console.error)(error);
 }

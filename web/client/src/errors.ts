@@ -10,6 +10,7 @@ export type ErrorReason =
   | "kicked"
   | "aborted"
   | "not_supported"
+  | "browser_error"
   | "bad_peer_message"
   | "file_refused"
   | "file_cancelled"

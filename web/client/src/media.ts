@@ -12,12 +12,17 @@ export interface CameraOptions {
  * `no_device` or `in_use`.
  */
 export function openCamera({ audio = true, video = true }: CameraOptions = {}): Promise<MediaStream> {
-  return open("camera and microphone", navigator.mediaDevices?.getUserMedia, { audio, video });
+  return open("camera and microphone", devices()?.getUserMedia, { audio, video });
 }
 
 /** Has the user choose a screen, window or tab to share. Rejects as `openCamera` does. */
 export function openScreen(options: DisplayMediaStreamOptions = { video: true, audio: true }): Promise<MediaStream> {
-  return open("screen sharing", navigator.mediaDevices?.getDisplayMedia, options);
+  return open("screen sharing", devices()?.getDisplayMedia, options);
+}
+
+/** There are none on pages that are not secure, and outside of pages. */
+function devices(): MediaDevices | undefined {
+  return globalThis.navigator?.mediaDevices;
 }
 
 async function open<T>(

@@ -130,10 +130,17 @@ export class Negotiation {
     if (this.#isWaiting || !this.#owner.isReachable()) return;
     // The first offer is applied at once, for the candidates that come with it: a collision is rare then, and costs
     // nothing but another connection.
-    if (this.#isPolite && this.#connection.remoteDescription) this.#held = await this.#connection.createOffer();
-    else {
-      this.#isNeeded = false;
-      await this.#connection.setLocalDescription();
+    try {
+      if (this.#isPolite && this.#connection.remoteDescription) this.#held = await this.#connection.createOffer();
+      else {
+        this.#isNeeded = false;
+        await this.#connection.setLocalDescription();
+      }
+    } catch (error) {
+      // The browser does not ask again.
+      this.#isNeeded = true;
+      this.#repeatLater();
+      throw error;
     }
     this.#offer += 1;
     this.#repeatDelay = FIRST_REPEAT;
@@ -149,6 +156,11 @@ export class Negotiation {
     // Firefox answers each restart of ICE as the DTLS client, so that is what it has to be from the beginning on.
     if (!this.#connection.remoteDescription && sdp.includes("SDPARTA")) sdp = sdp.replaceAll("actpass", "active");
     if (this.#owner.isReachable()) this.#owner.sendDescription("offer", sdp, this.#offer);
+    this.#repeatLater();
+  }
+
+  #repeatLater(): void {
+    clearTimeout(this.#repeatTimer);
     this.#repeatTimer = setTimeout(() => this.#enqueue(this.#goOn), this.#repeatDelay);
     this.#repeatDelay = Math.min(this.#repeatDelay * 2, LAST_REPEAT);
   }

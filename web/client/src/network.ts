@@ -13,13 +13,18 @@ export interface NetworkListener {
 export function watchNetwork(listener: NetworkListener): () => void {
   const ending = new AbortController();
   const { signal } = ending;
-  addEventListener("online", () => listener.changed(), { signal });
+  // Where there is no page there is nothing to hear.
+  const on = (target: EventTarget | undefined, name: string, heard: (event: Event) => void) =>
+    target?.addEventListener?.(name, heard, { signal });
+  const wasKept = (event: Event) => (event as PageTransitionEvent).persisted;
+  on(globalThis, "online", () => listener.changed());
   // Not in every browser, and not in TypeScript's idea of one.
-  const { connection } = navigator as { connection?: EventTarget };
-  connection?.addEventListener("change", () => listener.changed(), { signal });
-  document.addEventListener("visibilitychange", () => document.hidden || listener.awake(), { signal });
-  addEventListener("pageshow", ({ persisted }) => persisted && listener.awake(), { signal });
+  on((globalThis.navigator as { connection?: EventTarget } | undefined)?.connection, "change", () =>
+    listener.changed(),
+  );
+  on(globalThis.document, "visibilitychange", () => document.hidden || listener.awake());
+  on(globalThis, "pageshow", (event) => wasKept(event) && listener.awake());
   // A page that is kept for the back button may go on; the server's grace covers it until then.
-  addEventListener("pagehide", ({ persisted }) => persisted || listener.gone(), { signal });
+  on(globalThis, "pagehide", (event) => wasKept(event) || listener.gone());
   return () => ending.abort();
 }

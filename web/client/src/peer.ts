@@ -23,6 +23,8 @@ export interface PeerOwner {
   readonly maxMessageBytes: number;
   readonly streams: readonly LocalStream[];
   configuration(): RTCConfiguration;
+  /** Throws where the browser makes none. */
+  newConnection(): RTCPeerConnection;
   isJoined(): boolean;
   signal(event: ClientEvent): void;
   /** Sends through the server; false if that is not possible now or ever. */
@@ -177,8 +179,9 @@ export class RoomPeer implements InternalPeer {
 
   /** Begins with a new connection. */
   open(waits = false): void {
+    // First of all, since it may throw.
+    const connection = this.#room.newConnection();
     if (this.connection) this.#closeConnection();
-    const connection = new RTCPeerConnection(this.#room.configuration());
     this.connection = connection;
     this.senders = new Senders(connection);
     this.#negotiation = new Negotiation(connection, this, this.#room.id < this.id, waits);

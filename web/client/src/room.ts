@@ -8,6 +8,7 @@ import { encode, unwrap, wrap } from "./messages";
 import { watchNetwork } from "./network";
 import { type PeerOwner, RoomPeer } from "./peer";
 import type { ClientEvent, ErrorData, JoinData, PeerInfo, PeersData, RoomEvent } from "./protocol";
+import { fits } from "./send_queue";
 import { Signaling, type SignalingOwner, type SignalingState } from "./signaling";
 import { LocalStream, type LocalStreamOwner } from "./streams";
 import { TokenBucket } from "./token_bucket";
@@ -25,6 +26,7 @@ import type {
 } from "./types";
 
 export const DEFAULT_MAX_MESSAGE_BYTES = 4_194_304;
+const MAX_ROOM_BYTES = 128;
 /** One frame's content on the droppable channel. */
 const MAX_DROPPABLE_BYTES = 16_383;
 /** After a restart of the server the others come back when they notice it. */
@@ -33,7 +35,11 @@ const RETURN_GRACE = 30_000;
 const MAX_UNSENT = 512;
 
 /** Resolves when the room is joined. The signal ends the attempt. */
-export function createRoom(options: JoinOptions, hooks: RoomHooks = {}): Promise<RoomImpl> {
+export async function createRoom(options: JoinOptions, hooks: RoomHooks = {}): Promise<RoomImpl> {
+  // Without a name the server would let strangers meet in a room that it has for old clients.
+  if (!isRoomName(options?.room)) {
+    throw new BimccRtcError("bad_room", "joinRoom needs `room`: 1 to 128 bytes without control characters");
+  }
   return new Promise((resolve, reject) => {
     const room = new RoomImpl(options, hooks, { joined: resolve, ended: reject });
     const { signal } = options;
@@ -68,6 +74,10 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
   #iceServers: RTCIceServer[] = [];
   #unsent: ClientEvent[] = [];
   #isProfileUnsent = false;
+  /** One of the outcomes has been told. */
+  #isSettled = false;
+  /** Made before joining: whoever cannot make one must not be seen by the others. The first peer gets it. */
+  #spare: RTCPeerConnection | undefined;
 
   constructor(
     options: JoinOptions,
@@ -92,6 +102,12 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
   }
 
   connect(): void {
+    try {
+      this.#spare = new RTCPeerConnection(this.configuration());
+    } catch (cause) {
+      this.#signaling.leave(notSupported(cause));
+      return;
+    }
     this.#signaling.connect();
   }
 
@@ -112,7 +128,8 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
     else {
       const failed = (peer: RoomPeer) => (error: BimccRtcError) => {
         // Who leaves meanwhile misses nothing.
-        if (error.reason !== "peer_gone") this.emit("error", new BimccRtcError(error.reason, error.message, peer));
+        const { reason = "browser_error", message } = error;
+        if (reason !== "peer_gone") this.emit("error", new BimccRtcError(reason, message, peer));
       };
       await Promise.all(targets.map((peer) => peer.messages.send(content).catch(failed(peer))));
     }
@@ -125,6 +142,8 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
 
   update(change: { name?: string | null; metadata?: unknown }): void {
     const { name, metadata } = change;
+    // Throws for what cannot be told, before anything has changed.
+    JSON.stringify(change);
     if (name !== undefined) this.name = name ?? undefined;
     if (metadata !== undefined) this.metadata = metadata ?? undefined;
     this.#isProfileUnsent = !this.#signaling.send({ eventName: "__update", data: change });
@@ -140,7 +159,7 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
 
   /** Ends the attempt to join; later there is none. */
   abort(): void {
-    if (!this.id) this.leave();
+    if (!this.#isSettled) this.leave();
   }
 
   #targets(to: Peer | string | undefined): RoomPeer[] {
@@ -151,8 +170,15 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
     return [peer];
   }
 
+  /** What a browser refuses with one peer, whose connection the page has closed say, concerns no other. */
   #forPeers(action: (peer: RoomPeer) => void): void {
-    for (const peer of [...this.peers.values()]) action(peer);
+    for (const peer of [...this.peers.values()]) {
+      try {
+        action(peer);
+      } catch (cause) {
+        this.emit("error", new BimccRtcError("browser_error", `${cause}`, peer, { cause }));
+      }
+    }
   }
 
   // ---- For the streams ------------------------------------------------------------------------------------------------
@@ -173,7 +199,8 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
   // ---- For signaling --------------------------------------------------------------------------------------------------
 
   socketUrl(): string {
-    const url = new URL(this.#options.url ?? location.origin, location.href);
+    const page = globalThis.location;
+    const url = new URL(this.#options.url ?? page.origin, page?.href);
     url.protocol = url.protocol.replace(/^http/, "ws");
     url.hash = "";
     return url.href;
@@ -195,16 +222,30 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
     this.#setState("reconnecting");
   }
 
-  handleEnd(error = this.id ? undefined : new BimccRtcError("aborted", "given up")): void {
+  handleEnd(error = this.#isSettled ? undefined : new BimccRtcError("aborted", "given up")): void {
     this.#stopWatching();
+    this.#spare?.close();
     this.#forPeers((peer) => peer.close());
     this.peers.clear();
     this.#setState("left");
-    if (this.id) this.emit("left", error);
-    else if (error) this.#outcome.ended(error);
+    if (this.#isSettled) this.emit("left", error);
+    else if (error) {
+      this.#isSettled = true;
+      this.#outcome.ended(error);
+    }
   }
 
-  handleEvent({ eventName, data }: RoomEvent): void {
+  /** Whatever the browser throws at what the server or a peer says: the attempt to join has an outcome. */
+  handleEvent(event: RoomEvent): void {
+    try {
+      this.#handleEvent(event);
+    } catch (cause) {
+      if (!this.#isSettled) this.#signaling.leave(notSupported(cause));
+      else this.emit("error", new BimccRtcError("browser_error", `${event.eventName}: ${cause}`, undefined, { cause }));
+    }
+  }
+
+  #handleEvent({ eventName, data }: RoomEvent): void {
     switch (eventName) {
       case "_peers":
         this.#handlePeers(data);
@@ -263,7 +304,9 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
       const info = data.peers.find((peer) => peer.socketId === socketId);
       this.#handlePresent({ ...info, socketId }, afresh, false, !isFirst);
     }
-    if (isFirst) this.#outcome.joined(this);
+    if (!isFirst) return;
+    this.#isSettled = true;
+    this.#outcome.joined(this);
   }
 
   #handlePresent(info: PeerInfo, afresh: boolean, waits: boolean, isNews: boolean): void {
@@ -281,9 +324,10 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
   }
 
   #handleError({ code, message, eventName, socketId }: ErrorData): void {
+    const peer = this.peers.get(socketId ?? "");
     // The peer is on its way out or back: what was meant for it is repeated, or not needed.
     if (code === "peer_away" || code === "no_such_peer") return;
-    this.emit("error", new BimccRtcError(code, `${eventName ?? "server"}: ${message}`, this.peers.get(socketId ?? "")));
+    this.emit("error", new BimccRtcError(code, `${eventName ?? "server"}: ${message}`, peer));
   }
 
   #useIceServers(iceServers: RTCIceServer[]): void {
@@ -319,6 +363,14 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
     if (this.#unsent.length < MAX_UNSENT) this.#unsent.push(event);
   }
 
+  newConnection(): RTCPeerConnection {
+    const spare = this.#spare;
+    if (!spare) return new RTCPeerConnection(this.configuration());
+    spare.setConfiguration(this.configuration());
+    this.#spare = undefined;
+    return spare;
+  }
+
   configuration(): RTCConfiguration {
     const { rtcConfiguration: own } = this.#options;
     return {
@@ -336,4 +388,16 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
     const data = isForeign ? message.data : message;
     return this.#signaling.send({ eventName: "__message", data: { socketId, data } });
   }
+}
+
+function isRoomName(room: unknown): room is string {
+  return typeof room === "string" && room !== "" && fits(room, MAX_ROOM_BYTES) && !/[\p{Cc}\p{Cs}]/u.test(room);
+}
+
+function notSupported(cause: unknown): BimccRtcError {
+  const isMissing = typeof RTCPeerConnection === "undefined";
+  const what = isMissing
+    ? "there is no WebRTC here, or it is switched off"
+    : "this browser makes no connection to peers";
+  return new BimccRtcError("not_supported", `${what} (${cause})`, undefined, { cause });
 }

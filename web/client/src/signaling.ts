@@ -16,6 +16,7 @@ import {
   type RoomEvent,
 } from "./protocol";
 import { CLOSED_KICKED, CLOSED_REPLACED, reconnectDelay } from "./reconnect_policy";
+import { whyUnreachable } from "./unreachable";
 
 export type SignalingState = "waiting" | "connecting" | "joining" | "joined" | "ended";
 
@@ -47,6 +48,10 @@ export class Signaling {
   #socket: WebSocket | undefined;
   #resume = "";
   #hasJoined = false;
+  #hasOpened = false;
+  #hasFailed = false;
+  #url = "";
+  #noJoinData: string | undefined;
   #attempt = 0;
   #lostAt = performance.now();
   #triedAt = 0;
@@ -72,9 +77,10 @@ export class Signaling {
     this.#setState("connecting");
     let socket: WebSocket;
     try {
-      socket = new WebSocket(this.#owner.socketUrl());
+      this.#url = this.#owner.socketUrl();
+      socket = new WebSocket(this.#url);
     } catch (cause) {
-      this.#end(new BimccRtcError("not_supported", `no WebSocket: ${cause}`, undefined, { cause }));
+      this.#end(this.#whyNoSocket(cause));
       return;
     }
     this.#socket = socket;
@@ -87,6 +93,7 @@ export class Signaling {
         if (socket === this.#socket) handle(event);
       };
     socket.onopen = ifCurrent((event) => {
+      this.#hasOpened = true;
       if (OLD_API) this.#owner.hooks.onSocket?.("open", socket, event);
       void this.#join(socket);
     });
@@ -94,7 +101,10 @@ export class Signaling {
       if (typeof data === "string") this.#heard(data, socket);
     });
     if (OLD_API) socket.onerror = ifCurrent((event) => this.#owner.hooks.onSocket?.("error", socket, event));
-    socket.onclose = ifCurrent(({ code }) => this.#lost(code));
+    socket.onclose = ifCurrent(({ code }) => {
+      this.#hasFailed = true;
+      this.#lost(code);
+    });
   }
 
   /** Sends if the room is joined, and says whether it was. What does not fit the moment is for the caller to repeat. */
@@ -113,9 +123,10 @@ export class Signaling {
     }
   }
 
-  leave(): void {
+  /** With an error: the application cannot be in the room. */
+  leave(error?: BimccRtcError): void {
     this.send({ eventName: "__leave", data: {} });
-    this.#end();
+    this.#end(error);
   }
 
   async #join(socket: WebSocket): Promise<void> {
@@ -123,11 +134,19 @@ export class Signaling {
     let data: Omit<JoinData, "resume">;
     try {
       data = await this.#owner.joinData();
-    } catch {
+    } catch (cause) {
+      this.#noJoinData = `no token: ${cause}`;
       if (socket === this.#socket) this.#lost();
       return;
     }
-    if (socket === this.#socket) this.#write({ eventName: "__join", data: { ...data, resume: this.#resume } });
+    this.#noJoinData = undefined;
+    if (socket !== this.#socket) return;
+    try {
+      this.#write({ eventName: "__join", data: { ...data, resume: this.#resume } });
+    } catch (cause) {
+      // Metadata that is no JSON, however often it is said.
+      this.#end(new BimccRtcError("bad_message", `cannot be sent: ${cause}`, undefined, { cause }));
+    }
   }
 
   #heard(text: string, socket: WebSocket): void {
@@ -189,7 +208,7 @@ export class Signaling {
     });
     this.#reconnectAfter = undefined;
     if (delay === null) {
-      this.#end(refusal ?? reasonOfClose(closeCode));
+      this.#end(refusal ?? this.#reasonOfClose(closeCode));
       return;
     }
     this.#tryTimer = setTimeout(() => this.connect(), delay);
@@ -221,6 +240,28 @@ export class Signaling {
     if (OLD_API) this.#owner.hooks.onSocket?.("close", socket);
   }
 
+  #whyNoSocket(cause: unknown): BimccRtcError {
+    const isMissing = typeof WebSocket === "undefined";
+    // An insecure socket on a secure page is an error of its own.
+    const isBlocked = (cause as Error).name === "SecurityError";
+    const why = isBlocked ? this.#whyUnreachable() : isMissing ? "there is no WebSocket here" : "bad URL of the server";
+    return new BimccRtcError(isMissing ? "not_supported" : "unreachable", `${why} (${cause})`, undefined, { cause });
+  }
+
+  #whyUnreachable(): string {
+    const page = globalThis.location?.protocol;
+    return (
+      this.#noJoinData ??
+      whyUnreachable({ url: this.#url, page, hasOpened: this.#hasOpened, hasFailed: this.#hasFailed })
+    );
+  }
+
+  #reasonOfClose(code: number | undefined): BimccRtcError {
+    if (code === CLOSED_REPLACED) return new BimccRtcError("replaced", "another connection has taken over");
+    if (code === CLOSED_KICKED) return new BimccRtcError("kicked", "removed by the server's operator");
+    return new BimccRtcError("unreachable", this.#whyUnreachable());
+  }
+
   #end(error?: BimccRtcError): void {
     if (this.#state === "ended") return;
     this.#dropSocket();
@@ -233,9 +274,4 @@ export class Signaling {
     this.#state = state;
     this.#owner.handleSignalingState(state);
   }
-}
-
-function reasonOfClose(code: number | undefined): BimccRtcError {
-  const reason = code === CLOSED_REPLACED ? "replaced" : code === CLOSED_KICKED ? "kicked" : "unreachable";
-  return new BimccRtcError(reason, `the server: ${reason}`);
 }

@@ -70,7 +70,12 @@ export async function currentPath(connection: RTCPeerConnection): Promise<Path> 
 }
 
 async function reportOf(connection: RTCPeerConnection): Promise<Map<string, Entry>> {
-  return (await connection.getStats()) as unknown as Map<string, Entry>;
+  try {
+    return (await connection.getStats()) as unknown as Map<string, Entry>;
+  } catch {
+    // Nothing that waits for it shall fail.
+    return new Map();
+  }
 }
 
 function selectedPair(report: Map<string, Entry>): Entry | undefined {

@@ -103,7 +103,8 @@ export class Senders {
     if (idle) {
       this.#idle.delete(idle.sender);
       idle.sender.setStreams(stream);
-      void idle.sender.replaceTrack(track);
+      // Of the same kind, so it fails with a closed connection only.
+      idle.sender.replaceTrack(track).catch(() => {});
       idle.direction = "sendrecv";
       return idle.sender;
     }

@@ -268,3 +268,25 @@ describe("Negotiation", () => {
     expect(before.agreed, "nothing has changed").toEqual({ mine: 0, theirs: 1 });
   });
 });
+
+it("asks again when the browser has failed to make an offer, and at once when the server is back", async () => {
+  vi.useFakeTimers();
+  const world: World = { random: () => 0, loss: 0, errors: [] };
+  for (const polite of [false, true]) {
+    const side = new Side("a", polite, false, world);
+    const { connection, negotiation } = side;
+    // The polite side makes its offers in another way once there is a description of the other.
+    if (polite) connection.remoteDescription = { type: "answer", sdp: "v=0" } as RTCSessionDescription;
+    const { setLocalDescription, createOffer } = connection;
+    const fail = () => Promise.reject(new DOMException("not now", "OperationError"));
+    connection.setLocalDescription = connection.createOffer = fail;
+    connection.want();
+    await vi.advanceTimersByTimeAsync(10);
+    expect([side.sent, world.errors.length]).toEqual([[], polite ? 2 : 1]);
+    Object.assign(connection, { setLocalDescription, createOffer });
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(side.sent.filter(({ kind }) => kind === "description")).toHaveLength(1);
+    negotiation.close();
+  }
+  vi.useRealTimers();
+});

@@ -47,20 +47,22 @@ async function run(): Promise<void> {
   copied.textContent = "";
   document.body.dataset.state = "running";
   rows = [judgeSecureContext(place)];
-  if (typeof RTCPeerConnection === "undefined") {
-    const details = "This browser has no WebRTC, or it is switched off.";
+  let session: Session | undefined;
+  try {
+    // Where it is switched off this throws, too.
+    new RTCPeerConnection().close();
+    session = await testSignaling();
+    if (session) await testServers(session);
+  } catch (error) {
     put({
       id: "webrtc",
       what: "WebRTC",
       verdict: "failed",
-      details,
+      details: `This browser has no WebRTC, or it is switched off (${error}).`,
       advice: "Use another browser, or allow WebRTC in it.",
     });
-  } else {
-    const session = await testSignaling();
-    if (session) await testServers(session);
-    session?.leave();
   }
+  session?.leave();
   again.disabled = false;
   document.body.dataset.state = "done";
 }

@@ -19,6 +19,9 @@ export const LEFT: Ending = {
   remedies: ["again", "other_room"],
 };
 
+export const NO_WEBRTC =
+  "It lacks WebRTC, or has it switched off. Current versions of Chrome, Edge, Firefox and Safari have it.";
+
 const ENDINGS: Record<string, Omit<Ending, "reason">> = {
   room_full: {
     title: "This room is full",
@@ -62,7 +65,7 @@ const ENDINGS: Record<string, Omit<Ending, "reason">> = {
   },
   not_supported: {
     title: "This browser cannot make calls",
-    text: "It lacks WebRTC, or has it switched off. Current versions of Chrome, Edge, Firefox and Safari have it.",
+    text: NO_WEBRTC,
     remedies: ["again"],
   },
 };

@@ -78,12 +78,13 @@ export class Session {
     const before = this.phase.get().name;
     if (before === "joining" || before === "inside") return;
     this.phase.set({ name: "joining" });
-    this.media.start();
     const attempt = new AbortController();
     this.#attempt = attempt;
     const { relayOnly, token } = this.options;
+    let room: Room | undefined;
     try {
-      const room = await this.options.joinRoom({
+      this.media.start();
+      room = await this.options.joinRoom({
         room: this.room,
         ...(this.name.get() && { name: this.name.get() }),
         metadata: this.#presence(),
@@ -95,6 +96,8 @@ export class Session {
       this.#enter(room);
     } catch (error) {
       if (!attempt.signal.aborted) this.#end(endingOf(error));
+      // Whatever went wrong after joining, the others shall not see somebody who is not there.
+      room?.leave();
     }
   }
 

@@ -1,4 +1,5 @@
 import { type FormEvent, useEffect, useRef, useState } from "react";
+import { NO_WEBRTC } from "../model/endings";
 import type { MediaState } from "../model/media";
 import { preferences } from "../model/preferences";
 import type { Session } from "../model/session";
@@ -62,6 +63,11 @@ export function Entry({ session }: { session: Session }) {
         </h1>
       </header>
       {!state.supported && <PlainHttpNote />}
+      {typeof RTCPeerConnection === "undefined" && (
+        <p className="problem" id="no-webrtc" role="alert">
+          This browser cannot make calls. {NO_WEBRTC}
+        </p>
+      )}
       <form id="entry-form" onSubmit={(event) => void submit(event)} onKeyDown={keepForInputMethod}>
         {state.supported && (
           <div className="preview">

@@ -1,6 +1,7 @@
 // `BimccMultiRTC()` and `SkyRTC()` as pages of the first clients know them: their methods, events and properties, on
 // top of a room of today. Reconnecting and resuming happen below it: to such a page the server is just there.
 
+import type { BimccRtcError } from "../errors";
 import type { InternalPeer } from "../hooks";
 import { openCamera } from "../media";
 import { isObject } from "../protocol";
@@ -81,7 +82,7 @@ export class OldClient extends OldEmitter {
           this.emit("pc_add_data_channel", channel, peer.id, peer.connection);
         },
       },
-      { joined: () => this.#handleJoined(), ended: () => this.#handleEnd() },
+      { joined: () => this.#handleJoined(), ended: (error) => this.#handleFailed(error) },
     );
     this.#inner = inner;
     inner.on("peer_joined", ({ id }) => {
@@ -130,6 +131,13 @@ export class OldClient extends OldEmitter {
     this.emit("get_peers", this.connections);
     this.emit("connected", this.socket);
     if (this.#isReady) this.#start();
+  }
+
+  #handleFailed(error: BimccRtcError): void {
+    console.warn(error.message);
+    // Else the socket has said so.
+    if (!this.socket) this.emit("socket_error", error, null);
+    this.#handleEnd();
   }
 
   #handleEnd(): void {

@@ -1,3 +1,5 @@
+import { reportMistake } from "../emitter";
+
 export type OldListener = (...args: never[]) => void;
 
 /** `on` and `emit` as the first clients had them; pages emit events themselves, too. */
@@ -16,7 +18,7 @@ export class OldEmitter {
         listener.apply(null, args as never[]);
       } catch (error) {
         // A mistake of the page must not keep a call from being set up.
-        reportError(error);
+        reportMistake(error);
       }
     }
   }
