@@ -339,6 +339,24 @@ for (const kind of ["chromium", "firefox"]) {
   });
 }
 
+test("a member that is awaited is away until it is gone", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+  const host = await (await setStage(t)).host();
+  const server = await host.serve();
+  const browser = await host.browse("chromium");
+  const witness = await browser.open("sdk.html");
+  // It joins as this client does, and its connection breaks.
+  await witness.run((url) => {
+    const socket = new WebSocket(url);
+    socket.onopen = () => socket.send(JSON.stringify({ eventName: "__join", data: { room: "a room", resume: "" } }));
+    return new Promise((resolve) => {
+      socket.onmessage = resolve;
+    }).then(() => socket.close());
+  }, server.wsUrl());
+  await join(witness, server);
+  await witness.until(() => [...window.member.room.peers.values()].some(({ isAway }) => isAway));
+  await witness.until(() => window.member.events.some(([event]) => event === "peer_left"));
+});
+
 test("a hostile peer on the channels is refused and named", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
   const { pages, ids } = await pair(t, ["chromium", "chromium"]);
   const [villain, victim] = pages;

@@ -45,6 +45,7 @@ class FakeEmitter<Events extends { [K in keyof Events]: (...args: never[]) => vo
 export class FakePeer implements Peer {
   metadata: unknown;
   state: PeerState = "connected";
+  isAway = false;
   streams: RemoteStream[] = [];
 
   constructor(

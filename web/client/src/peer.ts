@@ -61,6 +61,7 @@ export class RoomPeer implements InternalPeer {
   #oldChannel: RTCDataChannel | undefined;
   readonly #strangers = new TokenBucket(0.1, 5);
   #negotiation!: Negotiation;
+  #isAwaited = false;
   #isStarted: boolean;
   #beforeStart: (() => void)[] = [];
   #reportedAt = -REPORT_EVERY;
@@ -86,6 +87,18 @@ export class RoomPeer implements InternalPeer {
 
   get streams(): readonly RemoteStream[] {
     return this.#streams.all;
+  }
+
+  get isAway(): boolean {
+    return this.#isAwaited && this.state !== "connected";
+  }
+
+  /** The server has refused what was for the peer because it awaits it, or has passed on what the peer says. */
+  handleAwaited(isAwaited: boolean): void {
+    const before = this.isAway;
+    this.#isAwaited = isAwaited;
+    if (!isAwaited) this.messages.reliable.wake();
+    if (this.isAway !== before) this.#room.emit("peer_updated", this);
   }
 
   /** Takes over what is said of the peer. */
@@ -129,6 +142,7 @@ export class RoomPeer implements InternalPeer {
    * meanwhile, so relayed addresses are gone.
    */
   handleReachable(afresh: boolean): void {
+    this.#isAwaited = false;
     void this.keeper.handleReachable(afresh);
     this.messages.reliable.wake();
     // Nobody waits for a first offer that may have been lost.
@@ -272,6 +286,6 @@ export class RoomPeer implements InternalPeer {
     const isForeign = this.usesSdk === false;
     if (isForeign && content.isBinary) throw new BimccRtcError("not_supported", "old clients take no bytes", this);
     if (isForeign && this.#oldChannel) return this.#sendAsOld(this.#oldChannel, content);
-    return !this.keeper.isMissing && this.#room.sendByServer(this.id, content, isForeign);
+    return !this.keeper.isMissing && !this.#isAwaited && this.#room.sendByServer(this.id, content, isForeign);
   }
 }

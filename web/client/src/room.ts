@@ -262,6 +262,7 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
     }
     const peer = this.peers.get(data.socketId);
     if (!peer) return;
+    if (eventName !== "_remove_peer") peer.handleAwaited(false);
     switch (eventName) {
       case "_remove_peer":
         if (data.reason === "disconnected" && peer.usesSdk) peer.keeper.handleMissing(0);
@@ -325,6 +326,7 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
 
   #handleError({ code, message, eventName, socketId }: ErrorData): void {
     const peer = this.peers.get(socketId ?? "");
+    if (code === "peer_away") peer?.handleAwaited(true);
     // The peer is on its way out or back: what was meant for it is repeated, or not needed.
     if (code === "peer_away" || code === "no_such_peer") return;
     this.emit("error", new BimccRtcError(code, `${eventName ?? "server"}: ${message}`, peer));

@@ -93,6 +93,11 @@ export interface Peer {
   readonly name: string | undefined;
   readonly metadata: unknown;
   readonly state: PeerState;
+  /**
+   * Its connection to the server broke, there is no path to it, and the server waits some seconds for its return: what is sent to
+   * it waits as well. `peer_updated` tells of each change.
+   */
+  readonly isAway: boolean;
   readonly streams: readonly RemoteStream[];
   /** For what this interface does not offer; negotiation is taken care of. */
   readonly connection: RTCPeerConnection;

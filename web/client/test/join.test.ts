@@ -297,6 +297,44 @@ describe("an exception later", () => {
   });
 });
 
+describe("a member that the server awaits", () => {
+  const away = (socketId: string, eventName = "__offer") =>
+    FakeSocket.last.say("_error", { code: "peer_away", message: "away", eventName, socketId });
+
+  it.each([
+    ["offers", "_offer", { sdp: "v=0", sdk: { v: 1 } }],
+    ["answers", "_answer", { sdp: "v=0", sdk: { v: 1 } }],
+    ["says something", "_message", { data: 5 }],
+    ["has a new name", "_peer_updated", { name: "n" }],
+  ])("is away, what is for it waits, and it is back when it %s", async (_, eventName, data) => {
+    const room = await joined(["a", "b"]);
+    const told: [string, boolean][] = [];
+    room.on("peer_updated", ({ id, isAway }) => told.push([id, isAway]));
+    away("a");
+    away("a", "__message");
+    away("nobody");
+    expect(told).toEqual([["a", true]]);
+    expect([...room.peers.values()].map(({ isAway }) => isAway)).toEqual([true, false]);
+    void room.send("hello");
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(FakeSocket.last.sentAs("__message")).toMatchObject([{ socketId: "b" }]);
+    FakeSocket.last.say(eventName, { socketId: "a", ...data });
+    await settle();
+    expect(told[1]).toEqual(["a", false]);
+    expect(FakeSocket.last.sentAs("__message")).toMatchObject([{ socketId: "b" }, { socketId: "a" }]);
+  });
+
+  it("that does not come back leaves nobody waiting", async () => {
+    const room = await joined(["a"]);
+    away("a");
+    const sent = room.send("hello");
+    const toOne = expect(room.send("hello", { to: "a" })).rejects.toMatchObject({ reason: "peer_gone" });
+    FakeSocket.last.say("_remove_peer", { socketId: "a", reason: "left" });
+    await sent;
+    await toOne;
+  });
+});
+
 it("the first peer gets the connection that was made before joining, with the server's addresses", async () => {
   const room = await joined();
   expect(made).toHaveLength(1);

@@ -11,6 +11,8 @@ const FLOOD = 200;
 
 export class PeerState {
   connected = false;
+  /** Nobody is there to answer. */
+  away = false;
   /** It has been asked for the whole board. */
   asked = false;
 

@@ -135,6 +135,7 @@ export class BoardSession {
 
   #updatePeer(peer: Peer): void {
     const now = this.#now();
+    this.#sync.handlePeerAway(now, peer.id, peer.isAway);
     const connected = peer.state === "connected";
     if (connected !== this.#connected.has(peer.id)) {
       if (connected) {

@@ -182,6 +182,13 @@ export class BoardSync {
     if (this.#loading?.from === peer) this.#loadFromNext(now);
   }
 
+  /** Whether the server awaits the peer's return: who is not there is not asked for the board, but somebody else, at once. */
+  handlePeerAway(now: number, peer: string, isAway: boolean): void {
+    const state = this.#peers.get(peer);
+    if (state) state.away = isAway;
+    if (isAway && this.#loading?.from === peer) this.#loadFromNext(now);
+  }
+
   /**
    * Any message of the room; those that are not for the board are left alone. Never throws. False if the message is to
    * be ignored by others too, because its sender sends too much.
@@ -510,7 +517,7 @@ export class BoardSync {
 
   #loadFromNext(now: number): void {
     this.#loading = undefined;
-    const candidates = [...this.#peers].filter(([, state]) => !state.asked);
+    const candidates = [...this.#peers].filter(([, state]) => !state.asked && (state.connected || !state.away));
     const next = candidates.find(([, state]) => state.connected) ?? candidates[0];
     if (!next) {
       this.#finishLoading(now);

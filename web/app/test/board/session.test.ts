@@ -103,3 +103,57 @@ test("what a peer sends is shown, and nothing is heard after the end", async () 
   await vi.advanceTimersByTimeAsync(60_000);
   expect(room.count("peer", "board/state")).toBeLessThan(3);
 });
+
+/** A session that begins with these in the room, none of them connected yet. */
+function late(...ids: string[]): (id: string, change: { isAway?: boolean; state?: string }) => void {
+  session.end();
+  room = new FakeRoom();
+  for (const id of ids) {
+    const away = { isAway: id.startsWith("ghost") };
+    room.peers.set(id, { id, name: id, state: "connecting", ...away } as Peer);
+  }
+  session = new BoardSession({
+    room: room as unknown as Room,
+    scene: { elements: () => [], held: () => new Set(), show() {}, showCursors() {}, showImage() {} },
+    onProblem() {},
+  });
+  return (id, change) => {
+    const peer = Object.assign(room.peers.get(id) as object, change);
+    room.handlers.get("peer_updated")?.(peer);
+  };
+}
+
+const asked = () => room.sent.filter(({ kind }) => kind === "board/want").map(({ to }) => to);
+
+test("the next peer is asked for the board at once when the one that was asked is away", async () => {
+  const update = late("first", "second", "third");
+  await vi.advanceTimersByTimeAsync(3_000);
+  expect(asked()).toEqual(["first"]);
+  update("first", { isAway: true });
+  expect(asked()).toEqual(["first", "second"]);
+  // Said once more, or of another, it changes nothing; and who comes back is not asked again.
+  update("first", { isAway: true });
+  update("first", { isAway: false });
+  update("third", { isAway: true });
+  expect(asked()).toEqual(["first", "second"]);
+  update("second", { isAway: true });
+  expect([asked(), session.loading]).toEqual([["first", "second"], false]);
+});
+
+test("who is away from the beginning is not asked, but for a path that is up", async () => {
+  late("ghost 1", "ghost 2", "here");
+  await vi.advanceTimersByTimeAsync(3_000);
+  expect(asked()).toEqual(["here"]);
+  const update = late("ghost 1", "here");
+  update("ghost 1", { state: "connected" });
+  expect(asked()).toEqual(["ghost 1"]);
+});
+
+test("with nobody but ghosts the board is there, and is compared with who comes back", async () => {
+  const update = late("ghost 1", "ghost 2");
+  await vi.advanceTimersByTimeAsync(3_000);
+  expect([asked(), session.loading]).toEqual([[], false]);
+  update("ghost 2", { isAway: false, state: "connected" });
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(room.count("ghost 2", "board/state")).toBeGreaterThan(0);
+});
