@@ -48,7 +48,7 @@ async fn without_pages_the_server_says_so() {
 #[tokio::test]
 async fn pages_may_load_from_this_server_alone() {
     let server = Server::start().await;
-    for path in ["/", "/r/any%20room", "/r/r?x=y", "/check"] {
+    for path in ["/", "/r/any%20room", "/r/r?x=y", "/r/r/", "/check", "/check/"] {
         let page = get(&server, path, "").await;
         assert!(page.starts_with("HTTP/1.1 200"), "{path}: {page}");
         assert_eq!(header(&page, "content-type"), "text/html; charset=utf-8");
@@ -66,12 +66,59 @@ async fn pages_may_load_from_this_server_alone() {
     }
 }
 
+/// What a page loads first, as it names it.
+#[cfg(feature = "pages")]
+fn script_of(page: &str) -> &str {
+    page.split('"').find(|part| part.contains("assets/") && part.ends_with(".js")).unwrap()
+}
+
+#[cfg(feature = "pages")]
+#[tokio::test]
+async fn pages_load_from_where_they_are_however_deep() {
+    let server = Server::start().await;
+    let mut scripts = Vec::new();
+    for (path, up) in [
+        ("/", "./"),
+        ("/r/room", "../"),
+        ("/r/%2F?relay=1", "../"),
+        ("/r/room/", "../../"),
+        ("/check", "./"),
+        ("/check/", "../"),
+    ] {
+        let page = get(&server, path, "").await;
+        let script = script_of(&page).strip_prefix(up).unwrap_or_else(|| panic!("{path}: {page}"));
+        for attribute in ["src=\"", "href=\""] {
+            for target in page.split(attribute).skip(1) {
+                assert!(target.starts_with(up) || target.starts_with("data:"), "{path}: {target}");
+            }
+        }
+        assert!(get(&server, &format!("/{script}"), "").await.starts_with("HTTP/1.1 200"), "{path}: {script}");
+        scripts.push(script.to_owned());
+    }
+    assert!(scripts[..4].iter().all(|script| *script == scripts[0]), "one app: {scripts:?}");
+    assert_eq!(scripts[4], scripts[5]);
+}
+
+#[cfg(feature = "pages")]
+#[tokio::test]
+async fn r9_5_pages_may_open_sockets_to_the_host_that_a_trusted_proxy_names() {
+    let mut options = Options::default();
+    options.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    for (options, expected) in
+        [(options, "ws://a.example:8443 wss://a.example:8443"), (Options::default(), "ws://h wss://h")]
+    {
+        let server = Server::with(options).await;
+        let page = get(&server, "/r/room", "X-Forwarded-Host: b.example, a.example:8443\r\n").await;
+        assert!(header(&page, "content-security-policy").ends_with(expected), "{page}");
+    }
+}
+
 #[cfg(feature = "pages")]
 #[tokio::test]
 async fn hashed_names_are_kept_for_ever_and_others_by_tag() {
     let server = Server::start().await;
     let page = get(&server, "/", "").await;
-    let script = page.split('"').find(|part| part.starts_with("/assets/") && part.ends_with(".js")).unwrap().to_owned();
+    let script = script_of(&page).strip_prefix('.').unwrap().to_owned();
     for (path, caching) in [("/", "no-cache"), (&script, "public, max-age=31536000, immutable")] {
         let mut tags = Vec::new();
         for (accept, encoding) in [("", ""), ("Accept-Encoding: br, gzip\r\n", "gzip")] {

@@ -2,8 +2,8 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `/`, `/r/{room}` | the app |
-//! | `/check` | the connection test |
+//! | `/`, `/r/{room}`, with a slash behind it or not | the app |
+//! | `/check`, with a slash behind it or not | the connection test |
 //! | `/client.js`, `/client.d.ts`, `/BimccWebRTC.js` | the browser client, for pages of any origin |
 //! | any other path | the file that the build of `web/` put there, else 404 |
 //!
@@ -22,6 +22,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use self::table::Page;
+use super::client_info;
 use crate::ice_servers::Host;
 
 /// What pages may load: what this server itself serves. Excalidraw needs the WebAssembly that makes font subsets,
@@ -39,18 +40,26 @@ const NO_PAGES: &str = "This server was built without its pages (feature `pages`
 
 const NOT_FOUND: &str = "There is nothing here. The rooms are at /, the connection test is at /check.\n";
 
-/// `GET /` and `GET /r/{room}`
+/// `GET /`, `GET /r/{room}` and `GET /r/{room}/`
 pub(crate) async fn app(request: Request) -> Response {
+    let path = request.uri().path();
     if table::is_empty() {
-        let status = if request.uri().path() == "/" { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        let status = if path == "/" { StatusCode::OK } else { StatusCode::NOT_FOUND };
         return text(status, NO_PAGES);
     }
-    serve("/index.html", request.headers())
+    // Pages load from where they are, so each depth has its own.
+    let page = match (path, path.ends_with('/')) {
+        ("/", _) => "/index.html",
+        (_, false) => "/index.1.html",
+        (_, true) => "/index.2.html",
+    };
+    serve(page, request.headers())
 }
 
-/// `GET /check`
+/// `GET /check` and `GET /check/`
 pub(crate) async fn check(request: Request) -> Response {
-    serve("/check.html", request.headers())
+    let page = if request.uri().path().ends_with('/') { "/check.1.html" } else { "/check.html" };
+    serve(page, request.headers())
 }
 
 /// `GET` of all that no route names.
@@ -101,13 +110,18 @@ fn response(page: &'static Page, path: &str, request: &HeaderMap) -> Response {
     response
 }
 
-/// The policy with WebSockets to the host that the browser asked: not every browser counts them to `'self'`.
+/// The policy with WebSockets to the host that the browser asked: not every browser counts them to `'self'`. What a
+/// stranger says was forwarded does not come here.
 fn content_security_policy(request: &HeaderMap) -> HeaderValue {
-    let host = request.get(header::HOST).and_then(|host| host.to_str().ok());
-    let sockets = host.and_then(Host::parse_authority).and_then(|(host, port)| {
-        let port = port.map_or_else(String::new, |port| format!(":{port}"));
-        HeaderValue::try_from(format!("{CONTENT_SECURITY_POLICY} ws://{host}{port} wss://{host}{port}")).ok()
-    });
+    let forwarded = request.get_all(client_info::X_FORWARDED_HOST).iter().next_back();
+    let host = forwarded.or_else(|| request.get(header::HOST)).and_then(|host| host.to_str().ok());
+    let sockets =
+        host.and_then(|host| host.rsplit(',').next()).map(str::trim).and_then(Host::parse_authority).and_then(
+            |(host, port)| {
+                let port = port.map_or_else(String::new, |port| format!(":{port}"));
+                HeaderValue::try_from(format!("{CONTENT_SECURITY_POLICY} ws://{host}{port} wss://{host}{port}")).ok()
+            },
+        );
     sockets.unwrap_or(HeaderValue::from_static(CONTENT_SECURITY_POLICY))
 }
 

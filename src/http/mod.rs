@@ -3,7 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | any path with a WebSocket upgrade | signaling ([`ws`](self)) |
-//! | `GET /`, `GET /r/{room}`, `GET /check` | the app and the connection test ([`assets`](self)) |
+//! | `GET /`, `GET /r/{room}`, `GET /check` | the app and the connection test, with a last slash too ([`assets`](self)) |
 //! | `GET /healthz` | 200 while the process runs |
 //! | `GET /readyz` | 200 while clients are welcome, 503 once draining |
 //! | `GET` of anything else | a file of the pages, among them `/client.js`; else 404 |
@@ -125,7 +125,9 @@ fn router(is_draining: health::IsDraining) -> Router {
     Router::new()
         .route("/", get(assets::app))
         .route("/r/{room}", get(assets::app))
+        .route("/r/{room}/", get(assets::app))
         .route("/check", get(assets::check))
+        .route("/check/", get(assets::check))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz).with_state(is_draining))
         .fallback(get(assets::file))

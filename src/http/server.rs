@@ -474,6 +474,9 @@ impl Connection {
         if needs_tls {
             return self.redirect(&request);
         }
+        if !server.trust.is_proxy(self.peer.ip()) {
+            client_info::forget_forwarded(request.headers_mut());
+        }
         let Ok(response) = server.router.clone().call(request).await;
         response
     }

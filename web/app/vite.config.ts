@@ -3,9 +3,12 @@ import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 import { oldestBrowsers } from "../browsers.ts";
 import { boardAssets } from "./vite/board_assets.ts";
+import { deeperPages } from "./vite/deeper_pages.ts";
 
 export default defineConfig({
-  plugins: [react(), boardAssets()],
+  plugins: [react(), boardAssets(), deeperPages()],
+  // Files are found from where the page is, so that it may be below a path.
+  base: "./",
   resolve: {
     alias: { "bimcc-rtc": fileURLToPath(new URL("../client/src/index.ts", import.meta.url)) },
     // Parts of Excalidraw ask for an older one, which npm installs beside; a page must have one only.

@@ -3,6 +3,7 @@
 import { joinRoom } from "bimcc-rtc";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
+import { BASE_PATH } from "./logic/base_path";
 import { LONGEST_NAME } from "./logic/names";
 import { roomInPath } from "./logic/room_name";
 import { LocalMedia } from "./model/media";
@@ -17,7 +18,7 @@ function sessionOf(room: string): Session {
   const query = new URLSearchParams(location.search);
   return new Session({
     room,
-    joinRoom,
+    joinRoom: (options) => joinRoom({ url: location.origin + BASE_PATH, ...options }),
     media: new LocalMedia(navigator.mediaDevices),
     relayOnly: query.get("relay") === "1",
     token: query.get("token") ?? undefined,

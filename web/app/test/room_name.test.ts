@@ -25,6 +25,15 @@ describe("room names", () => {
     expect(roomInPath("/x/r/a")).toBeUndefined();
   });
 
+  it.each(["/rtc/", "/r/", "/r/rtc/", "/a/b/"])("are found below %s", (base) => {
+    for (const name of ["tea", "a/b c", "r"]) {
+      expect(roomPath(name, base).startsWith(base)).toBe(true);
+      expect(roomInPath(roomPath(name, base), base)).toBe(name);
+      expect(roomInPath(`${roomPath(name, base)}/`, base)).toBe(name);
+    }
+    expect(roomInPath(base, base)).toBeUndefined();
+  });
+
   it("takes a path that is badly encoded as it stands", () => {
     expect(roomInPath("/r/100%")).toBe("100%");
     expect(roomInPath("/r/%ff")).toBe("%ff");

@@ -21,7 +21,7 @@ export function boardAssets(): Plugin {
   let base = "/";
   return {
     name: "board-assets",
-    config: () => ({ define: { __BOARD_ASSETS__: JSON.stringify(`/${FOLDER}/`) } }),
+    config: () => ({ define: { __BOARD_ASSETS__: JSON.stringify(`${FOLDER}/`) } }),
     configResolved(config) {
       base = config.base;
     },
@@ -39,7 +39,7 @@ export function boardAssets(): Plugin {
     transform(code, id) {
       if (!id.includes(EXCALIDRAW) || !code.includes(CDN)) return undefined;
       // It stands in a template literal.
-      return { code: code.replaceAll(CDN, `\${location.origin}/${FOLDER}/`), map: null };
+      return { code: code.replaceAll(CDN, `\${location.origin}\${window.EXCALIDRAW_ASSET_PATH}`), map: null };
     },
     generateBundle() {
       for (const file of fontFiles()) {

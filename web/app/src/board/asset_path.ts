@@ -1,6 +1,6 @@
 // Where Excalidraw finds its fonts. To be imported before Excalidraw, which reads it while it is loaded.
 
-export {};
+import { BASE_PATH } from "../logic/base_path";
 
 declare global {
   interface Window {
@@ -11,4 +11,4 @@ declare global {
 // Filled in by vite/board_assets.ts, with the version, so that the files may be cached for ever.
 declare const __BOARD_ASSETS__: string;
 
-window.EXCALIDRAW_ASSET_PATH = __BOARD_ASSETS__;
+window.EXCALIDRAW_ASSET_PATH = BASE_PATH + __BOARD_ASSETS__;

@@ -1,5 +1,6 @@
 // The connection test page: runs the probes one server URL at a time, shows each result as soon as it is there.
 import "./check.css";
+import { BASE_PATH } from "../logic/base_path";
 import {
   asText,
   judgeFamily,
@@ -68,7 +69,7 @@ async function run(): Promise<void> {
 }
 
 async function testSignaling(): Promise<Session | undefined> {
-  const url = `${hasTls ? "wss" : "ws"}://${location.host}/`;
+  const url = `${hasTls ? "wss" : "ws"}://${location.host}${BASE_PATH}`;
   put({ id: "websocket", what: "WebSocket", verdict: "running", details: "" });
   try {
     const session = await joinThrowAwayRoom(url);

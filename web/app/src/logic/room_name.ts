@@ -1,4 +1,5 @@
 // Room names: what the server takes as one, and how a name stands in the page's address.
+import { BASE_PATH, withinBase } from "./base_path";
 import { wellFormed } from "./names";
 
 const LETTERS = "abcdefghjkmnpqrstuvwxyz";
@@ -30,13 +31,13 @@ export function roomNameProblem(name: string): string | undefined {
   return undefined;
 }
 
-export function roomPath(name: string): string {
-  return `/r/${encodeURIComponent(wellFormed(name))}`;
+export function roomPath(name: string, base = BASE_PATH): string {
+  return `${base}r/${encodeURIComponent(wellFormed(name))}`;
 }
 
 /** The room in a path, undefined for the lobby's. */
-export function roomInPath(path: string): string | undefined {
-  const encoded = /^\/r\/([^/]+)\/?$/.exec(path)?.[1];
+export function roomInPath(path: string, base = BASE_PATH): string | undefined {
+  const encoded = /^\/r\/([^/]+)\/?$/.exec(withinBase(path, base))?.[1];
   if (encoded === undefined) return undefined;
   try {
     return decodeURIComponent(encoded);

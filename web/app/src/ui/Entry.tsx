@@ -1,4 +1,5 @@
 import { type FormEvent, useEffect, useRef, useState } from "react";
+import { BASE_PATH } from "../logic/base_path";
 import { NO_WEBRTC } from "../model/endings";
 import type { MediaState } from "../model/media";
 import { preferences } from "../model/preferences";
@@ -55,7 +56,7 @@ export function Entry({ session }: { session: Session }) {
   return (
     <main className="entry">
       <header>
-        <a className="brand" href="/" aria-label="bimcc-rtc, to the start">
+        <a className="brand" href={BASE_PATH} aria-label="bimcc-rtc, to the start">
           <Brand />
         </a>
         <h1 id="title" dir="auto" title={session.room}>

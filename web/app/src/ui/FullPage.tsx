@@ -1,4 +1,5 @@
 import { type ReactNode, useEffect, useRef } from "react";
+import { BASE_PATH } from "../logic/base_path";
 import type { Ending, Remedy } from "../model/endings";
 import type { Session } from "../model/session";
 import { Brand } from "./icons";
@@ -9,7 +10,7 @@ export function FullPage({ title, children }: { title: string; children: ReactNo
   useEffect(() => heading.current?.focus(), []);
   return (
     <main className="full-page">
-      <a className="brand" href="/" aria-label="bimcc-rtc, to the start">
+      <a className="brand" href={BASE_PATH} aria-label="bimcc-rtc, to the start">
         <Brand />
       </a>
       <h1 ref={heading} tabIndex={-1}>
@@ -40,7 +41,7 @@ export function EndedPage({ session, ending }: { session: Session; ending: Endin
           const style = `button ${index === 0 ? "primary" : ""}`;
           const label = remedy === "again" && ending.reason === "left" ? "Join again" : LABELS[remedy];
           return remedy === "other_room" ? (
-            <a key={remedy} className={style} href="/">
+            <a key={remedy} className={style} href={BASE_PATH}>
               {label}
             </a>
           ) : (

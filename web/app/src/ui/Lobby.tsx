@@ -1,4 +1,5 @@
 import { type FormEvent, useEffect, useState } from "react";
+import { BASE_PATH } from "../logic/base_path";
 import { randomRoomName, roomNameOf, roomNameProblem, roomPath } from "../logic/room_name";
 import { preferences } from "../model/preferences";
 import { Brand } from "./icons";
@@ -84,7 +85,7 @@ export function Lobby() {
       )}
       <footer>
         <ThemeChoices />
-        <a href="/check">Does it work from here? Test the connection</a>
+        <a href={`${BASE_PATH}check`}>Does it work from here? Test the connection</a>
       </footer>
     </main>
   );

@@ -1,4 +1,5 @@
 import { useEffect, useState } from "react";
+import { BASE_PATH } from "../logic/base_path";
 import type { Session, Visit } from "../model/session";
 import { useSource } from "../model/store";
 import { AloneCard } from "./AloneCard";
@@ -85,7 +86,7 @@ function Inside({ session, visit }: { session: Session; visit: Visit }) {
   return (
     <div className="room" id="room" data-panel={panel}>
       <header className="bar">
-        <a className="brand" href="/" aria-label="bimcc-rtc, to the start" target="_blank" rel="noopener">
+        <a className="brand" href={BASE_PATH} aria-label="bimcc-rtc, to the start" target="_blank" rel="noopener">
           <Brand />
         </a>
         <h1 id="title" dir="auto" title={session.room}>
