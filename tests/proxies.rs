@@ -224,7 +224,7 @@ impl World {
         for _ in 0..3 {
             open.push(self.socket(CLIENTS[0]).await.expect("below the limit"));
         }
-        let refused = self.socket(CLIENTS[0]).await.err().expect("beyond the limit");
+        let Err(refused) = self.socket(CLIENTS[0]).await else { panic!("beyond the limit") };
         assert!(!is_told || refused == 429, "{refused}");
         assert_eq!(self.refused_by_limit(), 1);
         open.push(self.socket(CLIENTS[1]).await.expect("another client"));
