@@ -5,6 +5,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod credentials;
+mod farewell;
 pub mod http;
 pub mod ice_servers;
 pub mod logging;

@@ -264,22 +264,39 @@ impl TlsAcceptor {
     ///
     /// # Errors
     /// What went wrong with this client: not TLS, no common version, gone, or slower than 10 s.
-    pub async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    pub async fn accept<S>(&self, stream: S) -> Result<TlsStream<S>, FailedHandshake<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let handshake = async {
-            let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+            let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
+            let start = match (&mut acceptor).await {
+                Ok(start) => start,
+                Err(error) => return Err(FailedHandshake { error, stream: acceptor.take_io() }),
+            };
             let overlaps =
                 start.client_hello().alpn().is_some_and(|mut offered| offered.any(|protocol| ALPN.contains(&protocol)));
             let config = if overlaps { &self.with_alpn } else { &self.without_alpn };
-            start.into_stream(config.clone()).await
+            let rest = start.into_stream(config.clone()).into_fallible();
+            rest.await.map_err(|(error, stream)| FailedHandshake { error, stream: Some(stream) })
         };
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(done) => done,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")),
+            Err(_) => {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
+                Err(FailedHandshake { error, stream: None })
+            }
         }
     }
+}
+
+/// A handshake that came to nothing.
+#[derive(Debug)]
+pub struct FailedHandshake<S> {
+    /// Why.
+    pub error: io::Error,
+    /// What it was tried on, unless it took too long.
+    pub stream: Option<S>,
 }
 
 /// The certificate of the moment.

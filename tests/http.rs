@@ -10,7 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -194,6 +194,91 @@ async fn rfc9112_3_2_a_second_host_is_a_bad_request() {
 }
 
 #[tokio::test]
+async fn rfc9112_3_2_a_request_without_host_is_a_bad_request() {
+    let server = Server::start().await;
+    let without = HANDSHAKE.replace("Host: h\r\n", "");
+    for request in [
+        "GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+        "GET http://h/ HTTP/1.1\r\nConnection: close\r\n\r\n",
+        "POST /nothing HTTP/1.1\r\nConnection: close\r\n\r\n",
+        &format!("GET / HTTP/1.1\r\n{without}\r\n"),
+        &format!("GET ?room=r HTTP/1.1\r\n{without}\r\n"),
+    ] {
+        let answer = server.raw(request).await;
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("`Host`"), "{request}: {answer}");
+    }
+    assert_eq!(server.metric("connections_refused_total{reason=\"bad_handshake\"}"), 2);
+    assert!(server.raw("GET /healthz HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200"), "it knows no Host");
+    assert!(get(&server, "/healthz", "").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn rfc6455_4_1_what_stands_once_in_a_handshake_stands_once() {
+    let server = Server::start().await;
+    for (more, word) in [
+        ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "Key"),
+        ("sec-websocket-key: AAECAwQFBgcICQoLDA0ODw==\r\n", "Key"),
+        ("Sec-WebSocket-Key:\r\n", "Key"),
+        ("Sec-WebSocket-Version: 13\r\n", "Version"),
+        ("Sec-WebSocket-Version: 8\r\n", "Version"),
+        ("Origin: https://a.example\r\nOrigin: https://b.example\r\n", "Origin"),
+        ("Host: h\r\n", "Host"),
+    ] {
+        let answer = server.raw(&format!("GET / HTTP/1.1\r\n{HANDSHAKE}{more}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains(word), "{more}: {answer}");
+    }
+    assert_eq!(server.metric("connections_opened_total"), 0);
+}
+
+/// A line's end before a request, from clients that end the last one's body so.
+#[tokio::test]
+async fn rfc9112_2_2_empty_lines_before_a_request_are_skipped() {
+    let (config, connector) = self_signed();
+    let plain = Server::start().await;
+    let secure = Server::with(Options { tls: Some(config), ..Options::default() }).await;
+    for lines in ["\r\n", "\n", "\r\n\r\n", "\r\n\r\n\r\n\n\n"] {
+        for (request, status) in [
+            ("GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".to_owned(), "200"),
+            (format!("GET /?room=r HTTP/1.1\r\n{HANDSHAKE}\r\n"), "101"),
+            (format!("GET ?room=r HTTP/1.1\r\n{HANDSHAKE}\r\n"), "101"),
+        ] {
+            for cut in [0, 1, lines.len()] {
+                let tcp = TcpStream::connect(plain.address).await.unwrap();
+                assert_eq!(
+                    status_of(tcp, [&lines[..cut], &lines[cut..], &request]).await,
+                    status,
+                    "{lines:?} {request}"
+                );
+                let tcp = TcpStream::connect(secure.address).await.unwrap();
+                let tls = connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap();
+                assert_eq!(
+                    status_of(tls, [&lines[..cut], &lines[cut..], &request]).await,
+                    status,
+                    "{lines:?} {request}"
+                );
+            }
+        }
+    }
+    let between =
+        "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n\r\n\r\nGET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    assert_eq!(plain.raw(between).await.matches("HTTP/1.1 200").count(), 2);
+}
+
+/// The status of the answer to a request that comes in pieces.
+async fn status_of<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, pieces: [&str; 3]) -> String {
+    for piece in pieces {
+        stream.write_all(piece.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        // So that they mostly come apart; right either way.
+        tokio::task::yield_now().await;
+    }
+    let mut status = [0; 12];
+    patient(stream.read_exact(&mut status)).await.unwrap();
+    String::from_utf8_lossy(&status[9..]).into_owned()
+}
+
+#[tokio::test]
 async fn r9_2_pages_of_other_origins_stay_out() {
     let mut options = Options::default();
     options.http.origins = vec!["https://app.example".into()];
@@ -236,8 +321,18 @@ async fn r9_4_half_open_handshakes_disturb_nobody_and_end() {
 
 #[tokio::test]
 async fn what_is_neither_http_nor_tls_nor_stun_is_closed() {
-    let server = Server::start().await;
-    for bytes in ["\u{0}\u{1}HTTP, not STUN; long enough", "\u{4}", "\u{16}\u{3}\u{1}", "\r\n", "\u{7f}"] {
+    let mut options = Options::default();
+    options.http.timeouts.handshake = Duration::from_secs(1);
+    let server = Server::with(options).await;
+    for bytes in [
+        "\u{0}\u{1}HTTP, not STUN; long enough",
+        "\u{4}",
+        "\u{16}\u{3}\u{1}",
+        "\r\n",
+        "\r\n\u{0}\u{1}",
+        "\n\u{16}\u{3}\u{1}",
+        "\u{7f}",
+    ] {
         assert_eq!(server.raw(bytes).await, "", "{bytes:?}");
     }
 }

@@ -25,6 +25,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use serde::Serialize;
 use tokio::{net::TcpListener, time::sleep};
 
+use super::ws::check_host;
 use crate::{
     metrics::Metrics,
     shutdown::Shutdown,
@@ -130,6 +131,9 @@ fn json_answer(value: &impl Serialize) -> Response {
 }
 
 async fn require_operator(request: Request, next: Next) -> Response {
+    if let Err(refused) = check_host(request.version(), request.headers()) {
+        return refused.response();
+    }
     let refusal = match header_text(request.headers(), header::HOST.as_str()) {
         Some(host) if is_plain(host) => {
             if is_of_other_page(request.method(), request.headers(), host) {

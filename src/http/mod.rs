@@ -22,6 +22,7 @@ mod assets;
 mod client_info;
 mod health;
 mod introduction;
+mod opening;
 pub mod proxy_protocol;
 mod server;
 mod slots;
@@ -93,6 +94,8 @@ pub struct Timeouts {
     pub http_connection: Duration,
     /// The life of a TURN connection without an allocation.
     pub without_allocation: Duration,
+    /// For the other side to end a connection that is over for us.
+    pub farewell: Duration,
     /// For all connections to end on shutdown.
     pub shutdown: Duration,
 }
@@ -104,6 +107,7 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(10),
             http_connection: Duration::from_secs(600),
             without_allocation: Duration::from_secs(60),
+            farewell: Duration::from_secs(3),
             shutdown: Duration::from_secs(5),
         }
     }

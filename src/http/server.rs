@@ -21,7 +21,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -33,12 +33,14 @@ use super::{
     AppState, HttpSettings,
     client_info::{self, ClientInfo, Trust},
     introduction::{Introduced, Introductions},
+    opening::{Opened, Opening, Speaks, Unopened},
     router,
     slots::{Slot, Slots},
-    stream::{Prefixed, Protocol, Stream},
+    stream::{Prefixed, Stream},
     ws::{self, Refused},
 };
 use crate::{
+    farewell,
     ice_servers::{DirectPort, Host, Reached},
     metrics::{Metrics, Refusal, RefusalLabel, Transport},
     signaling::{Arrival, Signaling, session::told_to_stop},
@@ -58,6 +60,9 @@ const WS_SEND_BUFFER: usize = 128 * 1024;
 /// Most bytes of a request's line and headers.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// What a client gets whose request is not there in time.
+const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// What to accept connections on.
 #[derive(Debug, Default)]
 pub struct Listeners {
@@ -73,30 +78,6 @@ impl From<Vec<TcpListener>> for Listeners {
     fn from(all: Vec<TcpListener>) -> Self {
         Self { all, ..Self::default() }
     }
-}
-
-/// What a listener speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Speaks {
-    All,
-    Turn,
-    Turns,
-}
-
-impl Speaks {
-    fn allows(self, protocol: Protocol, is_within_tls: bool) -> bool {
-        match protocol {
-            Protocol::Tls => !is_within_tls,
-            Protocol::Stun => is_within_tls || self != Self::Turns,
-            Protocol::Http => self == Self::All,
-        }
-    }
-}
-
-/// A connection whose protocol is known.
-enum Opened {
-    Http(Stream),
-    Turn(Stream),
 }
 
 /// Serves all listeners until `shutdown` turns true, then says goodbye to everybody and returns.
@@ -117,6 +98,7 @@ pub async fn serve(
         slots: Slots::new(settings.max_connections_per_ip, settings.max_half_open),
         turn,
         turn_clients: Mutex::default(),
+        end_of_turn: watch::Sender::new(false),
         settings,
         tls,
         router: router(shutdown.clone()),
@@ -138,7 +120,10 @@ pub async fn serve(
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(io::Error::other)?;
     }
+    server.end_of_turn.send_replace(true);
     let mut turn_clients = std::mem::take(&mut *server.lock_turn_clients());
+    let all_ended = async { while turn_clients.join_next().await.is_some() {} };
+    let _ = timeout(server.settings.timeouts.farewell, all_ended).await;
     turn_clients.shutdown().await;
     Ok(())
 }
@@ -150,6 +135,7 @@ struct Server {
     slots: Arc<Slots>,
     turn: Option<Arc<Streams>>,
     turn_clients: Mutex<JoinSet<()>>,
+    end_of_turn: watch::Sender<bool>,
     tls: Option<TlsAcceptor>,
     router: Router,
     introductions: Introductions,
@@ -259,18 +245,36 @@ impl Server {
                 slot = of_client;
             }
             Ok(Introduced::Nothing | Introduced::Nameless) => {}
-            Err(reason) => return self.count_refused(reason),
+            Err(reason) => {
+                self.count_refused(reason);
+                return self.say_goodbye(Stream::Plain(tcp), &slot).await;
+            }
         }
         let is_nameless = introduced == Ok(Introduced::Nameless);
+        let opening = Opening {
+            speaks,
+            serves_turn: self.turn.is_some(),
+            tls: self.tls.as_ref(),
+            timeouts: &self.settings.timeouts,
+        };
         let opened = tokio::select! {
-            opened = self.open(tcp, speaks) => opened,
+            opened = opening.open(tcp) => opened,
             () = slot.must_go() => return self.count_refused(Refusal::too_many_half_open),
             () = told_to_stop(&mut shutdown) => return,
         };
         let stream = match opened {
-            Some(Opened::Http(stream)) => stream,
-            Some(Opened::Turn(stream)) => return self.serve_turn(stream, peer, local, slot),
-            None => return,
+            Ok(Opened::Http(stream)) => stream,
+            Ok(Opened::Turn(stream)) => match self.serve_turn(stream, peer, local, slot) {
+                Ok(()) => return,
+                Err((stream, slot)) => return self.say_goodbye(stream, &slot).await,
+            },
+            Err(Unopened { why, stream }) => {
+                why.into_iter().for_each(|why| self.count_refused(why));
+                if let Some(stream) = stream {
+                    self.say_goodbye(stream, &slot).await;
+                }
+                return;
+            }
         };
         let is_tls = matches!(stream, Stream::Tls(_));
         let connection =
@@ -296,10 +300,30 @@ impl Server {
         self.signaling.serve(stream, read_ahead, handoff.arrival, on_membership, shutdown).await;
     }
 
-    /// Hands a client that speaks STUN to TURN.
-    fn serve_turn(&self, mut stream: Stream, peer: SocketAddr, local: SocketAddr, mut slot: Slot) {
-        let Some(turn) = &self.turn else {
-            return;
+    /// Ends a connection in order, unless its place is needed before.
+    async fn say_goodbye(&self, mut stream: Stream, slot: &Slot) {
+        tokio::select! {
+            _ = timeout(self.settings.timeouts.farewell, farewell::end(&mut stream)) => {}
+            () = slot.must_go() => {}
+        }
+    }
+
+    /// Hands a client that speaks STUN to TURN, or back.
+    fn serve_turn(
+        &self,
+        mut stream: Stream,
+        peer: SocketAddr,
+        local: SocketAddr,
+        mut slot: Slot,
+    ) -> Result<(), (Stream, Slot)> {
+        let mut clients = self.lock_turn_clients();
+        while clients.try_join_next().is_some() {}
+        let has_room = clients.len() < self.settings.max_turn_streams;
+        let Some(turn) = self.turn.as_ref().filter(|_| has_room && !*self.shutdown.borrow()) else {
+            if !has_room {
+                self.count_refused(Refusal::too_many_turn_streams);
+            }
+            return Err((stream, slot));
         };
         stream.prepare_for_media();
         if self.is_where_a_member_is(peer) {
@@ -313,82 +337,25 @@ impl Server {
             without_allocation: self.settings.timeouts.without_allocation,
             on_allocation: Box::new(move |is_here| slot.set_counted(!is_here)),
         };
-        let served = turn.clone().serve(stream, client);
-        let mut clients = self.lock_turn_clients();
-        while clients.try_join_next().is_some() {}
-        if clients.len() >= self.settings.max_turn_streams {
-            return self.count_refused(Refusal::too_many_turn_streams);
-        }
-        if *self.shutdown.borrow() {
-            return;
-        }
-        clients.spawn(async move {
+        let mut end = self.end_of_turn.subscribe();
+        let until = async move {
             tokio::select! {
-                () = served => {}
                 () = must_go => count_refused(&metrics, Refusal::too_many_half_open),
+                () = told_to_stop(&mut end) => {}
             }
-        });
+        };
+        clients.spawn(turn.clone().serve(stream, client, until));
+        Ok(())
     }
 
     fn lock_turn_clients(&self) -> MutexGuard<'_, JoinSet<()>> {
         self.turn_clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Decides by the first byte what the connection speaks, and does the TLS handshake if that is it.
-    async fn open(&self, tcp: TcpStream, speaks: Speaks) -> Option<Opened> {
-        let timeouts = &self.settings.timeouts;
-        let mut first = [0];
-        match timeout(timeouts.first_byte, tcp.peek(&mut first)).await {
-            Ok(Ok(1)) => {}
-            // Gone again: browsers open connections in advance.
-            Ok(_) => return None,
-            Err(_) => {
-                self.count_refused(Refusal::handshake_timeout);
-                return None;
-            }
-        }
-        match (Protocol::of(first[0]).filter(|protocol| speaks.allows(*protocol, false)), &self.tls) {
-            (Some(Protocol::Http), _) => Some(Opened::Http(Stream::Plain(tcp))),
-            (Some(Protocol::Stun), _) if self.turn.is_some() => Some(Opened::Turn(Stream::Plain(tcp))),
-            (Some(Protocol::Tls), Some(acceptor)) => {
-                let handshake = Box::pin(timeout(timeouts.handshake, acceptor.accept(tcp)));
-                let mut tls = match handshake.await {
-                    Ok(Ok(tls)) => Box::new(tls),
-                    Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                        self.count_refused(Refusal::handshake_timeout);
-                        return None;
-                    }
-                    Ok(Err(error)) => {
-                        tracing::debug!(%error, "TLS handshake failed");
-                        self.count_refused(Refusal::bad_handshake);
-                        return None;
-                    }
-                    Err(_) => {
-                        self.count_refused(Refusal::handshake_timeout);
-                        return None;
-                    }
-                };
-                let first = *timeout(timeouts.first_byte, tls.fill_buf()).await.ok()?.ok()?.first()?;
-                match Protocol::of(first).filter(|protocol| speaks.allows(*protocol, true)) {
-                    Some(Protocol::Http) => Some(Opened::Http(Stream::Tls(tls))),
-                    Some(Protocol::Stun) if self.turn.is_some() => Some(Opened::Turn(Stream::Tls(tls))),
-                    _ => {
-                        self.count_refused(Refusal::unknown_protocol);
-                        None
-                    }
-                }
-            }
-            _ => {
-                self.count_refused(Refusal::unknown_protocol);
-                None
-            }
-        }
-    }
-
     /// Answers requests until the connection ends, or until it is upgraded: then the stream is given back.
     async fn http(&self, mut stream: Stream, connection: Arc<Connection>) -> Option<(Stream, Bytes)> {
-        let prefix = stream.mend_request().await.ok()?;
         let timeouts = &self.settings.timeouts;
+        let prefix = timeout(timeouts.handshake, stream.mend_request()).await.ok()?.ok()?;
         let service = service_fn(|request| {
             let connection = connection.clone();
             Box::pin(async move { Ok::<_, Infallible>(connection.respond(request).await) })
@@ -409,22 +376,26 @@ impl Server {
                     is_down = true;
                     Pin::new(&mut http).graceful_shutdown();
                 }
-                () = &mut end => return None,
+                () = &mut end => break Ok(()),
             }
         };
-        if let Err(error) = outcome {
-            if error.is_timeout() {
-                self.count_refused(Refusal::handshake_timeout);
-            }
-            return None;
+        let is_late = outcome.as_ref().is_err_and(hyper::Error::is_timeout);
+        if is_late {
+            self.count_refused(Refusal::handshake_timeout);
         }
         let parts = http.into_parts();
         let mut stream = parts.io.into_inner().stream;
-        if !connection.is_upgraded() {
-            let _ = timeout(timeouts.handshake, stream.shutdown()).await;
-            return None;
+        if outcome.is_ok() && connection.is_upgraded() {
+            return Some((stream, parts.read_buf));
         }
-        Some((stream, parts.read_buf))
+        let farewell = async {
+            if is_late && !parts.read_buf.is_empty() {
+                stream.write_all(REQUEST_TIMEOUT).await?;
+            }
+            farewell::end(&mut stream).await
+        };
+        let _ = timeout(timeouts.farewell, farewell).await;
+        None
     }
 
     fn count_refused(&self, reason: Refusal) {
@@ -450,7 +421,7 @@ fn count_refused(metrics: &Metrics, reason: Refusal) {
 impl Connection {
     async fn respond(&self, mut request: Request<Incoming>) -> Response<Body> {
         let server = &self.server;
-        if let Err(refused) = ws::check_host(request.headers()) {
+        if let Err(refused) = ws::check_host(request.version(), request.headers()) {
             if ws::is_attempt(request.headers()) {
                 server.count_refused(Refusal::bad_handshake);
             }

@@ -31,6 +31,9 @@ const MEDIA_IN_KERNEL: u32 = 16 * 1024;
 /// Bytes that TLS may hold.
 const MEDIA_IN_TLS: usize = 32 * 1024;
 
+/// Empty lines before a request that are overlooked.
+const MAX_EMPTY_LINES: usize = 8;
+
 /// How some clients begin when the URL has a query but no path (`ws://host?room=r`). RFC 9112 section 3.2.1 wants a
 /// slash there, and so does hyper.
 const WITHOUT_PATH: &[u8] = b"GET ?";
@@ -58,9 +61,44 @@ impl Protocol {
             _ => None,
         }
     }
+
+    /// Whether this byte may stand before a request (RFC 9112 section 2.2).
+    pub(crate) fn may_precede(first_byte: u8) -> bool {
+        matches!(first_byte, b'\r' | b'\n')
+    }
 }
 
 impl Stream {
+    /// The first byte, which stays; `None` at the end.
+    pub(crate) async fn first_byte(&mut self) -> io::Result<Option<u8>> {
+        match self {
+            Self::Plain(stream) => {
+                let mut first = [0];
+                Ok((stream.peek(&mut first).await? == 1).then_some(first[0]))
+            }
+            Self::Tls(stream) => Ok(stream.fill_buf().await?.first().copied()),
+        }
+    }
+
+    /// Takes off empty lines, a few. What comes then stays.
+    pub(crate) async fn skip_empty_lines(&mut self) -> io::Result<Option<u8>> {
+        for _ in 0..MAX_EMPTY_LINES {
+            match self.first_byte().await? {
+                Some(b'\r') => {
+                    self.read_u8().await?;
+                    // Alone it ends no line.
+                    if self.first_byte().await? != Some(b'\n') {
+                        return Ok(Some(b'\r'));
+                    }
+                    self.read_u8().await?;
+                }
+                Some(b'\n') => drop(self.read_u8().await?),
+                next => return Ok(next),
+            }
+        }
+        self.first_byte().await
+    }
+
     /// Keeps the kernel from storing megabytes for a client that does not read.
     pub(crate) fn bound_send_buffer(&self, bytes: usize) {
         let tcp = match self {

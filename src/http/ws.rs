@@ -10,6 +10,14 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::signaling::message::MAX_ROOM_BYTES;
 
+/// What stands in a handshake once (RFC 6455 sections 11.3.1 and 11.3.5, RFC 6454 section 7.3): of two, a proxy in
+/// between may have judged by the other one. `Upgrade` and `Connection` are lists, which may be split over lines.
+const SINGLE: [(HeaderName, &str); 3] = [
+    (header::SEC_WEBSOCKET_KEY, "A handshake has one `Sec-WebSocket-Key`, not several."),
+    (header::SEC_WEBSOCKET_VERSION, "A handshake has one `Sec-WebSocket-Version`, not several."),
+    (header::ORIGIN, "A request has one `Origin`, not several."),
+];
+
 /// Why a handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
@@ -38,12 +46,14 @@ impl Refused {
     }
 }
 
-/// RFC 9112 section 3.2: with two hosts, a proxy in between may have judged by the other one.
-pub(crate) fn check_host(headers: &HeaderMap) -> Result<(), Refused> {
-    if headers.get_all(header::HOST).iter().nth(1).is_some() {
-        return Err(Refused::new(StatusCode::BAD_REQUEST, "A request has one `Host`, not several."));
-    }
-    Ok(())
+/// RFC 9112 section 3.2: one host. With two of them, a proxy in between may have judged by the other one.
+pub(crate) fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Refused> {
+    let why = match headers.get_all(header::HOST).iter().count() {
+        0 if version >= Version::HTTP_11 => "A request of HTTP/1.1 has a `Host`.",
+        0 | 1 => return Ok(()),
+        _ => "A request has one `Host`, not several.",
+    };
+    Err(Refused::new(StatusCode::BAD_REQUEST, why))
 }
 
 /// Whether the request is meant as a WebSocket handshake, right or wrong.
@@ -60,6 +70,11 @@ pub(crate) fn accept<B>(request: &Request<B>) -> Result<Response<Body>, Refused>
     }
     if request.version() < Version::HTTP_11 {
         return Err(Refused::new(BAD, "A WebSocket needs HTTP/1.1."));
+    }
+    for (name, why) in SINGLE {
+        if headers.get_all(name).iter().nth(1).is_some() {
+            return Err(Refused::new(BAD, why));
+        }
     }
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         return Err(Refused::new(
@@ -175,7 +190,15 @@ mod tests {
     #[test]
     fn rfc6455_4_2_1_what_is_missing_is_named() {
         type Change = fn(&mut Request<()>);
-        let cases: [(Change, u16, &str); 10] = [
+        let cases: [(Change, u16, &str); 14] = [
+            (|r| again(r, "sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), 400, "one `Sec-WebSocket-Key"),
+            (|r| again(r, "sec-websocket-key", "AAECAwQFBgcICQoLDA0ODw=="), 400, "one `Sec-WebSocket-Key"),
+            (|r| again(r, "sec-websocket-version", "13"), 400, "one `Sec-WebSocket-Version"),
+            (
+                |r| ["https://a.example", "null"].into_iter().for_each(|origin| again(r, "origin", origin)),
+                400,
+                "one `Origin",
+            ),
             (|r| *r.method_mut() = Method::POST, 405, "GET"),
             (|r| *r.version_mut() = Version::HTTP_10, 400, "HTTP/1.1"),
             (|r| drop(r.headers_mut().remove("connection")), 400, "Connection"),
@@ -194,6 +217,30 @@ mod tests {
             let response = refused.response();
             let names_protocol = response.headers().get("upgrade").is_some_and(|upgrade| upgrade == "websocket");
             assert_eq!(names_protocol, status == 426, "RFC 9110 section 15.5.22");
+        }
+    }
+
+    fn again(request: &mut Request<()>, name: &'static str, value: &'static str) {
+        request.headers_mut().append(name, HeaderValue::from_static(value));
+    }
+
+    #[test]
+    fn rfc9110_7_8_upgrade_is_a_list_and_may_be_split() {
+        for (name, value) in [("upgrade", "websocket"), ("upgrade", "h2c"), ("connection", "keep-alive")] {
+            assert!(accept(&request(|r| again(r, name, value))).is_ok(), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn rfc9112_3_2_a_host_is_needed_since_http_1_1() {
+        let host = |version, hosts: &[&'static str]| {
+            let hosts = hosts.iter().map(|host| (header::HOST, HeaderValue::from_static(host)));
+            check_host(version, &hosts.collect()).is_ok()
+        };
+        for (version, without) in [(Version::HTTP_10, true), (Version::HTTP_11, false)] {
+            assert_eq!(host(version, &[]), without);
+            assert!(host(version, &["h"]) && host(version, &[""]));
+            assert!(!host(version, &["h", "h"]) && !host(version, &["", "h"]));
         }
     }
 

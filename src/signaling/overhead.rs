@@ -1,4 +1,5 @@
-//! Slows down a client that sends much and says nothing: tiny fragments of a message that never ends.
+//! Slows down a client that sends much and says nothing: tiny fragments of a message that never ends. Close codes pass
+//! [`Frames`] on the way.
 //!
 //! Fragments are put together below us, so the pace of messages does not see them. Here every byte is charged when it
 //! is read and given back with the message that it belongs to; what is left is framing, of which there is little in
@@ -16,6 +17,8 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
+use super::close_code::Frames;
+
 /// What may come at once beyond a message of full size: the framing of 18,000 messages or fragments at least.
 const BURST: usize = 256 * 1024;
 /// What may come for ever: the framing of 4,600 messages or fragments per second at least.
@@ -25,6 +28,7 @@ const PER_SECOND: f64 = 65_536.0;
 #[derive(Debug)]
 pub(super) struct Measured<S> {
     stream: S,
+    frames: Frames,
     /// Bytes that may still be read. Below zero after a read that took more.
     allowance: f64,
     most: f64,
@@ -33,10 +37,10 @@ pub(super) struct Measured<S> {
 }
 
 impl<S> Measured<S> {
-    /// For messages of at most `max_message_bytes`.
-    pub(super) fn new(stream: S, max_message_bytes: usize) -> Self {
+    /// For messages of at most `max_message_bytes`, behind what `frames` has followed.
+    pub(super) fn new(stream: S, frames: Frames, max_message_bytes: usize) -> Self {
         let most = max_message_bytes.saturating_add(BURST) as f64;
-        Self { stream, allowance: most, most, counted_at: Instant::now(), pause: None }
+        Self { stream, frames, allowance: most, most, counted_at: Instant::now(), pause: None }
     }
 
     /// So many of the bytes were a message.
@@ -73,7 +77,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Measured<S> {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        this.allowance -= (buf.filled().len() - before) as f64;
+        let read = &mut buf.filled_mut()[before..];
+        this.frames.mend(read);
+        this.allowance -= read.len() as f64;
         Poll::Ready(Ok(()))
     }
 }
@@ -122,7 +128,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bytes_without_messages_come_slowly() {
-        let mut stream = Measured::new(repeat(0), 65_536);
+        let mut stream = Measured::new(repeat(0), Frames::default(), 65_536);
         assert_eq!(read(&mut stream, 65_536 + BURST).await, Duration::ZERO);
         let took = read(&mut stream, 100 * PER_SECOND as usize).await.as_secs();
         assert!((99..=101).contains(&took), "{took}");
@@ -133,7 +139,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn messages_are_not_slowed_down() {
-        let mut stream = Measured::new(repeat(0), 65_536);
+        let mut stream = Measured::new(repeat(0), Frames::default(), 65_536);
         for _ in 0..1000 {
             assert_eq!(read(&mut stream, 65_536).await, Duration::ZERO);
             stream.give_back(65_536);

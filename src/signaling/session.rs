@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
     sync::{Notify, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -26,6 +26,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    close_code::Frames,
     error::{Code, Refusal, close_frame},
     hub::{Client, Hub, Limits, MemberSummary, RoomSummary, Verdict},
     message::Frame,
@@ -35,6 +36,7 @@ use super::{
     resume::ResumeKey,
 };
 use crate::{
+    farewell,
     ice_servers::{Issuer, Reached},
     membership::{Directory, MemberId},
     metrics::{CloseReason, CloseReasonLabel, Metrics},
@@ -48,9 +50,6 @@ const WRITE_BUFFER: usize = 4096;
 const FRAMES_PER_TURN: usize = 128;
 /// A client that is over its rate is not read for this long per message.
 const PENALTY: Duration = Duration::from_millis(10);
-/// After our Close frame so much of what the client still sends is read and forgotten, because a socket that is closed
-/// with unread data resets the connection and takes the Close frame with it.
-const MAX_DISCARDED: u64 = 4 * 1024 * 1024;
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -187,8 +186,11 @@ impl Signaling {
             .write_buffer_size(WRITE_BUFFER)
             .max_message_size(limit)
             .max_frame_size(limit);
-        let stream = Measured::new(stream, max_message_bytes);
-        let ws = WebSocketStream::from_partially_read(stream, read_ahead.into(), Role::Server, Some(config)).await;
+        let mut frames = Frames::default();
+        let mut read_ahead = Vec::from(read_ahead);
+        frames.mend(&mut read_ahead);
+        let stream = Measured::new(stream, frames, max_message_bytes);
+        let ws = WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await;
         let mut session = Session::new(self, ws, arrival);
         let reason = session.run(&mut on_membership, &mut shutdown).await;
         session.end(reason).await;
@@ -382,8 +384,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     async fn say_goodbye(&mut self, reason: CloseReason) -> Result<(), Error> {
         let queue = self.client.outbox();
         let Some((code, why)) = close_frame(reason) else {
-            // The answer to the client's Close frame.
-            return if reason == CloseReason::client { self.ws.flush().await } else { Ok(()) };
+            if reason == CloseReason::client {
+                // The answer to the client's Close frame. With it out the library says that all is over.
+                let _ = self.ws.flush().await;
+            }
+            return Ok(farewell::end(self.ws.get_mut().unmeasured()).await?);
         };
         if reason == CloseReason::slow_reader {
             queue.clear();
@@ -393,10 +398,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
         let close = CloseFrame { code, reason: why.into() };
         self.ws.send(Message::Close(Some(close))).await?;
-        let stream = self.ws.get_mut().unmeasured();
-        stream.shutdown().await?;
-        tokio::io::copy(&mut stream.take(MAX_DISCARDED), &mut tokio::io::sink()).await?;
-        Ok(())
+        Ok(farewell::end(self.ws.get_mut().unmeasured()).await?)
     }
 
     fn deadline(&self) -> Instant {

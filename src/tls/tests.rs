@@ -84,7 +84,7 @@ async fn a_silent_client_is_given_up() {
     let dir = Dir::new();
     let acceptor = open(&dir).acceptor();
     let (ours, _theirs) = tokio::io::duplex(4096);
-    assert_eq!(acceptor.accept(ours).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(acceptor.accept(ours).await.unwrap_err().error.kind(), io::ErrorKind::TimedOut);
 }
 
 fn served(current: &Current) -> CertificateDer<'static> {

@@ -20,7 +20,7 @@ use std::{
 
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
 
@@ -28,6 +28,7 @@ use self::client::Client;
 use super::{inbox::Inbox, mailbox::Mailboxes, relay::HeldRelays};
 use crate::{
     config::RelayPorts,
+    farewell,
     metrics::{Metrics, StreamClose, StreamCloseLabel, StreamMetrics, Transport, TransportLabel, TurnCounters},
     turn::{
         Shared,
@@ -40,7 +41,7 @@ use crate::{
 /// Taken from a connection at once.
 const READ_BUFFER: usize = 32 * 1024;
 
-/// How long our side of the end may take.
+/// How long the end may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connection that says when its kernel holds little of what was written.
@@ -118,8 +119,9 @@ impl Streams {
         }
     }
 
-    /// Serves one client until its connection ends. Dropping the future ends the allocation too.
-    pub async fn serve<S>(self: Arc<Self>, stream: S, client: StreamClient)
+    /// Serves one client until its connection ends, or until `must_go` comes true. Dropping the future ends the
+    /// allocation too.
+    pub async fn serve<S>(self: Arc<Self>, stream: S, client: StreamClient, must_go: impl Future<Output = ()>)
     where
         S: Paced,
     {
@@ -130,11 +132,15 @@ impl Streams {
         };
         let inbox = Inbox::new(counters.clone());
         let mut client = Client::new(self, stream, client, counters, inbox);
-        let reason = std::future::poll_fn(|cx| DESK.with_borrow_mut(|desk| client.poll(cx, desk))).await;
+        let ended = std::future::poll_fn(|cx| DESK.with_borrow_mut(|desk| client.poll(cx, desk)));
+        let reason = tokio::select! {
+            reason = ended => reason,
+            () = must_go => StreamClose::server,
+        };
         let mut stream = client.into_stream();
         counted.end(reason);
         // Without it a client over TLS could not tell the end from an attack.
-        let _ = timeout(FAREWELL, stream.shutdown()).await;
+        let _ = timeout(FAREWELL, farewell::end(&mut stream)).await;
     }
 
     /// Whether a member's signaling connection comes from `address`.

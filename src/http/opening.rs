@@ -1,0 +1,119 @@
+//! The beginning of a connection: what its first byte says, the TLS handshake, and what the first byte within says.
+
+use std::io;
+
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    Timeouts,
+    stream::{Protocol, Stream},
+};
+use crate::{metrics::Refusal, tls::TlsAcceptor};
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    All,
+    Turn,
+    Turns,
+}
+
+impl Speaks {
+    fn allows(self, protocol: Protocol, is_within_tls: bool) -> bool {
+        match protocol {
+            Protocol::Tls => !is_within_tls,
+            Protocol::Stun => is_within_tls || self != Self::Turns,
+            Protocol::Http => self == Self::All,
+        }
+    }
+}
+
+/// A connection whose protocol is known.
+pub(super) enum Opened {
+    Http(Stream),
+    Turn(Stream),
+}
+
+/// A connection that comes to nothing.
+pub(super) struct Unopened {
+    /// `None` where it is nobody's fault: browsers open connections in advance.
+    pub(super) why: Option<Refusal>,
+    /// To be ended in order.
+    pub(super) stream: Option<Stream>,
+}
+
+impl Unopened {
+    fn new(why: Refusal, stream: Stream) -> Self {
+        Self { why: Some(why), stream: Some(stream) }
+    }
+}
+
+/// What is needed to find out.
+pub(super) struct Opening<'a> {
+    pub(super) speaks: Speaks,
+    pub(super) serves_turn: bool,
+    pub(super) tls: Option<&'a TlsAcceptor>,
+    pub(super) timeouts: &'a Timeouts,
+}
+
+impl Opening<'_> {
+    /// Decides by the first byte what the connection speaks, and does the TLS handshake if that is it.
+    pub(super) async fn open(&self, tcp: TcpStream) -> Result<Opened, Unopened> {
+        let (stream, protocol) = self.protocol(Stream::Plain(tcp), false).await?;
+        match (protocol, stream, self.tls) {
+            (Protocol::Tls, Stream::Plain(tcp), Some(acceptor)) => {
+                let (stream, protocol) = self.protocol(self.handshake(acceptor, tcp).await?, true).await?;
+                self.opened(protocol, stream)
+            }
+            (protocol, stream, _) => self.opened(protocol, stream),
+        }
+    }
+
+    fn opened(&self, protocol: Protocol, stream: Stream) -> Result<Opened, Unopened> {
+        match protocol {
+            Protocol::Http => Ok(Opened::Http(stream)),
+            Protocol::Stun if self.serves_turn => Ok(Opened::Turn(stream)),
+            Protocol::Stun | Protocol::Tls => Err(Unopened::new(Refusal::unknown_protocol, stream)),
+        }
+    }
+
+    /// What comes next on a stream that has not been read.
+    async fn protocol(&self, mut stream: Stream, is_within_tls: bool) -> Result<(Stream, Protocol), Unopened> {
+        let first = match timeout(self.timeouts.first_byte, stream.first_byte()).await {
+            Ok(Ok(Some(first))) => first,
+            // Gone again.
+            Ok(_) => return Err(Unopened { why: None, stream: Some(stream) }),
+            Err(_) => return Err(Unopened::new(Refusal::handshake_timeout, stream)),
+        };
+        let allowed = |protocol: &Protocol| self.speaks.allows(*protocol, is_within_tls);
+        let found = if Protocol::may_precede(first) && allowed(&Protocol::Http) {
+            match timeout(self.timeouts.handshake, stream.skip_empty_lines()).await {
+                Ok(Ok(Some(next))) => Protocol::of(next).filter(|protocol| *protocol == Protocol::Http),
+                Ok(_) => return Err(Unopened { why: None, stream: Some(stream) }),
+                Err(_) => return Err(Unopened::new(Refusal::handshake_timeout, stream)),
+            }
+        } else {
+            Protocol::of(first)
+        };
+        match found.filter(allowed) {
+            Some(protocol) => Ok((stream, protocol)),
+            None => Err(Unopened::new(Refusal::unknown_protocol, stream)),
+        }
+    }
+
+    async fn handshake(&self, acceptor: &TlsAcceptor, tcp: TcpStream) -> Result<Stream, Unopened> {
+        let handshake = Box::pin(timeout(self.timeouts.handshake, acceptor.accept(tcp)));
+        match handshake.await {
+            Ok(Ok(tls)) => Ok(Stream::Tls(Box::new(tls))),
+            Ok(Err(failed)) if failed.error.kind() == io::ErrorKind::TimedOut => {
+                Err(Unopened { why: Some(Refusal::handshake_timeout), stream: failed.stream.map(Stream::Plain) })
+            }
+            Ok(Err(failed)) => {
+                tracing::debug!(error = %failed.error, "TLS handshake failed");
+                // The alert that says why is on its way.
+                Err(Unopened { why: Some(Refusal::bad_handshake), stream: failed.stream.map(Stream::Plain) })
+            }
+            Err(_) => Err(Unopened { why: Some(Refusal::handshake_timeout), stream: None }),
+        }
+    }
+}
