@@ -20,6 +20,7 @@
 mod admin;
 mod assets;
 mod client_info;
+mod half_open;
 mod health;
 mod introduction;
 mod opening;

@@ -2,20 +2,24 @@
 //! by allocations.
 //!
 //! The bound in all is for what is half open: neither a WebSocket nor a TURN client with an allocation. When it is
-//! reached, one goes from the address that has the most, its oldest: honest clients are through with it in less than a
-//! second, so they are neither many nor old, and a flood from some addresses makes no room by those at others.
+//! reached, [`HalfOpen`] says who goes.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     future::pending,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::sync::Notify;
 
-/// So many times more connections may come from where a member is, before others have to make room and altogether.
+use super::half_open::{HalfOpen, STRANGERS_WEIGHT, ipv6_network};
+
+/// So many times more connections may come from where a member is.
 const MEMBERS_FACTOR: usize = 8;
+
+/// The bits of what a single host has in IPv6.
+const HOST_BITS: u32 = 64;
 
 /// Connections that are told to go end when their tasks are run next; with so many of them the next is not accepted yet.
 const MAX_LEAVING: usize = 64;
@@ -25,77 +29,7 @@ const MAX_LEAVING: usize = 64;
 pub(crate) struct Slots {
     max: usize,
     taken: Mutex<HashMap<IpAddr, usize>>,
-    max_half_open: usize,
     half_open: Mutex<HalfOpen>,
-}
-
-/// What is half open, by age and by the networks it comes from.
-#[derive(Debug, Default)]
-struct HalfOpen {
-    next: u64,
-    connections: HashMap<u64, Connection>,
-    networks: HashMap<IpAddr, Network>,
-    /// The largest last.
-    by_size: BTreeSet<(usize, IpAddr)>,
-    /// Those that were told to go and are still here.
-    leaving: usize,
-}
-
-#[derive(Debug)]
-struct Connection {
-    network: IpAddr,
-    weight: usize,
-    must_go: Arc<Notify>,
-}
-
-#[derive(Debug, Default)]
-struct Network {
-    /// Oldest first.
-    connections: BTreeSet<u64>,
-    size: usize,
-}
-
-impl HalfOpen {
-    /// A number for a connection from `network`.
-    fn insert(&mut self, network: IpAddr, weight: usize, must_go: Arc<Notify>) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        self.connections.insert(number, Connection { network, weight, must_go });
-        self.change(network, |network| {
-            network.connections.insert(number);
-            network.size += weight;
-        });
-        number
-    }
-
-    fn remove(&mut self, number: u64) -> Option<Connection> {
-        let connection = self.connections.remove(&number)?;
-        self.change(connection.network, |network| {
-            network.connections.remove(&number);
-            network.size -= connection.weight;
-        });
-        Some(connection)
-    }
-
-    /// Tells the oldest of the largest network to go.
-    fn make_room(&mut self) {
-        let oldest = self.by_size.last().and_then(|(_, network)| self.networks.get(network)?.connections.first());
-        if let Some(connection) = oldest.copied().and_then(|oldest| self.remove(oldest)) {
-            connection.must_go.notify_one();
-            self.leaving += 1;
-        }
-    }
-
-    fn change(&mut self, key: IpAddr, change: impl FnOnce(&mut Network)) {
-        let network = self.networks.entry(key).or_default();
-        self.by_size.remove(&(network.size, key));
-        change(network);
-        if network.connections.is_empty() {
-            self.networks.remove(&key);
-        } else {
-            self.by_size.insert((network.size, key));
-        }
-    }
 }
 
 /// One connection's part in the count, given back when dropped.
@@ -112,12 +46,12 @@ pub(crate) struct Slot {
 impl Slots {
     /// `max` for each address, `max_half_open` in all.
     pub(crate) fn new(max: usize, max_half_open: usize) -> Arc<Self> {
-        Arc::new(Self { max, taken: Mutex::default(), max_half_open, half_open: Mutex::default() })
+        Arc::new(Self { max, taken: Mutex::default(), half_open: Mutex::new(HalfOpen::new(max_half_open)) })
     }
 
     /// A slot for `address`, unless it has all it may have. Loopback is not counted.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
-        self.take_below(self.max, address, MEMBERS_FACTOR)
+        self.take_below(self.max, address, STRANGERS_WEIGHT)
     }
 
     /// The same for an address at which a member is connected: a class behind one address opens hundreds of TURN
@@ -136,38 +70,33 @@ impl Slots {
         if address.is_loopback() {
             return Some(self.slot(None, address, weight));
         }
-        let address = network(address);
+        let host = network(address);
         let mut taken = self.lock();
-        let count = taken.entry(address).or_default();
+        let count = taken.entry(host).or_default();
         if *count >= max {
             if *count == 0 {
-                taken.remove(&address);
+                taken.remove(&host);
             }
             return None;
         }
         *count += 1;
         drop(taken);
-        Some(self.slot(Some(address), address, weight))
+        Some(self.slot(Some(host), address, weight))
     }
 
     /// Whether so many have been told to go and are still here that no more should come in for the moment.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.lock_half_open().leaving > MAX_LEAVING
+        self.lock_half_open().leaving() > MAX_LEAVING
     }
 
     /// A slot that `address` is not charged for.
     pub(crate) fn uncounted(self: &Arc<Self>, address: IpAddr) -> Slot {
-        self.slot(None, network(address.to_canonical()), MEMBERS_FACTOR)
+        self.slot(None, address.to_canonical(), STRANGERS_WEIGHT)
     }
 
-    fn slot(self: &Arc<Self>, charged: Option<IpAddr>, network: IpAddr, weight: usize) -> Slot {
+    fn slot(self: &Arc<Self>, charged: Option<IpAddr>, address: IpAddr, weight: usize) -> Slot {
         let must_go = Arc::new(Notify::new());
-        let mut half_open = self.lock_half_open();
-        let number = half_open.insert(network, weight, must_go.clone());
-        if half_open.connections.len() > self.max_half_open {
-            half_open.make_room();
-        }
-        drop(half_open);
+        let number = self.lock_half_open().insert(address, weight, must_go.clone());
         Slot { slots: self.clone(), address: charged, is_counted: charged.is_some(), half_open: Some(number), must_go }
     }
 
@@ -184,10 +113,7 @@ impl Slot {
     /// The connection is no longer half open, and nobody's newness ends it.
     pub(crate) fn set_open(&mut self) {
         if let Some(number) = self.half_open.take() {
-            let mut half_open = self.slots.lock_half_open();
-            if half_open.remove(number).is_none() {
-                half_open.leaving -= 1;
-            }
+            self.slots.lock_half_open().remove(number);
         }
     }
 
@@ -246,7 +172,7 @@ impl Drop for Slot {
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        IpAddr::V6(ip) => ipv6_network(ip, HOST_BITS).into(),
     }
 }
 
@@ -309,7 +235,7 @@ mod tests {
         assert!(slots.take(ip("192.0.2.1")).is_none());
         taken.iter_mut().for_each(Slot::forgive);
         assert!(slots.lock().is_empty());
-        assert_eq!(slots.lock_half_open().connections.len(), taken.len(), "but they are half open");
+        assert_eq!(slots.lock_half_open().len(), taken.len(), "but they are half open");
         taken[0].set_counted(true);
         assert!(!slots.has_too_many(ip("192.0.2.1")));
     }
@@ -329,7 +255,7 @@ mod tests {
         assert!(!is_told(first_must_go).await, "it is open");
         assert!(!is_told(third.must_go()).await, "it is younger");
         drop((second, third));
-        assert_eq!(slots.lock_half_open().connections.len(), 1);
+        assert_eq!(slots.lock_half_open().len(), 1);
     }
 
     #[tokio::test]
@@ -346,8 +272,7 @@ mod tests {
         assert!(slots.is_crowded());
         drop((honest, flood));
         assert!(!slots.is_crowded());
-        let half_open = slots.lock_half_open();
-        assert!(half_open.connections.is_empty() && half_open.networks.is_empty() && half_open.by_size.is_empty());
+        assert_eq!(slots.lock_half_open().len(), 0);
     }
 
     #[tokio::test]

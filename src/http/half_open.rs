@@ -1,0 +1,310 @@
+//! Who makes room when too many connections are half open.
+//!
+//! Each connection counts for a row of networks around its address, from the one that a single host has to the one that
+//! a provider has. What is usual of a network (a browser with spare connections, a few of them in a house) weighs
+//! nothing, and more is usual of a wider one; so a flood weighs most in the narrowest network that holds it, however
+//! it is spread within, and its neighbours in wider ones stay. The heaviest network loses its oldest connection. Among
+//! equals, which is everybody in whose networks nothing is unusual, the oldest goes: honest clients are through in
+//! less than a second, so they are not old. A number that an outsider chooses decides nothing.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use tokio::sync::Notify;
+
+/// What a connection from where no member is weighs, one from elsewhere being 1.
+pub(super) const STRANGERS_WEIGHT: usize = 8;
+
+/// A network that a connection belongs to: bits of its prefix in IPv4 and in IPv6, and how many connections of
+/// strangers are usual of it. What is narrow in one family is set beside what is so in the other: an address and what a
+/// host has (/64), what a house has (/56), a site (/48) and a provider (/32, the least that registries give).
+const NETWORKS: [(Option<u32>, u32, usize); 4] =
+    [(Some(32), 64, 4), (None, 56, 8), (Some(24), 48, 16), (Some(16), 32, 32)];
+
+/// No network's usual number is more than this part of all that may be half open, but that of a host.
+const MOST_USUAL: usize = 8;
+
+/// What is half open, by age and by the networks it comes from.
+#[derive(Debug)]
+pub(super) struct HalfOpen {
+    max: usize,
+    next: u64,
+    connections: HashMap<u64, Connection>,
+    networks: HashMap<Network, Members>,
+    /// The one whose oldest goes next stands last.
+    by_weight: BTreeSet<(usize, Reverse<u64>, Network)>,
+    /// Those that were told to go and are still here.
+    leaving: usize,
+}
+
+#[derive(Debug)]
+struct Connection {
+    address: IpAddr,
+    weight: usize,
+    must_go: Arc<Notify>,
+}
+
+/// A prefix and its index in [`NETWORKS`].
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
+struct Network(usize, IpAddr);
+
+#[derive(Debug, Default)]
+struct Members {
+    /// Oldest first.
+    connections: BTreeSet<u64>,
+    weight: usize,
+}
+
+impl Members {
+    /// Its place in the order, as long as it has anybody.
+    fn place(&self, network: Network, usual: usize) -> Option<(usize, Reverse<u64>, Network)> {
+        self.connections.first().map(|oldest| (self.weight.div_ceil(usual), Reverse(*oldest), network))
+    }
+}
+
+impl HalfOpen {
+    /// Nobody yet; `max` at most.
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max,
+            next: 0,
+            connections: HashMap::new(),
+            networks: HashMap::new(),
+            by_weight: BTreeSet::new(),
+            leaving: 0,
+        }
+    }
+
+    /// A number for a connection from `address`. If that is one too many, one is told to go.
+    pub(super) fn insert(&mut self, address: IpAddr, weight: usize, must_go: Arc<Notify>) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.connections.insert(number, Connection { address, weight, must_go });
+        self.change(address, |members| {
+            members.connections.insert(number);
+            members.weight += weight;
+        });
+        if self.connections.len() > self.max {
+            self.make_room();
+        }
+        number
+    }
+
+    /// The connection is half open no longer.
+    pub(super) fn remove(&mut self, number: u64) {
+        if self.take(number).is_none() {
+            // It was told to go.
+            self.leaving -= 1;
+        }
+    }
+
+    fn make_room(&mut self) {
+        let next = self.by_weight.last().map(|(_, Reverse(oldest), _)| *oldest);
+        if let Some(connection) = next.and_then(|oldest| self.take(oldest)) {
+            connection.must_go.notify_one();
+            self.leaving += 1;
+        }
+    }
+
+    /// Those that were not told to go.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Those that were told to go and are still here.
+    pub(super) fn leaving(&self) -> usize {
+        self.leaving
+    }
+
+    fn take(&mut self, number: u64) -> Option<Connection> {
+        let connection = self.connections.remove(&number)?;
+        self.change(connection.address, |members| {
+            members.connections.remove(&number);
+            members.weight -= connection.weight;
+        });
+        Some(connection)
+    }
+
+    fn change(&mut self, address: IpAddr, change: impl Fn(&mut Members)) {
+        let most_usual = (self.max / MOST_USUAL).max(NETWORKS[0].2);
+        for network in networks(address) {
+            let usual = STRANGERS_WEIGHT * NETWORKS[network.0].2.min(most_usual);
+            let members = self.networks.entry(network).or_default();
+            if let Some(place) = members.place(network, usual) {
+                self.by_weight.remove(&place);
+            }
+            change(members);
+            match members.place(network, usual) {
+                Some(place) => drop(self.by_weight.insert(place)),
+                None => drop(self.networks.remove(&network)),
+            }
+        }
+    }
+}
+
+fn networks(address: IpAddr) -> impl Iterator<Item = Network> {
+    NETWORKS.iter().enumerate().filter_map(move |(index, (v4, v6, _))| {
+        let prefix = match address {
+            IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & u32::MAX.checked_shl(32 - (*v4)?).unwrap_or(0)).into(),
+            IpAddr::V6(ip) => ipv6_network(ip, *v6).into(),
+        };
+        Some(Network(index, prefix))
+    })
+}
+
+/// The first address of the network of so many bits.
+pub(super) fn ipv6_network(ip: Ipv6Addr, bits: u32) -> Ipv6Addr {
+    Ipv6Addr::from_bits(ip.to_bits() & u128::MAX.checked_shl(128 - bits).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many at most, as a server sees them come.
+    struct World {
+        half_open: HalfOpen,
+        told: Vec<(u64, Arc<Notify>)>,
+    }
+
+    impl World {
+        fn new(max: usize) -> Self {
+            Self { half_open: HalfOpen::new(max), told: Vec::new() }
+        }
+
+        /// A stranger comes, and somebody goes if that is one too many.
+        fn comes(&mut self, address: &str) -> u64 {
+            self.comes_from(address.parse().unwrap())
+        }
+
+        fn comes_from(&mut self, address: IpAddr) -> u64 {
+            let must_go = Arc::new(Notify::new());
+            let number = self.half_open.insert(address, STRANGERS_WEIGHT, must_go.clone());
+            self.told.push((number, must_go));
+            number
+        }
+
+        fn stays(&self, number: u64) -> bool {
+            self.half_open.connections.contains_key(&number)
+        }
+
+        /// `count` of a flood, each from the address that `address` makes of its number. None goes the moment it comes.
+        fn flood(&mut self, count: u128, address: impl Fn(u128) -> IpAddr) {
+            for index in 0..count {
+                let number = self.comes_from(address(index));
+                assert!(self.stays(number), "the newcomer {index}");
+            }
+        }
+    }
+
+    fn v6(prefix: &str, bits: u32, index: u128) -> IpAddr {
+        let prefix: Ipv6Addr = prefix.parse().unwrap();
+        Ipv6Addr::from_bits(prefix.to_bits() | index << (128 - bits)).into()
+    }
+
+    fn v4(prefix: [u8; 2], index: u128) -> IpAddr {
+        IpAddr::from([prefix[0], prefix[1], (index >> 8) as u8, index as u8])
+    }
+
+    /// An honest client of each kind is there before the flood, and is there after it: with one connection, and as a
+    /// browser with two more that it does not use.
+    fn honest_stay(max: usize, flood: impl Fn(u128) -> IpAddr) {
+        let mut world = World::new(max);
+        world.flood(max as u128, &flood);
+        let honest: Vec<_> = ["192.0.2.1", "2a02:1::1", "2a02:1::1", "203.0.113.9", "203.0.113.9", "203.0.113.9"]
+            .into_iter()
+            .chain(["2a0e:5:5:1::2"; 3])
+            .map(|address| world.comes(address))
+            .collect();
+        world.flood(3 * max as u128, |index| flood(index + max as u128));
+        for number in honest {
+            assert!(world.stays(number), "{number} had to go");
+        }
+        assert_eq!(world.half_open.len(), max);
+    }
+
+    #[test]
+    fn a_network_counts_however_a_flood_is_spread_in_it() {
+        for max in [64, 500, 4096] {
+            // From one address and one /64, over the /64s of a /56, of a /48 and of a /32, over its /56s and /48s.
+            honest_stay(max, |_| v4([198, 18], 1));
+            honest_stay(max, |index| v6("2001:db8:7:7::", 128, index));
+            honest_stay(max, |index| v6("2001:db8:7:100::", 64, index % 256));
+            honest_stay(max, |index| v6("2001:db8:7::", 64, index % 65_536));
+            honest_stay(max, |index| v6("2001:db8:7::", 56, index % 256));
+            honest_stay(max, |index| v6("2001:db8::", 64, index * 0x1_0001));
+            honest_stay(max, |index| v6("2001:db8::", 56, index % (1 << 24)));
+            honest_stay(max, |index| v6("2001:db8::", 48, index % 65_536));
+            // Over a /24 and over a /16 of IPv4, and over both families at once.
+            honest_stay(max, |index| v4([198, 18], index % 256));
+            honest_stay(max, |index| v4([198, 18], index % 65_536));
+            honest_stay(max, |index| {
+                if index % 2 == 0 { v4([198, 18], index % 65_536) } else { v6("2001:db8::", 64, index % (1 << 32)) }
+            });
+        }
+    }
+
+    #[test]
+    fn neighbours_in_a_wider_network_stay() {
+        let mut world = World::new(500);
+        world.flood(500, |index| v6("2001:db8:7:100::", 64, index % 256));
+        let [house, site] = ["2001:db8:7:200::1", "2001:db8:8::1"].map(|address| world.comes(address));
+        world.flood(2000, |index| v6("2001:db8:7:100::", 64, index % 256));
+        assert!(world.stays(house) && world.stays(site));
+    }
+
+    #[test]
+    fn among_equals_the_oldest_goes_whatever_its_address() {
+        let addresses = ["255.255.255.255", "0.0.0.1", "9.9.9.9", "2a02::1", "2a02:0:0:1::", "ff00::1", "::2"];
+        for first in 0..addresses.len() {
+            let mut world = World::new(addresses.len());
+            let numbers: Vec<_> =
+                (0..addresses.len()).map(|n| world.comes(addresses[(first + n) % addresses.len()])).collect();
+            for (gone, number) in numbers.iter().enumerate() {
+                assert!(world.stays(*number));
+                world.comes_from(v4([20 + 30 * gone as u8, 1], 1));
+                assert!(!world.stays(*number), "the {gone}th of them, {first} first");
+            }
+        }
+    }
+
+    #[test]
+    fn a_browser_with_spare_connections_is_nothing_unusual() {
+        let mut world = World::new(100);
+        // Each from a provider of its own.
+        world.flood(97, |index| v4([1 + index as u8, 7], 1));
+        let browser: Vec<_> = (0..3).map(|_| world.comes("2a02::1")).collect();
+        world.flood(97, |index| v4([101 + index as u8, 7], 1));
+        assert!(browser.iter().all(|number| world.stays(*number)));
+    }
+
+    #[test]
+    fn who_trickles_in_and_stays_makes_room_too() {
+        let mut world = World::new(64);
+        world.flood(64, |index| v4([1 + index as u8, 3], index));
+        for round in 0..64 {
+            let honest = world.comes(if round % 2 == 0 { "192.0.2.1" } else { "2a02::1" });
+            world.flood(20, |index| v4([100 + index as u8, round], index));
+            assert!(world.stays(honest));
+            world.half_open.remove(honest);
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_those_who_went() {
+        let mut world = World::new(10);
+        world.flood(50, |index| v6("2001:db8::", 64, index));
+        world.flood(50, |index| v4([10, 1], index));
+        assert_eq!((world.half_open.len(), world.half_open.leaving()), (10, 90));
+        for (number, _) in std::mem::take(&mut world.told) {
+            world.half_open.remove(number);
+        }
+        let HalfOpen { connections, networks, by_weight, leaving, .. } = &world.half_open;
+        assert!(connections.is_empty() && networks.is_empty() && by_weight.is_empty() && *leaving == 0);
+    }
+}
