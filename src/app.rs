@@ -10,13 +10,13 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
     config::{ApiPeerPolicy, Config, PeerPolicy, RelayPorts},
-    http::{self, AppState, HttpSettings},
+    files,
+    http::{self, AppState, HttpSettings, WebSocketLimits},
     ice_servers::{Issuer, Transports},
     membership::Directory,
     metrics::Metrics,
@@ -48,12 +48,6 @@ const SAME_PORT_TRIES: usize = 8;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Files that are kept free of allocations: listeners, signaling connections, what the runtime needs.
-const FILES_FOR_OTHERS: u64 = 256;
-
-/// An eighth of the files may be connections that are not through yet, but so many at least and at most.
-const HALF_OPEN: (usize, usize) = (64, 4096);
-
 /// Memory of the process and the kernel that an allocation may come to need.
 const BYTES_PER_ALLOCATION: u64 = 32 * 1024;
 
@@ -65,7 +59,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (trigger, shutdown) = Shutdown::new();
     trigger.clone().begin_on_signals().context("cannot install signal handlers")?;
 
-    let files = raise_file_limit();
+    let file_limit = files::Limit::raise();
     // Before they are read, so that no change is missed.
     let changes = Changes::listen();
     let interfaces = Interfaces::read();
@@ -95,8 +89,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let directory = Arc::new(Directory::new());
     metrics.watch_directory(directory.clone());
-    let max_allocations =
-        config.max_allocations.unwrap_or_else(|| possible_allocations(config.relay_ports, relayed.len(), files));
+    let possible = config.max_allocations.unwrap_or_else(|| possible_allocations(config.relay_ports, relayed.len()));
+    let has_ports = config.relay_ports != RelayPorts::None;
+    let shares = files::Shares::of(file_limit.files(), config.workers, if has_ports { possible } else { 0 });
+    let file_pool = files::Pool::new(shares.pool);
+    let max_allocations = if config.max_allocations.is_none() && has_ports { shares.allocations } else { possible };
+    let quotas = if has_ports {
+        turn::quota::Quotas::sharing(max_allocations, config.max_allocations_per_user, file_pool.clone())
+    } else {
+        turn::quota::Quotas::new(max_allocations, config.max_allocations_per_user)
+    };
     let turn_addresses = turn_sockets.addresses().to_vec();
     let local =
         |listeners: &[TcpListener]| listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();
@@ -117,7 +119,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         turn::auth::Authority::new(config.realm.clone(), secrets, &member_key),
         peer_policy::PeerPolicy::new(peer_rules(&config), host_addresses(&interfaces, &config)),
         directory.clone(),
-        turn::quota::Quotas::new(max_allocations, config.max_allocations_per_user),
+        quotas,
     );
     shared.lifetimes = turn::Lifetimes::up_to(config.allocation_lifetime);
     shared.bitrate = config.max_bitrate_per_allocation.map(turn::bitrate::Bitrate);
@@ -133,7 +135,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let signaling = Signaling::new(limits(&config), Timing::default(), issuer, resume_key, directory, metrics.clone());
     let signaling = Arc::new(signaling);
     let turn = Some(workers.streams().clone());
-    let state = AppState { signaling, turn, settings: http_settings(&config, files) };
+    let state = AppState { signaling, turn, settings: http_settings(&config, &shares, file_pool) };
     startup::print(&startup::Facts {
         config: &config,
         listen: &listen_addresses,
@@ -143,6 +145,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         interfaces: &interfaces,
         relayed: &relayed,
         max_allocations,
+        files: file_limit.files(),
+        shares: &shares,
         certificate: tls.as_ref().map(Tls::facts),
         exposed: &exposed,
         now: SystemTime::now(),
@@ -151,7 +155,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let mut tasks = JoinSet::new();
     for listener in admin {
-        tasks.spawn(http::serve_admin(listener, metrics.clone(), state.signaling.clone(), shutdown.clone()));
+        tasks.spawn(http::serve_admin(
+            listener,
+            file_limit,
+            metrics.clone(),
+            state.signaling.clone(),
+            shutdown.clone(),
+        ));
     }
     tasks.spawn(follow_interfaces(changes, shared.clone(), config.clone(), shutdown.clone()));
     tasks.spawn({
@@ -410,33 +420,20 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-fn http_settings(config: &Config, files: u64) -> HttpSettings {
-    // What is left by allocations, whose share is in `possible_allocations`.
-    let eighth = usize::try_from(files / 8).unwrap_or(usize::MAX);
+fn http_settings(config: &Config, shares: &files::Shares, pool: Arc<files::Pool>) -> HttpSettings {
     HttpSettings {
         origins: config.origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         public_host: config.public_host.clone(),
         max_connections_per_ip: config.max_connections_per_ip,
-        max_half_open: eighth.clamp(HALF_OPEN.0, HALF_OPEN.1),
-        max_turn_streams: eighth.max(HALF_OPEN.0),
-        ..HttpSettings::default()
-    }
-}
-
-/// Raises the soft limit of open files to the hard one, and says what it is now.
-fn raise_file_limit() -> u64 {
-    match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((soft, hard)) if soft < hard => match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-            Ok(()) => hard,
-            Err(error) => {
-                tracing::warn!(%error, soft, hard, "cannot raise the limit of open files");
-                soft
-            }
+        max_half_open: shares.half_open,
+        max_turn_streams: shares.turn_streams,
+        web_sockets: WebSocketLimits {
+            max: config.max_websockets.unwrap_or(shares.web_sockets),
+            max_per_ip: config.max_websockets_per_ip,
+            pool,
         },
-        Ok((soft, _)) => soft,
-        // Not known: a usual value.
-        Err(_) => 1024,
+        ..HttpSettings::default()
     }
 }
 
@@ -452,17 +449,11 @@ fn beside_loopback(relayed: &[RelayedAddress], served: &[SocketAddr]) -> Option<
     (is_served && !address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
-/// How many allocations ports, files and memory allow.
-fn possible_allocations(ports: RelayPorts, families: usize, files: u64) -> usize {
-    let by_files = match ports {
-        RelayPorts::None => u64::MAX,
-        // Signaling connections need files too: a quarter is theirs.
-        RelayPorts::Range { .. } => files.saturating_sub(FILES_FOR_OTHERS) / 4 * 3,
-    };
+/// How many allocations ports and memory allow.
+fn possible_allocations(ports: RelayPorts, families: usize) -> usize {
     let by_memory = total_memory().map_or(u64::MAX, |bytes| bytes / 2 / BYTES_PER_ALLOCATION);
-    let by_others = usize::try_from(by_files.min(by_memory)).unwrap_or(usize::MAX);
     let by_ports = ports.count() * families.max(1);
-    by_ports.min(by_others).max(1)
+    by_ports.min(usize::try_from(by_memory).unwrap_or(usize::MAX)).max(1)
 }
 
 /// Bytes of memory in this machine.
@@ -486,10 +477,10 @@ mod tests {
     #[test]
     fn the_scarcest_thing_limits_allocations() {
         let ports = RelayPorts::Range { first: 50_000, last: 50_099 };
-        assert_eq!(possible_allocations(ports, 1, 20_000), 100);
-        assert_eq!(possible_allocations(ports, 2, 20_000), 200);
-        assert_eq!(possible_allocations(ports, 2, 256 + 40), 30);
-        assert_eq!(possible_allocations(ports, 2, 10), 1);
-        assert!(possible_allocations(RelayPorts::None, 1, 10) > 1000, "no port, no file");
+        assert_eq!(possible_allocations(ports, 1), 100);
+        assert_eq!(possible_allocations(ports, 2), 200);
+        assert_eq!(files::Shares::of(20_000, 2, 200).allocations, 200);
+        assert!(files::Shares::of(300, 2, 200).allocations < 200);
+        assert!(possible_allocations(RelayPorts::None, 1) > 1000, "no port, no file");
     }
 }

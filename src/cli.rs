@@ -189,6 +189,15 @@ pub struct ServeArgs {
     /// Counted until a room is joined or TURN credentials are proven; loopback and trusted proxies are not.
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_connections_per_ip: Option<String>,
+    /// WebSockets, joined or not [default: what files allow]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_websockets: Option<String>,
+    /// WebSockets of one address, joined or not [default: as many as are left for others]
+    ///
+    /// So one address has half of all at most, and each has less the more addresses take so many. In IPv6 a /48 counts
+    /// as one address. Loopback and trusted proxies have no such limit; clients behind proxies have.
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_websockets_per_ip: Option<String>,
     /// TURN allocations [default: what ports, files and memory allow]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_allocations: Option<String>,

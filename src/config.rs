@@ -94,6 +94,10 @@ pub struct Config {
     pub max_message_bytes: usize,
     /// Unproven connections of one address.
     pub max_connections_per_ip: usize,
+    /// WebSockets; none: what files allow.
+    pub max_websockets: Option<usize>,
+    /// WebSockets of one address; none: as many as are left for others.
+    pub max_websockets_per_ip: Option<usize>,
     /// TURN allocations; none: what ports, files and memory allow.
     pub max_allocations: Option<usize>,
     /// TURN allocations of one user.

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod credentials;
 mod farewell;
+pub mod files;
 pub mod http;
 pub mod ice_servers;
 pub mod logging;

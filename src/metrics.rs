@@ -87,6 +87,7 @@ pub enum CloseReason {
     invalid_text,
     replaced,
     kicked,
+    made_room,
 }
 
 /// Label of [`SignalingMetrics::resumes`].
@@ -130,6 +131,7 @@ pub enum Refusal {
     too_many_turn_streams,
     bad_proxy_header,
     untrusted_proxy_header,
+    too_many_websockets,
 }
 
 /// Label of [`SignalingMetrics::messages_received`].

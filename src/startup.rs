@@ -14,6 +14,7 @@ use qrcode::{QrCode, render::unicode::Dense1x2};
 
 use crate::{
     config::{ApiPeerPolicy, Config, DEFAULT_TURNS_PORT, PeerPolicy, RelayPorts, SecretSource},
+    files::Shares,
     ice_servers::Host,
     net::{self, Choice, Interfaces, RelayedAddress},
     state_dir::Exposed,
@@ -22,6 +23,8 @@ use crate::{
 
 /// Let's Encrypt renews 30 days ahead: with less than half of that left, renewal does not work.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 86400);
+/// With fewer files a class and its calls are too many.
+const FEW_FILES: usize = 1024;
 /// Shorter secrets can be guessed by who has seen one credential.
 const SHORT_SECRET_BYTES: usize = 16;
 
@@ -44,6 +47,10 @@ pub struct Facts<'a> {
     pub relayed: &'a [RelayedAddress],
     /// How many allocations there may be.
     pub max_allocations: usize,
+    /// How many files may be open.
+    pub files: usize,
+    /// What each kind of client may have of them.
+    pub shares: &'a Shares,
     /// With TLS.
     pub certificate: Option<&'a CertificateFacts>,
     /// Secrets that others have access to.
@@ -95,6 +102,7 @@ pub fn text(facts: &Facts<'_>, style: Style) -> String {
         ("STUN", facts.turn_urls(facts.turn_listen, "stun", "")),
         ("TURN", facts.all_turn_urls()),
         ("Relay", facts.relay()),
+        ("Limits", vec![facts.limits()]),
         ("Metrics", vec![format!("http://{}/metrics", facts.admin_listen)]),
     ] {
         for (i, value) in values.iter().enumerate() {
@@ -314,6 +322,7 @@ impl Facts<'_> {
                     .to_owned(),
             );
         }
+        doubts.extend(self.files_doubt());
         if let SecretSource::Given(secrets) = &config.secrets
             && secrets.iter().any(|secret| secret.expose().len() < SHORT_SECRET_BYTES)
         {
@@ -330,6 +339,45 @@ impl Facts<'_> {
             ));
         }
         doubts
+    }
+
+    fn max_websockets(&self) -> usize {
+        self.config.max_websockets.unwrap_or(self.shares.web_sockets)
+    }
+
+    fn files_doubt(&self) -> Option<String> {
+        let Shares { pool, .. } = *self.shares;
+        let allocations = if self.config.relay_ports == RelayPorts::None { 0 } else { self.max_allocations };
+        let wanted: Vec<_> = [("--max-allocations", allocations), ("--max-websockets", self.max_websockets())]
+            .into_iter()
+            .filter(|(_, wanted)| *wanted > pool)
+            .map(|(flag, wanted)| format!("{flag} {wanted}"))
+            .collect();
+        let remedy = "raise the limit (LimitNOFILE= of a service, ulimit -n, --ulimit nofile= of a container).";
+        if !wanted.is_empty() {
+            let wanted = wanted.join(" and ");
+            return Some(format!(
+                "Only {} files may be open, {pool} of them by members and their allocations, which is less than \
+                 {wanted}: {remedy}",
+                self.files
+            ));
+        }
+        (self.files < FEW_FILES).then(|| {
+            format!(
+                "Only {} files may be open: up to {} allocations and {} WebSockets at once. For more, {remedy}",
+                self.files,
+                self.max_allocations,
+                self.max_websockets()
+            )
+        })
+    }
+
+    fn limits(&self) -> String {
+        let of_one = match self.config.max_websockets_per_ip {
+            Some(of_one) => format!("{of_one}"),
+            None => "half of them".to_owned(),
+        };
+        format!("up to {} WebSockets, {of_one} from one address; {} files", self.max_websockets(), self.files)
     }
 
     fn certificate_doubt(&self, facts: &CertificateFacts) -> Option<String> {

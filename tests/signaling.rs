@@ -455,7 +455,7 @@ async fn r6_1_fragments_without_end_are_read_slowly() {
     let arrival =
         Arrival { address: None, reached: Host::from(IpAddr::from(Ipv4Addr::LOCALHOST)).into(), url_room: None };
     let (_shutdown, stopped) = watch::channel(false);
-    let serve = signaling.serve(ours, Bytes::new(), arrival, |_| (), stopped);
+    let serve = signaling.serve(ours, Bytes::new(), arrival, |_| (), std::future::pending(), stopped);
     let (_answers, mut frames) = tokio::io::split(theirs);
     let flood = async {
         // A text begins, and goes on with empty frames.

@@ -12,6 +12,7 @@
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod crowds;
 
 use std::{
     io::Write,
@@ -93,6 +94,7 @@ fn main() {
     bench.allocations(args.allocations);
     bench.class(args.class);
     bench.server.stop();
+    crowds::run(hard as usize, args.half_open);
 }
 
 struct Bench {
@@ -254,7 +256,7 @@ impl Bench {
             println!("<!-- only {count} half-open connections: the limit of open files is low -->");
         }
         // The rule of the server, which an operator can change by the limit of files.
-        let limit = (self.files / 8).clamp(64, 4096);
+        let limit = (self.files / 8).clamp(16, 4096);
         let refused = || self.server.metric("connections_refused_total{reason=\"too_many_half_open\"}");
         let before = refused();
         let open = || -> Vec<TcpStream> {

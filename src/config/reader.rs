@@ -77,6 +77,8 @@ impl Reader {
             // An offer of a browser with a few tracks has 10 KB.
             max_message_bytes: self.count("max-message-bytes", 65_536, 1024..=16 << 20),
             max_connections_per_ip: self.count("max-connections-per-ip", 256, 1..=1_000_000),
+            max_websockets: self.optional_count("max-websockets", 1..=10_000_000),
+            max_websockets_per_ip: self.optional_count("max-websockets-per-ip", 1..=10_000_000),
             max_allocations: self.optional_count("max-allocations", 1..=10_000_000),
             max_allocations_per_user: self.count(
                 "max-allocations-per-user",

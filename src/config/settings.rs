@@ -54,6 +54,8 @@ pub const KEYS: &[Key] = &[
     one("max-rooms"),
     one("max-message-bytes"),
     one("max-connections-per-ip"),
+    one("max-websockets"),
+    one("max-websockets-per-ip"),
     one("max-allocations"),
     one("max-allocations-per-user"),
     one("allocation-lifetime"),

@@ -12,7 +12,15 @@
 //! `localhost`, which a page that points its own name at 127.0.0.1 (DNS rebinding) cannot send, and a request that a
 //! page of another origin makes (it has an Origin, or Sec-Fetch-Site says so) is refused.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -20,13 +28,22 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get},
+    serve::Listener,
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use serde::Serialize;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
 
-use super::ws::check_host;
+use super::{
+    slots::{Slot, Slots},
+    ws::check_host,
+};
 use crate::{
+    files::{self, Limit},
     metrics::Metrics,
     shutdown::Shutdown,
     signaling::{MemberSummary, Signaling},
@@ -35,17 +52,22 @@ use crate::{
 /// How long the end of the process waits for requests under way, which may never be complete.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// After a failed accept the next try waits.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
 /// Serves operators until `shutdown`.
 ///
 /// # Errors
 /// If the listener breaks.
 pub async fn serve_admin(
     listener: TcpListener,
+    files: Limit,
     metrics: Arc<Metrics>,
     signaling: Arc<Signaling>,
     shutdown: Shutdown,
 ) -> io::Result<()> {
     let begun = shutdown.clone();
+    let listener = Operators { listener, files, slots: Slots::new(usize::MAX, files::OPERATORS) };
     let served =
         axum::serve(listener, router(metrics, signaling)).with_graceful_shutdown(async move { begun.begun().await });
     let patience = async {
@@ -55,6 +77,77 @@ pub async fn serve_admin(
     tokio::select! {
         served = served => served,
         () = patience => Ok(()),
+    }
+}
+
+/// Lets operators in, also where there are no files left for others. When there are too many of them, the oldest goes.
+struct Operators {
+    listener: TcpListener,
+    files: Limit,
+    slots: Arc<Slots>,
+}
+
+impl Listener for Operators {
+    type Io = Operator;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Operator, SocketAddr) {
+        loop {
+            let accepted = poll_fn(|cx| match self.listener.poll_accept(cx) {
+                Poll::Ready(Err(error)) if files::are_used_up(&error) => {
+                    let lifted = self.files.lifted(|| Ok(self.listener.poll_accept(cx)));
+                    lifted.unwrap_or_else(|error| Poll::Ready(Err(error)))
+                }
+                accepted => accepted,
+            });
+            match accepted.await {
+                Ok((tcp, peer)) => {
+                    let slot = self.slots.uncounted(peer.ip());
+                    return (Operator { tcp, must_go: Some(Box::pin(slot.must_go())), _slot: slot }, peer);
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::debug!(%error, "cannot accept an operator's connection");
+                    sleep(ACCEPT_BACKOFF).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// An operator's connection, which is at its end when somebody else needs its place.
+struct Operator {
+    tcp: TcpStream,
+    must_go: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _slot: Slot,
+}
+
+impl AsyncRead for Operator {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.must_go.as_mut().is_none_or(|must_go| must_go.as_mut().poll(cx).is_ready()) {
+            this.must_go = None;
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.tcp).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Operator {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().tcp).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
     }
 }
 

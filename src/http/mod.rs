@@ -26,6 +26,7 @@ mod introduction;
 mod opening;
 pub mod proxy_protocol;
 mod server;
+mod shares;
 mod slots;
 mod stream;
 mod ws;
@@ -39,6 +40,7 @@ use crate::{ice_servers::Host, signaling::Signaling, turn::io::Streams};
 
 pub use admin::serve_admin;
 pub use server::{Listeners, serve};
+pub use shares::WebSocketLimits;
 
 /// What the beginning of a connection and the head of a request tell, for those who test it with any input.
 #[doc(hidden)]
@@ -66,6 +68,8 @@ pub struct HttpSettings {
     pub max_half_open: usize,
     /// TURN connections over TCP and TLS.
     pub max_turn_streams: usize,
+    /// WebSockets.
+    pub web_sockets: WebSocketLimits,
     /// How long things may take.
     pub timeouts: Timeouts,
 }
@@ -79,6 +83,7 @@ impl Default for HttpSettings {
             max_connections_per_ip: 256,
             max_half_open: 4096,
             max_turn_streams: 100_000,
+            web_sockets: WebSocketLimits::default(),
             timeouts: Timeouts::default(),
         }
     }

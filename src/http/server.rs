@@ -35,6 +35,7 @@ use super::{
     introduction::{Introduced, Introductions},
     opening::{Opened, Opening, Speaks, Unopened},
     router,
+    shares::{Full, Share, WebSockets},
     slots::{Slot, Slots},
     stream::{Prefixed, Stream},
     ws::{self, Refused},
@@ -96,6 +97,7 @@ pub async fn serve(
         signaling,
         trust,
         slots: Slots::new(settings.max_connections_per_ip, settings.max_half_open),
+        web_sockets: WebSockets::new(settings.web_sockets.clone()),
         turn,
         turn_clients: Mutex::default(),
         end_of_turn: watch::Sender::new(false),
@@ -133,6 +135,7 @@ struct Server {
     settings: HttpSettings,
     trust: Trust,
     slots: Arc<Slots>,
+    web_sockets: Arc<WebSockets>,
     turn: Option<Arc<Streams>>,
     turn_clients: Mutex<JoinSet<()>>,
     end_of_turn: watch::Sender<bool>,
@@ -160,6 +163,8 @@ struct Handoff {
     arrival: Arrival,
     /// The slot of the client behind a trusted proxy.
     slot: Option<Slot>,
+    /// Its place among the WebSockets.
+    _share: Share,
 }
 
 impl Server {
@@ -295,9 +300,9 @@ impl Server {
         if let Some(of_client) = handoff.slot {
             slot = of_client;
         }
-        slot.set_open();
+        let must_go = slot.must_go();
         let on_membership = |is_joined: bool| slot.set_counted(!is_joined);
-        self.signaling.serve(stream, read_ahead, handoff.arrival, on_membership, shutdown).await;
+        self.signaling.serve(stream, read_ahead, handoff.arrival, on_membership, must_go, shutdown).await;
     }
 
     /// Ends a connection in order, unless its place is needed before.
@@ -485,13 +490,15 @@ impl Connection {
                 return Err(too_many());
             }
         }
+        let counted = Some(client.apparent).filter(|address| !server.trust.is_proxy(*address));
+        let share = server.web_sockets.take(counted).map_err(Full::refusal)?;
         let url_room = ws::room_in_query(request.uri().query());
         let address = client.verified_address();
         let default_port = if self.is_tls { 443 } else { 80 };
         let direct =
             client.direct_port.map(|port| DirectPort { port: port.unwrap_or(default_port), is_tls: self.is_tls });
         let arrival = Arrival { address, reached: Reached { host: client.host, direct }, url_room };
-        *self.lock_handoff() = Some(Handoff { arrival, slot });
+        *self.lock_handoff() = Some(Handoff { arrival, slot, _share: share });
         Ok(response)
     }
 

@@ -131,6 +131,7 @@ pub(crate) fn close_frame(reason: CloseReason) -> Option<(CloseCode, &'static st
         CloseReason::too_many_errors => Some((CloseCode::Policy, "too many bad messages")),
         CloseReason::message_too_large => Some((CloseCode::Size, "message too large")),
         CloseReason::slow_reader => Some((CloseCode::Again, "too slow at reading")),
+        CloseReason::made_room => Some((CloseCode::Again, "not in a room, and others came")),
         CloseReason::shutdown => Some((CloseCode::Away, "server is shutting down")),
         CloseReason::protocol_error => Some((CloseCode::Protocol, "not valid WebSocket")),
         CloseReason::replaced => Some((REPLACED, "another connection has taken over")),

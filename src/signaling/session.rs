@@ -167,13 +167,15 @@ impl Signaling {
     }
 
     /// Serves one connection to its end. The opening handshake is done; `read_ahead` came after it. `on_membership` is
-    /// told when the client enters or leaves rooms. When `shutdown` turns true the client is told to come back later.
+    /// told when the client enters or leaves rooms. When `must_go` comes true before it enters one, it makes room for
+    /// others; when `shutdown` turns true it is told to come back later.
     pub async fn serve<S>(
         &self,
         stream: S,
         read_ahead: Bytes,
         arrival: Arrival,
         mut on_membership: impl FnMut(bool),
+        must_go: impl Future<Output = ()>,
         mut shutdown: watch::Receiver<bool>,
     ) where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -192,7 +194,7 @@ impl Signaling {
         let stream = Measured::new(stream, frames, max_message_bytes);
         let ws = WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await;
         let mut session = Session::new(self, ws, arrival);
-        let reason = session.run(&mut on_membership, &mut shutdown).await;
+        let reason = session.run(&mut on_membership, must_go, &mut shutdown).await;
         session.end(reason).await;
     }
 }
@@ -232,15 +234,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     /// Until somebody or something ends the connection.
-    async fn run(&mut self, on_membership: &mut impl FnMut(bool), shutdown: &mut watch::Receiver<bool>) -> CloseReason {
+    async fn run(
+        &mut self,
+        on_membership: &mut impl FnMut(bool),
+        must_go: impl Future<Output = ()>,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> CloseReason {
         let timer = sleep_until(self.deadline());
-        tokio::pin!(timer);
+        tokio::pin!(timer, must_go);
+        let mut has_joined = false;
         loop {
             let step = tokio::select! {
                 incoming = self.ws.next() => {
                     let was_joined = self.client.is_joined();
                     let step = self.receive(incoming);
                     if was_joined != self.client.is_joined() {
+                        has_joined = true;
                         on_membership(!was_joined);
                     }
                     match step {
@@ -251,6 +260,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 }
                 () = self.client.outbox().changed() => self.write(false).await,
                 () = &mut timer => self.tick().await,
+                () = &mut must_go, if !has_joined => Err(CloseReason::made_room),
                 () = told_to_stop(shutdown) => {
                     self.signaling.hub.start_draining();
                     // Spread, so that not all clients come back at once.
@@ -375,7 +385,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         if self.client.outbox().must_go_at_once() {
             return;
         }
-        let limit = self.signaling.timing.farewell_timeout;
+        // Others wait for the place of who makes room: what can be said at once is said.
+        let limit = match reason {
+            CloseReason::made_room => Duration::ZERO,
+            _ => self.signaling.timing.farewell_timeout,
+        };
         // Kept off the task: it would be carried through the connection's whole life.
         let farewell = Box::pin(self.say_goodbye(reason));
         let _ = timeout(limit, farewell).await;

@@ -12,6 +12,7 @@ struct Host {
     interfaces: Interfaces,
     certificate: Option<CertificateFacts>,
     exposed: Vec<Exposed>,
+    files: usize,
 }
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -39,6 +40,7 @@ impl Host {
             interfaces,
             certificate: None,
             exposed: Vec::new(),
+            files: 20_000,
         }
     }
 
@@ -60,6 +62,7 @@ impl Host {
 
     fn text_in(&self, style: Style) -> String {
         let relayed = self.interfaces.relayed_addresses(self.config.public_ips);
+        let shares = Shares::of(self.files, 2, 1000);
         let facts = Facts {
             config: &self.config,
             listen: &self.config.listen,
@@ -68,7 +71,9 @@ impl Host {
             admin_listen: self.config.admin_listen,
             interfaces: &self.interfaces,
             relayed: &relayed,
-            max_allocations: 1000,
+            max_allocations: shares.allocations,
+            files: self.files,
+            shares: &shares,
             certificate: self.certificate.as_ref(),
             exposed: &self.exposed,
             now: NOW,
@@ -100,6 +105,7 @@ fn on_a_lan() {
            turn:192.168.1.5:3478?transport=tcp
            turn:192.168.1.5:3000?transport=tcp
   Relay    192.168.1.5, UDP ports 49152-65535, up to 1000 allocations
+  Limits   up to 13888 WebSockets, half of them from one address; 20000 files
   Metrics  http://127.0.0.1:9641/metrics
 
   ! No TLS: except on localhost, browsers give no camera and microphone to this page. Add --tls.
@@ -246,4 +252,23 @@ fn a_translators_address_is_doubted() {
     assert!(!doubts.iter().any(|doubt| doubt.contains("464XLAT")), "{doubts:?}");
     let doubts = Host::new("", &["192.0.0.9"]).doubts();
     assert!(!doubts.iter().any(|doubt| doubt.contains("464XLAT")), "{doubts:?}");
+}
+
+#[test]
+fn few_files_are_a_doubt() {
+    let doubts = |line: &str, files| Host { files, ..Host::new(line, &["192.168.1.5"]) }.doubts().join("\n");
+    for files in [64, 200, 256, 1000] {
+        let said = doubts("", files);
+        assert!(said.contains(&format!("Only {files} files may be open: up to")), "{said}");
+        assert!(said.contains("LimitNOFILE") && said.contains("ulimit -n"), "{said}");
+    }
+    assert!(!doubts("", 1024).contains("files may be open"));
+    let said = doubts("--max-websockets 20000", 20_000);
+    assert!(said.contains("less than --max-websockets 20000"), "{said}");
+}
+
+#[test]
+fn the_share_of_one_address_is_told() {
+    let text = Host::new("--max-websockets 500 --max-websockets-per-ip 40", &[]).text();
+    assert!(text.contains("up to 500 WebSockets, 40 from one address; 20000 files"), "{text}");
 }

@@ -7,13 +7,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::credentials::User;
+use crate::{
+    credentials::User,
+    files::{FromPool, Pool},
+};
 
 /// The counts that all workers share.
 #[derive(Debug)]
 pub struct Quotas {
     max_total: usize,
     max_per_user: usize,
+    /// Where relay ports are, each is a file.
+    files: Option<Arc<Pool>>,
     counts: Mutex<Counts>,
 }
 
@@ -39,12 +44,18 @@ pub enum QuotaExceeded {
 pub struct Place {
     quotas: Arc<Quotas>,
     user: User,
+    _file: Option<FromPool>,
 }
 
 impl Quotas {
     /// At most `max_total` allocations, at most `max_per_user` for any one user.
     pub fn new(max_total: usize, max_per_user: usize) -> Arc<Self> {
-        Arc::new(Self { max_total, max_per_user, counts: Mutex::default() })
+        Arc::new(Self { max_total, max_per_user, files: None, counts: Mutex::default() })
+    }
+
+    /// The same, each of them with a file of those that others take too.
+    pub fn sharing(max_total: usize, max_per_user: usize, files: Arc<Pool>) -> Arc<Self> {
+        Arc::new(Self { max_total, max_per_user, files: Some(files), counts: Mutex::default() })
     }
 
     /// Takes a place for `user`.
@@ -60,9 +71,13 @@ impl Quotas {
         if of_user >= self.max_per_user {
             return Err(QuotaExceeded::User);
         }
+        let file = match &self.files {
+            Some(files) => Some(files.take().ok_or(QuotaExceeded::Server)?),
+            None => None,
+        };
         counts.by_user.insert(user.clone(), of_user + 1);
         counts.total += 1;
-        Ok(Place { quotas: self.clone(), user: user.clone() })
+        Ok(Place { quotas: self.clone(), user: user.clone(), _file: file })
     }
 }
 
@@ -95,5 +110,17 @@ mod tests {
         drop(first);
         assert!(quotas.take(&bob).is_ok());
         assert_eq!(quotas.counts.lock().unwrap().by_user.len(), 2);
+    }
+
+    #[test]
+    fn where_files_are_used_up_there_is_no_place() {
+        let (files, alice) = (Pool::new(2), User::Api("alice".into()));
+        let quotas = Quotas::sharing(10, 10, files.clone());
+        let (first, other) = (quotas.take(&alice).unwrap(), files.take());
+        assert_eq!(quotas.take(&alice).unwrap_err(), QuotaExceeded::Server);
+        drop(other);
+        let _second = quotas.take(&alice).unwrap();
+        drop(first);
+        assert!(files.take().is_some());
     }
 }

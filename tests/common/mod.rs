@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "a harness")]
 
 pub mod class;
+pub mod crowd;
 pub mod ipv6_forms;
 pub mod netns;
 pub mod process;

@@ -31,6 +31,7 @@ pub struct Start {
     state_dir: Option<Arc<TempDir>>,
     turn_port: Option<u16>,
     namespace: Option<Namespace>,
+    files: Option<usize>,
 }
 
 impl Start {
@@ -52,6 +53,11 @@ impl Start {
         Self { namespace: Some(namespace.clone()), ..self }
     }
 
+    /// So many files may be open.
+    pub fn files(self, files: usize) -> Self {
+        Self { files: Some(files), ..self }
+    }
+
     fn has(&self, flag: &str) -> bool {
         self.args.iter().any(|arg| arg == flag)
     }
@@ -60,7 +66,15 @@ impl Start {
     pub fn spawn(self) -> Spawned {
         let state_dir = self.state_dir.clone().unwrap_or_else(|| Arc::new(TempDir::new().unwrap()));
         let turn_port = self.turn_port.unwrap_or_else(free_port);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bimcc-rtc"));
+        let program = env!("CARGO_BIN_EXE_bimcc-rtc");
+        let mut command = match self.files {
+            Some(files) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={files}")).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command.args(&self.args);
         for (flag, value) in [
             ("--listen", "127.0.0.1:0".to_owned()),
@@ -340,6 +354,14 @@ impl Process {
     /// How many files it has open.
     pub fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// What it has used of processors.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        // In hundredths of a second.
+        Duration::from_millis(10 * fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>())
     }
 
     /// Resident memory in bytes.

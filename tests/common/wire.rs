@@ -71,7 +71,10 @@ fn client_tls(tcp: TcpStream, config: Arc<ClientConfig>) -> StreamOwned<ClientCo
 
 impl Wire {
     pub fn tcp(server: SocketAddr) -> Self {
-        let tcp = TcpStream::connect(server).unwrap();
+        Self::over_tcp(TcpStream::connect(server).unwrap())
+    }
+
+    pub fn over_tcp(tcp: TcpStream) -> Self {
         tcp.set_nodelay(true).unwrap();
         Self::Tcp(Framed { stream: tcp, read: Vec::new() })
     }

@@ -1,0 +1,212 @@
+//! How many WebSockets there are, joined or not: in all, and of one address.
+//!
+//! Who is in a room is not counted among strangers any more, so that a class behind one address comes in; this is what
+//! keeps one address from taking all there is. It may have as many as are left for others: half of all at most, and
+//! less the more of such addresses there are, so that there is always a place for somebody who has none yet.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use http::StatusCode;
+
+use super::{half_open::ipv6_network, ws::Refused};
+use crate::{
+    files::{FromPool, Pool},
+    metrics::Refusal,
+};
+
+/// The bits of what one site has in IPv6: with its /64s alone somebody could take all.
+const SITE_BITS: u32 = 48;
+
+/// The bounds.
+#[derive(Clone, Debug)]
+pub struct WebSocketLimits {
+    /// In all.
+    pub max: usize,
+    /// Of one address; none: as many as are left for others.
+    pub max_per_ip: Option<usize>,
+    /// What they are taken from, together with others.
+    pub pool: Arc<Pool>,
+}
+
+impl Default for WebSocketLimits {
+    fn default() -> Self {
+        Self { max: 100_000, max_per_ip: None, pool: Pool::new(usize::MAX) }
+    }
+}
+
+/// Counts WebSockets.
+#[derive(Debug)]
+pub(super) struct WebSockets {
+    limits: WebSocketLimits,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    total: usize,
+    by_site: HashMap<IpAddr, usize>,
+}
+
+/// Why there is no place for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// This address has its share.
+    Address,
+    /// There are as many as there may be.
+    Server,
+}
+
+impl Full {
+    /// What the client is told.
+    pub(super) fn refusal(self) -> (Refusal, Refused) {
+        let (reason, status, why) = match self {
+            Self::Address => (
+                Refusal::too_many_from_address,
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many WebSockets from this address, in rooms or not.",
+            ),
+            Self::Server => (
+                Refusal::too_many_websockets,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The server has as many WebSockets as it may have.",
+            ),
+        };
+        (reason, Refused::new(status, why))
+    }
+}
+
+/// One WebSocket's place, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    web_sockets: Arc<WebSockets>,
+    /// `None` for addresses that are not counted.
+    site: Option<IpAddr>,
+    _file: FromPool,
+}
+
+impl WebSockets {
+    pub(super) fn new(limits: WebSocketLimits) -> Arc<Self> {
+        Arc::new(Self { limits, counts: Mutex::default() })
+    }
+
+    /// A place for a client at `address`. Loopback has no limit of its own; nor has who is `None`, a trusted proxy.
+    pub(super) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Share, Full> {
+        let site = address.map(|address| address.to_canonical()).filter(|address| !address.is_loopback()).map(site);
+        let mut counts = self.lock();
+        let free = self.limits.max.saturating_sub(counts.total).min(self.limits.pool.left());
+        if free == 0 {
+            return Err(Full::Server);
+        }
+        if let Some(site) = site {
+            let of_site = counts.by_site.get(&site).copied().unwrap_or(0);
+            if of_site >= self.limits.max_per_ip.unwrap_or(free) {
+                return Err(Full::Address);
+            }
+        }
+        let file = self.limits.pool.take().ok_or(Full::Server)?;
+        counts.total += 1;
+        if let Some(site) = site {
+            *counts.by_site.entry(site).or_default() += 1;
+        }
+        Ok(Share { web_sockets: self.clone(), site, _file: file })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.web_sockets.lock();
+        counts.total -= 1;
+        if let Some(site) = self.site
+            && let Some(of_site) = counts.by_site.get_mut(&site)
+        {
+            *of_site -= 1;
+            if *of_site == 0 {
+                counts.by_site.remove(&site);
+            }
+        }
+    }
+}
+
+fn site(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(ip) => ipv6_network(ip, SITE_BITS).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(max: usize, max_per_ip: Option<usize>) -> Arc<WebSockets> {
+        WebSockets::new(WebSocketLimits { max, max_per_ip, ..WebSocketLimits::default() })
+    }
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    /// All that there are for `addresses` in turns.
+    fn all_for(web_sockets: &Arc<WebSockets>, addresses: impl Iterator<Item = Option<IpAddr>>) -> Vec<Share> {
+        addresses.map_while(|address| web_sockets.take(address).ok()).collect()
+    }
+
+    #[test]
+    fn one_address_has_half_and_several_leave_a_place_each() {
+        for greedy in [1, 2, 9, 99] {
+            let web_sockets = with(1000, None);
+            let address = |index: usize| ip(&format!("198.51.100.{}", index % greedy));
+            let held = all_for(&web_sockets, (0..).map(address));
+            assert_eq!(held.len(), 1000 - 1000 / (greedy + 1), "{greedy}");
+            assert_eq!(web_sockets.take(address(0)).unwrap_err(), Full::Address);
+            assert!(web_sockets.take(ip("192.0.2.1")).is_ok() && web_sockets.take(ip("2001:db8::1")).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_site_is_one_address_in_ipv6() {
+        let web_sockets = with(1000, None);
+        let held = all_for(&web_sockets, (0..).map(|index| ip(&format!("2001:db8:7:{index:x}::1"))));
+        assert_eq!(held.len(), 500);
+        assert!(web_sockets.take(ip("2001:db8:8::1")).is_ok());
+        let others = all_for(&web_sockets, (0..).map(|_| ip("::ffff:192.0.2.1")));
+        assert_eq!(others.len(), 250);
+        assert_eq!(web_sockets.take(ip("192.0.2.1")).unwrap_err(), Full::Address);
+    }
+
+    #[test]
+    fn loopback_and_proxies_have_no_limit_of_their_own() {
+        for address in [ip("127.0.0.1"), ip("::1"), None] {
+            let web_sockets = with(100, Some(3));
+            let held = all_for(&web_sockets, (0..).map(|_| address));
+            assert_eq!(held.len(), 100);
+            assert_eq!(web_sockets.take(address).unwrap_err(), Full::Server);
+        }
+    }
+
+    #[test]
+    fn limits_and_the_pool_hold_and_places_come_back() {
+        let web_sockets = with(100, Some(3));
+        let held = all_for(&web_sockets, (0..).map(|_| ip("192.0.2.1")));
+        assert_eq!(held.len(), 3);
+        drop(held);
+        let Counts { total, by_site } = &*web_sockets.lock();
+        assert!(*total == 0 && by_site.is_empty());
+
+        let pool = Pool::new(5);
+        let web_sockets = WebSockets::new(WebSocketLimits { pool: pool.clone(), ..WebSocketLimits::default() });
+        let held = all_for(&web_sockets, (0..).map(|_| None));
+        assert_eq!((held.len(), web_sockets.take(None).unwrap_err()), (5, Full::Server));
+        assert!(pool.take().is_none());
+        drop(held);
+        assert!(pool.take().is_some());
+    }
+}
