@@ -131,9 +131,9 @@ export function bring(page, how, ...files) {
       }
       const at = { clientX: 500, clientY: 400, bubbles: true, cancelable: true };
       const event =
-        how === "drop"
-          ? new DragEvent("drop", { ...at, dataTransfer: transfer })
-          : new ClipboardEvent("paste", { ...at, clipboardData: transfer });
+        how === "drop" ? new DragEvent("drop", { ...at, dataTransfer: transfer }) : new ClipboardEvent("paste", at);
+      // Firefox takes no files for what it makes by itself.
+      if (how === "paste") Object.defineProperty(event, "clipboardData", { value: transfer });
       const target = how === "drop" ? document.querySelector(".excalidraw canvas.interactive") : document.body;
       target.dispatchEvent(event);
     },

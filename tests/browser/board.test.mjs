@@ -229,6 +229,65 @@ for (const colorScheme of ["light", "dark"]) {
   });
 }
 
+for (const [how, text] of [["typed", "龘靐齉爩鱻麤"], ["typed", "早上好早上好"], ["pasted", "驫鬱籲灣"]]) {
+  test(`a text in a font that comes late is measured by it: ${text}, ${how}`, { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+    const { host, url } = await room(t);
+    const [page, other] = await boards(host, url, ["chromium", "chromium"]);
+    const isHeld = await page.hold("/Xiaolai/");
+    if (how === "typed") {
+      await page.click('[data-testid="toolbar-text"]');
+      await page.drag(await onBoard(page, [[0.3, 0.5], [0.3, 0.5]]));
+      await page.type(text);
+      await page.press("Escape");
+    } else {
+      await page.drag(await onBoard(page, [[0.5, 0.6], [0.5, 0.6]]));
+      await page.run((text) => {
+        const event = new ClipboardEvent("paste", { bubbles: true, cancelable: true, clipboardData: new DataTransfer() });
+        event.clipboardData.setData("text/plain", text);
+        document.dispatchEvent(event);
+      }, text);
+    }
+    await page.until(() => window.bimccRtc.board.elements().length === 1);
+    const release = await isHeld();
+    const [before] = await elementsOf(page);
+    await release();
+    await page.until(() => document.fonts.status === "loaded");
+    const width = () => {
+      const [{ text, fontSize, width }] = window.bimccRtc.board.elements();
+      const context = document.createElement("canvas").getContext("2d");
+      context.font = `${fontSize}px Excalifont, Xiaolai, sans-serif, "Segoe UI Emoji"`;
+      return Math.abs(context.measureText(text).width - width) < 1 && width;
+    };
+    const after = await page.until(width);
+    t.diagnostic(`${before.width} wide before, ${after} after`);
+    await assertEqualBoards([page, other], ([element]) => element.width === after);
+  });
+}
+
+test("every stop of the Tab key is seen", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+  const { host, url } = await room(t);
+  const page = await openBoard(await host.browse("chromium"), url);
+  await page.run(() => document.querySelector("#board").querySelector("input, button").focus());
+  const stops = [];
+  for (let i = 0; i < 60; i++) {
+    const stop = await page.run(() => {
+      const element = document.activeElement;
+      if (!element?.closest("#board")) return undefined;
+      // Inputs of buttons lie unseen in their labels.
+      const seen = element.closest("label") ?? element;
+      const { width, height } = seen.getBoundingClientRect();
+      const name = element.getAttribute("aria-label") ?? element.title ?? element.textContent;
+      return { name, isSeen: width > 1 && height > 1 && seen.checkVisibility({ opacityProperty: true }) };
+    });
+    if (stop) stops.push(stop);
+    else if (stops.length > 0) break;
+    await page.press("Tab");
+  }
+  assert.ok(stops.length >= 5, JSON.stringify(stops));
+  assert.deepEqual(stops.filter(({ isSeen }) => !isSeen), []);
+  assert.deepEqual(stops.filter(({ name }) => name === "Library"), []);
+});
+
 test("a board that breaks leaves the rest of the page alone", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
   const { host, url } = await room(t);
   const page = await openBoard(await host.browse("chromium"), url);

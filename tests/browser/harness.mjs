@@ -323,6 +323,15 @@ class Page {
     return this.host.ask("requestsOf", { page: this.id });
   }
 
+  /** Keeps requests whose URL has this in it from leaving; what is returned waits until there is one, and what that gives lets them go. */
+  async hold(part) {
+    await this.host.ask("holdRequests", { page: this.id, part });
+    return async () => {
+      while ((await this.host.ask("heldRequestsOf", { page: this.id })) === 0) await new Promise((r) => setTimeout(r, 50));
+      return () => this.host.ask("releaseRequests", { page: this.id });
+    };
+  }
+
   console() {
     return this.host.ask("consoleOf", { page: this.id });
   }

@@ -123,6 +123,28 @@ const operations = {
     return pages.get(page).page.keyboard.type(text);
   },
 
+  /** Keeps requests whose URL has this in it from leaving, until they are let go. */
+  async holdRequests({ page, part }) {
+    const opened = pages.get(page);
+    opened.held = [];
+    await opened.page.setRequestInterception(true);
+    opened.page.on("request", (request) => {
+      if (opened.held && request.url().includes(part)) opened.held.push(request);
+      else void request.continue();
+    });
+  },
+
+  /** How many are held. */
+  heldRequestsOf({ page }) {
+    return pages.get(page).held?.length ?? 0;
+  },
+
+  async releaseRequests({ page }) {
+    const { held } = pages.get(page);
+    pages.get(page).held = undefined;
+    await Promise.all(held.map((request) => request.continue()));
+  },
+
   requestsOf({ page }) {
     return pages.get(page).requests;
   },

@@ -133,7 +133,9 @@ export class FakeRoom extends FakeEmitter<RoomEvents> implements Room {
   }
 
   leave(): void {
-    if (this.state !== "left") this.become("left");
+    if (this.state === "left") return;
+    this.peers.clear();
+    this.become("left");
   }
 }
 

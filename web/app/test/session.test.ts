@@ -343,3 +343,22 @@ describe("files that the board cannot take", () => {
     expect(session.notices.shown.get()[0]?.text).toContain("nobody else is here");
   });
 });
+
+describe("leaving", () => {
+  it.each([
+    [[], "Nobody else is in the room.", false],
+    [["connected"], "One other person is still there.", true],
+    [["connected", "connecting"], "The others are still there.", true],
+    [["reconnecting"], "Nobody else could be reached at the end.", false],
+    [["failed", "connected"], "One other person is still there.", true],
+  ] as const)("with %s others says: %s", async (states, text, boardStays) => {
+    const { session, room, phase } = await inside();
+    for (const [i, state] of states.entries()) {
+      room.peers.set(`p${i}`, Object.assign(new FakePeer(`p${i}`, undefined), { state }));
+    }
+    session.leave();
+    const left = phase();
+    expect(left.name === "ended" && left.ending).toMatchObject({ reason: "left", boardStays });
+    expect(left.name === "ended" && left.ending.text).toContain(text);
+  });
+});

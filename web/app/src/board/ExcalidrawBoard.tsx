@@ -15,6 +15,7 @@ import { Intake } from "./intake";
 import { nameForReaders } from "./names_for_readers";
 import { BoardSession } from "./session";
 import { sha256 } from "./sha256";
+import { remeasureTexts } from "./text_measures";
 import { openWayIn, takeToBoard } from "./way_in";
 
 /** In milliseconds. Others ask for an image as soon as they see that it is on the board. */
@@ -69,8 +70,11 @@ export default function ExcalidrawBoard({ room, theme, readOnly = false, onProbl
       onProblem: (sentence) => tell.current?.(undefined, sentence),
     });
     const closeWayIn = openWayIn((files, at) => void intake.take(files, at));
+    const measures = { api, isOwn: (id: string) => started.isOwn(id), held: () => scene.held() };
+    const endMeasuring = remeasureTexts(measures);
     const withdraw = expose(api, started, problems);
     return () => {
+      endMeasuring();
       closeWayIn();
       clearInterval(images);
       started.end();

@@ -19,17 +19,23 @@ type RemoteElement = Parameters<typeof reconcileElements>[1][number];
 /** Excalidraw still measures an image that was put in less than this ago, in milliseconds. */
 const REST = 700;
 
+/** By Excalidraw's tools, at the edges of the board. */
+const COVERED = { top: 70, bottom: 70, left: 16, right: 16 };
+
 export class ExcalidrawScene implements SceneAccess {
   /** Versions of image elements and since when they have them, to see which have come to rest. */
   readonly #resting = new Map<string, { version: number; since: number }>();
   readonly #hashes = new WeakMap<BinaryFileData, string>();
   readonly #unreadable = new WeakSet<BinaryFileData>();
+  readonly #firstView: string;
   #adopting = false;
 
   constructor(
     readonly api: ExcalidrawImperativeAPI,
     readonly room: Room,
-  ) {}
+  ) {
+    this.#firstView = this.#view();
+  }
 
   elements(): readonly OrderedExcalidrawElement[] {
     return this.api.getSceneElementsIncludingDeleted();
@@ -63,6 +69,16 @@ export class ExcalidrawScene implements SceneAccess {
       // What others do is not this user's to undo.
       captureUpdate: CaptureUpdateAction.NEVER,
     });
+  }
+
+  fit(): void {
+    if (this.#view() !== this.#firstView) return;
+    this.api.scrollToContent(undefined, { fitToContent: true, animate: false, canvasOffsets: COVERED });
+  }
+
+  #view(): string {
+    const { scrollX, scrollY, zoom } = this.api.getAppState();
+    return JSON.stringify([scrollX, scrollY, zoom.value]);
   }
 
   /** Puts elements on top of what is there; the user can undo it. */

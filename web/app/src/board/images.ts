@@ -57,6 +57,11 @@ export class Images {
     return this.#files.has(id);
   }
 
+  /** Those of these that are here. */
+  among(ids: Iterable<string>): ImageFile[] {
+    return [...new Set(ids)].map((id) => this.#files.get(id)).filter((file) => file !== undefined);
+  }
+
   /** What this user has put on the board. */
   add(file: ImageFile): void {
     if (this.#files.has(file.id)) return;

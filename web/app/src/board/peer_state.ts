@@ -15,6 +15,8 @@ export class PeerState {
   away = false;
   /** It has been asked for the whole board. */
   asked = false;
+  /** It has asked for the whole board before that was here. */
+  awaitsRest = false;
 
   /** By bucket: the contents here and there when they were last compared. */
   readonly #compared = new Map<number, string>();

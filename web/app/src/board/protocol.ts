@@ -6,7 +6,7 @@
 //   board/compare  the versions of all elements in some buckets, and hashes of their contents if those differ: the
 //                  receiver sends what is newer here, wants what is newer there
 //   board/want     asks for elements by id, or for the whole board
-//   board/end      the whole board has been sent
+//   board/end      the whole board has been sent; or, with `more`, what the sender has of it until its own comes
 //   board/pointer  where the sender's pointer is and what it has selected; droppable
 //   board/want-file, board/no-file   asks for an image (it comes by `room.sendFile`); it is not here
 
@@ -23,7 +23,7 @@ export type BoardMessage =
   /** `hashes`: one for each stamp. */
   | { kind: "board/compare"; buckets: readonly number[]; stamps: readonly Stamp[]; hashes?: readonly number[] }
   | { kind: "board/want"; ids: readonly string[] | "all" }
-  | { kind: "board/end" };
+  | { kind: "board/end"; more?: true };
 
 /** A message as it came: the outside is checked, the elements are not. */
 export type ReceivedMessage =
@@ -77,7 +77,7 @@ export function readMessage(data: { kind: string }): ReceivedMessage | { refused
       return { kind: "board/want", ids };
     }
     case "board/end":
-      return { kind: "board/end" };
+      return message.more === true ? { kind: "board/end", more: true } : { kind: "board/end" };
     default:
       return undefined;
   }

@@ -6,8 +6,11 @@ import { type Cursor, Cursors } from "./cursors";
 import type { BoardElement } from "./element";
 import { type ImageFile, Images } from "./images";
 import { keepBoard, loadKeptBoard } from "./kept_board";
+import { keptImages } from "./kept_images";
+import { rememberBoard } from "./last_board";
 import type { Timing } from "./limits";
 import { isBoardMessage } from "./protocol";
+import { sha256 } from "./sha256";
 import { BoardSync } from "./sync";
 
 export interface SceneAccess {
@@ -17,6 +20,8 @@ export interface SceneAccess {
   held(): ReadonlySet<string>;
   /** Puts these in the place of what has the same ids, but for what is held. */
   show(elements: readonly BoardElement[]): void;
+  /** Shows all there is at once, unless the user has chosen what to look at. */
+  fit(): void;
   showCursors(cursors: ReadonlyMap<string, Cursor>): void;
   showImage(file: ImageFile): void;
 }
@@ -54,6 +59,7 @@ export class BoardSession {
   #pointer: Cursor | undefined;
   #pointerSentAt = 0;
   #keepAt = Number.POSITIVE_INFINITY;
+  #fitted = true;
   #ended = false;
 
   constructor(options: SessionOptions) {
@@ -65,9 +71,12 @@ export class BoardSession {
       arrived: (file) => options.scene.showImage(file),
       problem: (peer, reason) => options.onProblem(peer, reason),
     });
+    rememberBoard(undefined);
     this.#sync.handleKept(now, loadKeptBoard(room.room));
+    void this.#findKeptImages();
     for (const peer of room.peers.values()) this.#addPeer(now, peer);
     this.#sync.handleStart();
+    this.#fitted = false;
     this.#listeners.push(
       room.on("peer_joined", (peer) => this.#addPeer(this.#now(), peer)),
       room.on("peer_updated", (peer) => this.#updatePeer(peer)),
@@ -94,6 +103,11 @@ export class BoardSession {
     return this.#sync.loading || this.#sync.knows(id);
   }
 
+  /** Whether its latest version is this user's. */
+  isOwn(id: string): boolean {
+    return this.#sync.isOwn(id);
+  }
+
   /** To be called after each change of the scene. */
   handleSceneChange(): void {
     if (this.#ended || this.#performing) return;
@@ -111,6 +125,8 @@ export class BoardSession {
   end(): void {
     if (this.#ended) return;
     this.#keep();
+    const elements = this.elements();
+    rememberBoard({ room: this.#options.room.room, elements, images: this.images.among(this.#imageIds()) });
     this.#ended = true;
     clearTimeout(this.#timer);
     globalThis.removeEventListener?.("pagehide", this.#pageHidden);
@@ -175,7 +191,9 @@ export class BoardSession {
     this.#readScene(now);
     this.#sync.handleTimer(now);
     this.#cursors.handleTimer(now);
-    this.images.handleNeeded(now, this.#imageIds());
+    const imageIds = this.#imageIds();
+    this.images.handleNeeded(now, imageIds);
+    void keptImages.keep(this.images.among(imageIds));
     this.images.handleTimer(now);
     if (this.#pointer && now - this.#pointerSentAt >= POINTER_INTERVAL) this.#sendPointer(now, this.#pointer);
     if (now >= this.#keepAt) this.#keep();
@@ -196,12 +214,20 @@ export class BoardSession {
     }
     const cursors = withCursors ? this.#cursors.pollChange() : undefined;
     if (cursors) this.#options.scene.showCursors(cursors);
+    this.#fitOnce();
     this.#performing = false;
 
     const pointerAt = this.#pointer ? this.#pointerSentAt + POINTER_INTERVAL : Number.POSITIVE_INFINITY;
     const cursorsAt = withCursors ? Number.POSITIVE_INFINITY : now + POINTER_INTERVAL;
     const wakeups = [this.#sync.pollTimeout(), this.images.pollTimeout(), pointerAt, cursorsAt, this.#keepAt];
     this.#schedule(Math.min(...wakeups, now + LONGEST_WAIT));
+  }
+
+  /** When the board that was there before this user is in the scene, and not again. */
+  #fitOnce(): void {
+    if (this.#fitted || !this.#sync.settled) return;
+    this.#fitted = true;
+    if (this.#sync.elements().length > 0 && !this.#sync.hasOwn) this.#options.scene.fit();
   }
 
   #schedule(at: number): void {
@@ -256,6 +282,15 @@ export class BoardSession {
       if (!isDeleted && type === "image" && typeof fileId === "string") ids.push(fileId);
     }
     return ids;
+  }
+
+  async #findKeptImages(): Promise<void> {
+    for (const file of await keptImages.find(this.#imageIds())) {
+      if (this.#ended || this.images.has(file.id)) continue;
+      if ((await sha256(new Uint8Array(await file.blob.arrayBuffer()))) !== file.id) continue;
+      this.images.add(file);
+      this.#options.scene.showImage(file);
+    }
   }
 
   #keep(): void {

@@ -76,7 +76,7 @@ export class BoardSync {
   /** For a first comparison with one peer only, when somebody has just connected. */
   #settleAt = NEVER;
 
-  #loading: { from: string; until: number } | undefined;
+  #loading: { from: string; until: number; hasPart?: true } | undefined;
   #loaded = true;
   /** Until then a peer that is still connecting is not asked for the board. */
   readonly #preferConnectedUntil: number;
@@ -89,6 +89,20 @@ export class BoardSync {
     this.#toldUser = new PeerState(now);
     this.#compareAt = now + this.#untilNextComparison();
     this.#preferConnectedUntil = now + this.#timing.load / 2;
+  }
+
+  /** The board that was there before is here, and in the user's scene. */
+  get settled(): boolean {
+    return this.#loaded && !this.#loading && this.#stale.size === 0;
+  }
+
+  isOwn(id: string): boolean {
+    return this.#own.has(id);
+  }
+
+  /** Something on the board is as this user made it. */
+  get hasOwn(): boolean {
+    return this.#own.size > 0;
   }
 
   /** What can be seen, in its order. */
@@ -221,7 +235,9 @@ export class BoardSync {
         this.#answerWant(now, peer, message.ids);
         break;
       case "board/end":
-        if (this.#loading?.from === peer) this.#finishLoading(now);
+        if (this.#loading?.from !== peer) break;
+        if (!message.more || this.#loading.hasPart) this.#finishLoading(now);
+        else this.#loading = { from: peer, until: now + this.#timing.load, hasPart: true };
         break;
     }
     return true;
@@ -494,7 +510,11 @@ export class BoardSync {
       this.#answerWith(now, peer, elements);
       return;
     }
-    if (this.#answerWith(now, peer, [...this.#store.all()])) this.#send(peer, { kind: "board/end" });
+    const state = this.#peers.get(peer);
+    if (!state || !this.#answerWith(now, peer, [...this.#store.all()])) return;
+    // Two that ask each other have all there is.
+    state.awaitsRest = !this.#loaded && this.#loading?.from !== peer;
+    this.#send(peer, state.awaitsRest ? { kind: "board/end", more: true } : { kind: "board/end" });
   }
 
   /** False if this peer has asked for too much. */
@@ -534,6 +554,7 @@ export class BoardSync {
     this.#loading = undefined;
     this.#loaded = true;
     this.#compareAt = Math.min(this.#compareAt, now + this.#timing.settle);
+    for (const [peer, state] of this.#peers) if (state.awaitsRest) this.#answerWant(now, peer, "all");
   }
 
   // Small things.

@@ -10,14 +10,28 @@ export interface Ending {
   text: string;
   /** The first is the one to offer most. */
   remedies: readonly Remedy[];
+  /** The board is with others too, so nobody need save it. */
+  boardStays?: boolean;
 }
 
-export const LEFT: Ending = {
-  reason: "left",
-  title: "You left the room",
-  text: "Your camera and microphone are off. The others are still there.",
-  remedies: ["again", "other_room"],
-};
+/** `others`: how many there were at the end, and how many of them were connected. */
+export function leftEnding(others: { all: number; connected: number }): Ending {
+  const rest =
+    others.connected > 0
+      ? others.connected === 1
+        ? "One other person is still there."
+        : "The others are still there."
+      : others.all > 0
+        ? "Nobody else could be reached at the end."
+        : "Nobody else is in the room.";
+  return {
+    reason: "left",
+    title: "You left the room",
+    text: `Your camera and microphone are off. ${rest}`,
+    remedies: ["again", "other_room"],
+    boardStays: others.connected > 0,
+  };
+}
 
 export const NO_WEBRTC =
   "It lacks WebRTC, or has it switched off. Current versions of Chrome, Edge, Firefox and Safari have it.";

@@ -4,7 +4,7 @@ import { conceal, expose } from "../debug";
 import { displayName } from "../logic/names";
 import { roomNameOf, roomNameProblem } from "../logic/room_name";
 import { Chat, entryInWords } from "./chat";
-import { badRoom, type Ending, endingOf, LEFT } from "./endings";
+import { badRoom, type Ending, endingOf, leftEnding } from "./endings";
 import type { LocalMedia } from "./media";
 import { Notices } from "./notices";
 import { People } from "./people";
@@ -51,6 +51,8 @@ export class Session {
   #screen: PublishedStream | undefined;
   #presenceTimer: ReturnType<typeof setTimeout> | undefined;
   #ends: (() => void)[] = [];
+  /** What this user's leaving comes to. */
+  #ownEnding: Ending | undefined;
 
   constructor(private readonly options: SessionOptions) {
     this.room = options.room;
@@ -109,8 +111,11 @@ export class Session {
 
   leave(): void {
     this.#attempt?.abort();
+    // Afterwards the room knows nobody.
+    const ending = this.#leftEnding();
+    this.#ownEnding = ending;
     this.visit?.room.leave();
-    if (this.phase.get().name !== "ended") this.#end(LEFT);
+    if (this.phase.get().name !== "ended") this.#end(ending);
   }
 
   togglePanel(panel: Panel): void {
@@ -150,7 +155,7 @@ export class Session {
       }),
       this.large.subscribe(() => this.notices.dismissTopic(this.large.get() ?? "")),
       room.on("state", (state) => this.server.set(state)),
-      room.on("left", (error) => this.#end(error ? endingOf(error) : LEFT)),
+      room.on("left", (error) => this.#end(error ? endingOf(error) : (this.#ownEnding ?? this.#leftEnding()))),
       room.on("error", (error) => this.boardProblem(error.peer, error.message)),
       room.on("stream", (peer, { stream, label }) => {
         if (label !== "screen") return;
@@ -172,9 +177,17 @@ export class Session {
     this.#publishScreen();
   }
 
+  #leftEnding(): Ending {
+    const peers = [...(this.visit?.room.peers.values() ?? [])];
+    // One that is still connecting is there; one that is lost may be.
+    const connected = peers.filter(({ state }) => state === "connected" || state === "connecting").length;
+    return leftEnding({ all: peers.length, connected });
+  }
+
   #end(ending: Ending): void {
     for (const end of this.#ends) end();
     this.#ends = [];
+    this.#ownEnding = undefined;
     clearTimeout(this.#presenceTimer);
     this.#presenceTimer = undefined;
     this.#camera = undefined;

@@ -116,7 +116,7 @@ async function chooseSink(
   }
 }
 
-function download(href: string, name: string): void {
+export function download(href: string, name: string): void {
   const link = document.createElement("a");
   link.href = href;
   link.download = name;

@@ -1,7 +1,10 @@
-import { type ReactNode, useEffect, useRef } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
+import { boardToSave, hasBoardToSave } from "../board/last_board";
 import { BASE_PATH } from "../logic/base_path";
+import { fileNameOf } from "../logic/names";
 import type { Ending, Remedy } from "../model/endings";
 import type { Session } from "../model/session";
+import { download } from "../model/transfers";
 import { Brand } from "./icons";
 
 /** One thing in the middle of the page. */
@@ -51,6 +54,36 @@ export function EndedPage({ session, ending }: { session: Session; ending: Endin
           );
         })}
       </div>
+      {!ending.boardStays && <SaveBoard session={session} isAlone={ending.reason === "left"} />}
     </FullPage>
   );
+}
+
+/** For whoever had the board alone at the end. */
+function SaveBoard({ session, isAlone }: { session: Session; isAlone: boolean }) {
+  const [there, setThere] = useState(false);
+  // The board lays itself down when it goes, which is before effects of what comes in its place.
+  useEffect(() => setThere(hasBoardToSave(session.room)), [session]);
+  if (!there) return null;
+  return (
+    <>
+      <p className="hint">
+        {isAlone ? "The board is in this tab alone, and gone when you close it." : "The board is as you last saw it."}
+      </p>
+      <div className="row">
+        <button type="button" className="button" id="save-board" onClick={() => void saveBoard(session.room)}>
+          Save the board
+        </button>
+      </div>
+    </>
+  );
+}
+
+async function saveBoard(room: string): Promise<void> {
+  const file = await boardToSave(room);
+  if (!file) return;
+  const href = URL.createObjectURL(file);
+  download(href, fileNameOf(file.name));
+  // The browser reads it after the click.
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
 }

@@ -80,6 +80,11 @@ function Inside({ session, visit }: { session: Session; visit: Visit }) {
   const [settings, setSettings] = useState(false);
   const dropping = useFileDrop(visit.chat, session.notices);
   const alone = people.length === 0;
+  // Whoever has had company knows how to get it; when a peer reloads, nothing shall cover the board.
+  const [hadCompany, setHadCompany] = useState(false);
+  useEffect(() => {
+    if (!alone) setHadCompany(true);
+  }, [alone]);
   useBodyState(server === "reconnecting" ? "away" : alone ? "alone" : "joined");
   useShortcuts(session);
 
@@ -117,7 +122,9 @@ function Inside({ session, visit }: { session: Session; visit: Visit }) {
           <Boundary what="The large picture">
             <LargeView session={session} visit={visit} />
           </Boundary>
-          <Boundary what="The invitation">{alone && panel !== "invite" && <AloneCard session={session} />}</Boundary>
+          <Boundary what="The invitation">
+            {alone && !hadCompany && panel !== "invite" && <AloneCard session={session} />}
+          </Boundary>
           {dropping && <div className="drop-here">Drop files to send them to everybody</div>}
         </div>
         <SidePanel session={session} visit={visit} />

@@ -2,6 +2,7 @@
 import type { Peer, Room } from "bimcc-rtc";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { BoardElement } from "../../src/board/element";
+import { boardToSave, hasBoardToSave } from "../../src/board/last_board";
 import { BoardSession } from "../../src/board/session";
 import { reconcile, rectangle } from "./simulation";
 
@@ -12,6 +13,7 @@ class FakeRoom {
   readonly peers = new Map<string, Peer>();
   readonly handlers = new Map<string, Handler>();
   readonly sent: { to: string; kind: string }[] = [];
+  readonly messages: { to: string | undefined; message: { kind: string } }[] = [];
   readonly stuck = new Map<string, (() => void)[]>();
 
   on(event: string, handler: Handler): () => void {
@@ -25,7 +27,9 @@ class FakeRoom {
     this.handlers.get("peer_joined")?.(peer);
   }
 
-  send({ kind }: { kind: string }, { to }: { to?: string } = {}): Promise<void> {
+  send(message: { kind: string }, { to }: { to?: string } = {}): Promise<void> {
+    const { kind } = message;
+    this.messages.push({ to, message });
     if (to !== undefined) this.sent.push({ to, kind });
     const waiting = to === undefined ? undefined : this.stuck.get(to);
     return waiting ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve();
@@ -39,12 +43,18 @@ class FakeRoom {
 let room: FakeRoom;
 let scene: BoardElement[];
 let session: BoardSession;
+let fits: number;
 
 beforeEach(() => {
   vi.useFakeTimers();
+  fits = 0;
   room = new FakeRoom();
   scene = [];
-  session = new BoardSession({
+  session = makeSession();
+});
+
+function makeSession(): BoardSession {
+  return new BoardSession({
     room: room as unknown as Room,
     scene: {
       elements: () => scene,
@@ -54,12 +64,13 @@ beforeEach(() => {
         const local = scene.filter(({ id }) => !shown.has(id));
         scene = reconcile(local, elements, { editingTextElement: null });
       },
+      fit: () => void fits++,
       showCursors() {},
       showImage() {},
     },
     onProblem() {},
   });
-});
+}
 
 afterEach(() => {
   session.end();
@@ -112,11 +123,8 @@ function late(...ids: string[]): (id: string, change: { isAway?: boolean; state?
     const away = { isAway: id.startsWith("ghost") };
     room.peers.set(id, { id, name: id, state: "connecting", ...away } as Peer);
   }
-  session = new BoardSession({
-    room: room as unknown as Room,
-    scene: { elements: () => [], held: () => new Set(), show() {}, showCursors() {}, showImage() {} },
-    onProblem() {},
-  });
+  scene = [];
+  session = makeSession();
   return (id, change) => {
     const peer = Object.assign(room.peers.get(id) as object, change);
     room.handlers.get("peer_updated")?.(peer);
@@ -156,4 +164,113 @@ test("with nobody but ghosts the board is there, and is compared with who comes 
   update("ghost 2", { isAway: false, state: "connected" });
   await vi.advanceTimersByTimeAsync(1_000);
   expect(room.count("ghost 2", "board/state")).toBeGreaterThan(0);
+});
+
+/** A session that meets these peers when it begins. */
+function begin(...peers: string[]): void {
+  session.end();
+  scene = [];
+  fits = 0;
+  room = new FakeRoom();
+  for (const id of peers) room.peers.set(id, { id, name: id, state: "connected" } as Peer);
+  session = makeSession();
+}
+
+/** Until a peer that was connected from the first is asked for the board. */
+const LOAD_STARTS = 3_000;
+
+const receive = (from: string, message: object) => room.handlers.get("message")?.(room.peers.get(from), message);
+
+test("whoever comes late gets to see the whole board, once, when it is here", async () => {
+  begin("peer");
+  await vi.advanceTimersByTimeAsync(LOAD_STARTS);
+  receive("peer", { kind: "board/update", elements: [rectangle("far", { x: 9_000 })] });
+  await vi.advanceTimersByTimeAsync(500);
+  expect([scene.length, fits]).toEqual([1, 0]);
+  receive("peer", { kind: "board/update", elements: [rectangle("further", { x: 90_000, index: "a1" })] });
+  receive("peer", { kind: "board/end" });
+  await vi.advanceTimersByTimeAsync(500);
+  expect([scene.length, fits]).toEqual([2, 1]);
+  receive("peer", { kind: "board/update", elements: [rectangle("new", { index: "a2" })] });
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(fits).toBe(1);
+});
+
+test("nothing jumps where nothing was, nor under the hands of one who draws already", async () => {
+  begin();
+  room.join("peer");
+  await vi.advanceTimersByTimeAsync(500);
+  receive("peer", { kind: "board/update", elements: [rectangle("new")] });
+  await vi.advanceTimersByTimeAsync(500);
+  expect([scene.length, fits]).toEqual([1, 0]);
+  begin("peer");
+  await vi.advanceTimersByTimeAsync(LOAD_STARTS);
+  receive("peer", { kind: "board/end" });
+  await vi.advanceTimersByTimeAsync(500);
+  receive("peer", { kind: "board/update", elements: [rectangle("new")] });
+  await vi.advanceTimersByTimeAsync(500);
+  expect(fits).toBe(0);
+  begin("peer");
+  await vi.advanceTimersByTimeAsync(LOAD_STARTS);
+  await change(1);
+  receive("peer", { kind: "board/update", elements: [rectangle("old", { index: "a1" })] });
+  receive("peer", { kind: "board/end" });
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect([scene.length, fits]).toEqual([2, 0]);
+});
+
+test("whoever is asked for the board before it has it all sends the rest when it comes", async () => {
+  begin("old");
+  room.join("new");
+  await vi.advanceTimersByTimeAsync(500);
+  expect(session.loading).toBe(true);
+  receive("new", { kind: "board/want", ids: "all" });
+  receive("old", { kind: "board/update", elements: [rectangle("theirs")] });
+  receive("old", { kind: "board/end" });
+  const sent = room.messages.filter(({ to }) => to === "new").map(({ message }) => message);
+  expect(sent.filter(({ kind }) => kind !== "board/state")).toEqual([
+    { kind: "board/end", more: true },
+    { kind: "board/update", elements: [rectangle("theirs")] },
+    { kind: "board/end" },
+  ]);
+});
+
+test("a part of the board is waited on for more, but not for ever", async () => {
+  begin("half");
+  await vi.advanceTimersByTimeAsync(LOAD_STARTS);
+  receive("half", { kind: "board/end", more: true });
+  expect(session.loading).toBe(true);
+  receive("half", { kind: "board/end", more: true });
+  expect(session.loading).toBe(false);
+  begin("half");
+  await vi.advanceTimersByTimeAsync(LOAD_STARTS);
+  receive("half", { kind: "board/end", more: true });
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(session.loading).toBe(false);
+});
+
+test("two that ask each other have all there is", async () => {
+  begin("peer");
+  await vi.advanceTimersByTimeAsync(LOAD_STARTS);
+  receive("peer", { kind: "board/want", ids: "all" });
+  expect(room.messages.at(-1)?.message).toEqual({ kind: "board/end" });
+});
+
+test("whoever leaves can save what was on the board, until there is another", async () => {
+  begin();
+  await change(1);
+  expect(hasBoardToSave("test")).toBe(false);
+  session.end();
+  expect([hasBoardToSave("test"), hasBoardToSave("other")]).toEqual([true, false]);
+  vi.stubGlobal("location", { origin: "https://example.org" });
+  const file = await boardToSave("test");
+  vi.unstubAllGlobals();
+  expect(file?.name).toBe("test.excalidraw");
+  expect(JSON.parse((await file?.text()) ?? "")).toMatchObject({
+    type: "excalidraw",
+    elements: [{ id: "e", x: 1 }],
+    files: {},
+  });
+  begin();
+  expect(hasBoardToSave("test")).toBe(false);
 });
