@@ -10,13 +10,13 @@ const MB = 1_000_000;
 const CHUNK = 61_686;
 const MOST_HELD = 32 * MB;
 
-async function pair(t, kinds, options = {}) {
+async function pair(t, kinds, options = {}, before = undefined) {
   const host = await (await setStage(t)).host();
   const server = await host.serve();
   const pages = [];
   for (const kind of kinds) {
     const args = kind === "chromium" ? ["--enable-precise-memory-info"] : [];
-    const page = await (await host.browse(kind, { args })).open("files.html");
+    const page = await (await host.browse(kind, { args })).open("files.html", { before });
     await page.until(() => window.files);
     await page.run((...args) => window.files.join(...args), server.wsUrl(), "files", options);
     pages.push(page);
@@ -115,6 +115,46 @@ for (const kinds of [
       "random.zip",
       "application/zip",
     ]);
+    for (const page of [from, to]) assert.deepEqual(await page.run(() => window.files.problems), []);
+  });
+}
+
+/** Has each side believe that the other one says this of the largest message. */
+function pretending(attribute) {
+  return `() => {
+    const { setRemoteDescription } = RTCPeerConnection.prototype;
+    RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }) {
+      return setRemoteDescription.call(this, { type, sdp: sdp.replace(/a=max-message-size:\\d+\\r\\n/, ${JSON.stringify(attribute)}) });
+    };
+  }`;
+}
+
+for (const [said, limit] of [
+  [undefined, 65_536],
+  [65_535, 65_535],
+  [20_000, 20_000],
+  [0, 262_144],
+]) {
+  const attribute = said === undefined ? "" : `a=max-message-size:${said}\r\n`;
+  test(`files and large messages keep to what a peer takes: ${said ?? "nothing is said"}`, {
+    skip: missing("chromium", "firefox"),
+    timeout: TIMEOUT,
+  }, async (t) => {
+    const [from, to] = await pair(t, ["chromium", "firefox"], {}, pretending(attribute));
+    assert.equal(await from.run(() => window.files.peer().connection.sctp.maxMessageSize), limit);
+    for (const page of [from, to]) {
+      await page.run(() => window.files.room.on("message", (_peer, data) => (window.came = data.text.length)));
+    }
+    for (const [one, other] of [
+      [from, to],
+      [to, from],
+    ]) {
+      await one.run((...args) => window.files.make(...args), 3 * MB, "random.zip");
+      await transfer(one, other, 3 * MB);
+      await assertSame(one, other);
+      await one.run(() => window.files.room.send({ text: "板".repeat(400_000) }));
+      await other.until(() => window.came === 400_000);
+    }
     for (const page of [from, to]) assert.deepEqual(await page.run(() => window.files.problems), []);
   });
 }
