@@ -25,7 +25,7 @@ use crate::{
     signaling::{Limits, ResumeKey, Signaling, Timing},
     startup,
     state_dir::StateDir,
-    tls::{HostNames, Tls},
+    tls::{self, HostNames, Tls},
     turn::{self, io::Workers, peer_policy},
 };
 
@@ -44,6 +44,9 @@ const FORMER_ADDRESSES: usize = 16;
 
 /// How often a port that is free for all that is to be served at it is looked for, where any will do.
 const SAME_PORT_TRIES: usize = 8;
+
+/// Where the default port of metrics is taken, so many behind it are tried before any that is free.
+const ADMIN_PORTS_BEYOND: u16 = 8;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -72,14 +75,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
 
     // What is in use is told at once, so that nobody has to try again for each.
-    let (listeners, admin, (turn_sockets, turn_listeners), turns_listeners) = match (
+    let (listeners, (turn_sockets, turn_listeners), turns_listeners, admin) = match (
         listen_tcp(&config.listen, config.listen_is_default, "--listen"),
-        listen_tcp(&[config.admin_listen], false, "--admin-listen"),
         listen_turn(&config),
         listen_turns(&config),
+        // The last, because it may take the port of another.
+        listen_admin(&config),
     ) {
-        (Ok(listeners), Ok(admin), Ok(turn), Ok(turns)) => (listeners, admin, turn, turns),
-        (listeners, admin, turn, turns) => {
+        (Ok(listeners), Ok(turn), Ok(turns), Ok(admin)) => (listeners, turn, turns, admin),
+        (listeners, turn, turns, admin) => {
             let problems = [listeners.err(), admin.err(), turn.err(), turns.err()];
             let problems: Vec<_> = problems.into_iter().flatten().map(|error| error.to_string()).collect();
             return Err(anyhow!(problems.join("\n")));
@@ -149,6 +153,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         shares: &shares,
         certificate: tls.as_ref().map(Tls::facts),
         exposed: &exposed,
+        unused_certificate: config.tls.as_ref().and_then(tls::place::doubt),
         now: SystemTime::now(),
     });
 
@@ -318,6 +323,19 @@ fn listen_turns(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
     match listen_tcp(&addresses, config.turns_listen_is_default, "--turns-listen") {
         Err(_) if config.turns_port_is_default => Ok(Vec::new()),
         other => other,
+    }
+}
+
+/// Metrics and admin API. A second server on this machine need not be told another port for them.
+fn listen_admin(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+    let (ip, port) = (config.admin_listen.ip(), config.admin_listen.port());
+    let listen = |port| listen_tcp(&[SocketAddr::new(ip, port)], false, "--admin-listen");
+    match listen(port) {
+        Err(error) if config.admin_listen_is_default => {
+            let mut others = (1..=ADMIN_PORTS_BEYOND).map(|n| port + n).chain([0]);
+            others.find_map(|port| listen(port).ok()).ok_or(error)
+        }
+        outcome => outcome,
     }
 }
 

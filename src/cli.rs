@@ -100,7 +100,7 @@ pub struct ServeArgs {
     /// "none" opens no relay port: relaying then works between clients of this server only.
     #[arg(long, value_name = "LO-HI", help_heading = "Addresses")]
     pub relay_ports: Option<String>,
-    /// Metrics and admin API (a loopback address) [default: 127.0.0.1:9641]
+    /// Metrics and admin API (a loopback address) [default: 127.0.0.1:9641, or the next free port]
     #[arg(long, value_name = "ADDR", help_heading = "Addresses")]
     pub admin_listen: Option<String>,
 
@@ -111,13 +111,14 @@ pub struct ServeArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           hide_possible_values = true, help_heading = "TLS")]
     pub tls: Option<String>,
-    /// Certificate chain, PEM [default: certs/cert.pem]
+    /// Certificate chain, PEM [default: certs/cert.pem in --state-dir]
     ///
-    /// Watched and reloaded without a restart. If this file and that of --tls-key are both absent at their default
-    /// paths, a local CA and a certificate for this host's names and addresses are made in certs/.
+    /// Watched and reloaded without a restart. Without it and --tls-key, a local CA and a certificate for this host's
+    /// names and addresses are made in certs/ of --state-dir; if there is none yet, but certs/ of the current directory
+    /// has a pair, belongs to this user and cannot be written by others, that is used.
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub tls_cert: Option<String>,
-    /// Private key, PEM [default: certs/key.pem]
+    /// Private key, PEM [default: certs/key.pem in --state-dir]
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub tls_key: Option<String>,
     /// Make the local CA without IP constraints, for clients that cannot verify them

@@ -112,6 +112,8 @@ pub struct Config {
     pub origins: Vec<String>,
     /// Metrics; a loopback address.
     pub admin_listen: SocketAddr,
+    /// Nobody asked for it: another port will do where it is taken.
+    pub admin_listen_is_default: bool,
     /// TURN worker threads.
     pub workers: usize,
     /// Where secrets are kept.

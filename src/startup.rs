@@ -29,7 +29,7 @@ const FEW_FILES: usize = 1024;
 const SHORT_SECRET_BYTES: usize = 16;
 
 /// What is true once everything is bound.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Facts<'a> {
     /// What was decided.
     pub config: &'a Config,
@@ -55,6 +55,8 @@ pub struct Facts<'a> {
     pub certificate: Option<&'a CertificateFacts>,
     /// Secrets that others have access to.
     pub exposed: &'a [Exposed],
+    /// A certificate that could be meant and is not served.
+    pub unused_certificate: Option<String>,
     /// The time of day.
     pub now: SystemTime,
 }
@@ -297,6 +299,15 @@ impl Facts<'_> {
             doubts.push(format!(
                 "TURN over TLS is served on the --listen port only: the usual one, {DEFAULT_TURNS_PORT}, is taken. \
                  Choose another with --turns-listen."
+            ));
+        }
+        doubts.extend(self.unused_certificate.clone());
+        if config.admin_listen_is_default && self.admin_listen.port() != config.admin_listen.port() {
+            doubts.push(format!(
+                "Port {} is taken, perhaps by another server: metrics and operators' API are at {}. Choose a port with \
+                 --admin-listen.",
+                config.admin_listen.port(),
+                self.admin_listen
             ));
         }
         // Chromium takes 53, 80 and 443, and none else below 1024.

@@ -7,6 +7,7 @@
 mod chain;
 mod local_ca;
 mod pem;
+pub mod place;
 mod text;
 
 use std::{

@@ -369,10 +369,10 @@ fn what_the_first_start_makes_is_private_and_stays() {
         "state/member-key",
         "state/nonce-key",
         "state/resume-key",
-        "certs/ca-key.pem",
-        "certs/key.pem",
-        "certs/cert.pem",
-        "certs/ca.pem",
+        "state/certs/ca-key.pem",
+        "state/certs/key.pem",
+        "state/certs/cert.pem",
+        "state/certs/ca.pem",
     ];
     let start = || {
         let (server, said) = Server::start(&world, &["--tls", "--state-dir", "state"]);

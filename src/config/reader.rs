@@ -46,9 +46,10 @@ impl Reader {
         let max_peers_per_room = self.count("max-peers-per-room", 32, 1..=10_000);
         let (listen, listen_is_default) = self.listen("listen", DEFAULT_LISTEN_PORT);
         let (turn_listen, turn_listen_is_default) = self.listen("turn-listen", DEFAULT_TURN_PORT);
-        let tls = self.tls();
+        let state_dir = self.state_dir(env);
+        let tls = self.tls(&state_dir);
         let (turns_listen, turns_listen_is_default) = self.turns_listen(tls.is_some());
-        let admin_listen = self.admin_listen();
+        let (admin_listen, admin_listen_is_default) = self.admin_listen();
         let relay_ports = self.one("relay-ports", parse::relay_ports).unwrap_or(DEFAULT_RELAY_PORTS);
         let config = Config {
             listen_is_default,
@@ -95,7 +96,7 @@ impl Reader {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from);
                 self.count("workers", cores.min(1024), 1..=1024)
             },
-            state_dir: self.state_dir(env),
+            state_dir,
             log: self.one("log", logging::directives).unwrap_or_else(logging::default_directives),
             log_format: self
                 .choice("log-format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
@@ -107,6 +108,7 @@ impl Reader {
             turns_listen_is_default,
             turns_port_is_default: self.settings.all("turns-listen").is_none(),
             admin_listen,
+            admin_listen_is_default,
         };
         self.check_ports(&config);
         config
@@ -203,7 +205,7 @@ impl Reader {
         (Vec::new(), true)
     }
 
-    fn admin_listen(&mut self) -> SocketAddr {
+    fn admin_listen(&mut self) -> (SocketAddr, bool) {
         let loopback_port = |text: &str| {
             let listen = parse::listen(text, DEFAULT_ADMIN_LISTEN.port())?;
             let first = listen.addresses[0];
@@ -219,7 +221,8 @@ impl Reader {
             }
             Ok(first)
         };
-        self.one("admin-listen", loopback_port).unwrap_or(DEFAULT_ADMIN_LISTEN)
+        let is_default = self.settings.one("admin-listen").is_none();
+        (self.one("admin-listen", loopback_port).unwrap_or(DEFAULT_ADMIN_LISTEN), is_default)
     }
 
     fn public_ips(&mut self, allow_loopback: bool) -> PublicIps {
@@ -251,7 +254,7 @@ impl Reader {
         ips
     }
 
-    fn tls(&mut self) -> Option<TlsFiles> {
+    fn tls(&mut self, state_dir: &Path) -> Option<TlsFiles> {
         let on = self.one("tls", parse::switch);
         let any_ip = self.one("local-ca-any-ip", parse::switch) == Some(true);
         let cert = self.settings.one("tls-cert").map(|(given, path)| (given.clone(), PathBuf::from(path)));
@@ -271,7 +274,6 @@ impl Reader {
             }
             return None;
         }
-        let are_default = cert.is_none() && key.is_none();
         if let (Some((given, _)), None) | (None, Some((given, _))) = (&cert, &key) {
             let given = given.clone();
             self.mistake(&given, "certificate and key belong together: give both --tls-cert and --tls-key, or neither");
@@ -279,7 +281,7 @@ impl Reader {
         }
         if let Some(given) = self.settings.one("local-ca-any-ip").map(|(given, _)| given.clone())
             && any_ip
-            && !are_default
+            && cert.is_some()
         {
             self.mistake(&given, "has no effect with --tls-cert and --tls-key: leave it or them out");
         }
@@ -287,11 +289,9 @@ impl Reader {
             given.map_or(flag.to_owned(), |(given, _)| given.to_string())
         };
         let places = (place(cert.as_ref(), "--tls-cert"), place(key.as_ref(), "--tls-key"));
-        let files = TlsFiles {
-            cert: cert.map_or_else(|| "certs/cert.pem".into(), |(_, path)| path),
-            key: key.map_or_else(|| "certs/key.pem".into(), |(_, path)| path),
-            are_default,
-            local_ca_any_ip: any_ip,
+        let files = match (cert, key) {
+            (Some((_, cert)), Some((_, key))) => TlsFiles { cert, key, are_default: false, local_ca_any_ip: any_ip },
+            _ => TlsFiles { local_ca_any_ip: any_ip, ..tls::place::default_files(state_dir) },
         };
         for (which, problem) in (self.check_tls)(&files) {
             let place = match which {
@@ -381,7 +381,8 @@ impl Reader {
         let listeners =
             [("listen", &config.listen), ("turn-listen", &config.turn_listen), ("turns-listen", &config.turns_listen)];
         for (key, addresses) in listeners {
-            if let Some(other) = addresses.iter().find(same) {
+            // Where nobody asked for its port, it gives way.
+            if let Some(other) = addresses.iter().find(same).filter(|_| !config.admin_listen_is_default) {
                 mistakes.push(format!(
                     "{}: {admin} is taken by {} ({other}): choose another port",
                     place("admin-listen"),

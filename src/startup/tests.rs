@@ -76,6 +76,7 @@ impl Host {
             shares: &shares,
             certificate: self.certificate.as_ref(),
             exposed: &self.exposed,
+            unused_certificate: None,
             now: NOW,
         };
         text(&facts, style)

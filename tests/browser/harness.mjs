@@ -415,7 +415,7 @@ class Server {
 
   async #whyNotReady() {
     try {
-      this.ca = this.tls ? await findCa(path.join(this.directory, "certs")) : undefined;
+      this.ca = this.tls ? await findCa(path.join(this.directory, "state", "certs")) : undefined;
       const { status } = await this.host.ask("fetch", { url: `${this.url("127.0.0.1")}/readyz`, ca: this.ca });
       return status === 200 ? undefined : `/readyz says ${status}`;
     } catch (error) {
