@@ -21,7 +21,7 @@ use crate::{
     membership::Directory,
     metrics::Metrics,
     net::{self, Changes, Interfaces, RelayedAddress},
-    shutdown::{Shutdown, ShutdownTrigger},
+    shutdown::{Reload, Shutdown, ShutdownTrigger},
     signaling::{Limits, ResumeKey, Signaling, Timing},
     startup,
     state_dir::StateDir,
@@ -60,7 +60,7 @@ const BYTES_PER_ALLOCATION: u64 = 32 * 1024;
 /// Whatever keeps it from running: an address in use, a state directory that cannot be written, a part that died.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let (trigger, shutdown) = Shutdown::new();
-    trigger.clone().begin_on_signals().context("cannot install signal handlers")?;
+    let reload = trigger.clone().begin_on_signals().context("cannot install signal handlers")?;
 
     let file_limit = files::Limit::raise();
     // Before they are read, so that no change is missed.
@@ -168,7 +168,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             shutdown.clone(),
         ));
     }
-    tasks.spawn(follow_interfaces(changes, shared.clone(), config.clone(), shutdown.clone()));
+    tasks.spawn(follow_interfaces((changes, reload.clone()), shared.clone(), config.clone(), shutdown.clone()));
     tasks.spawn({
         let shutdown = shutdown.clone();
         async move {
@@ -182,7 +182,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let config = config.clone();
         let shutdown = shutdown.clone();
         tasks.spawn(async move {
-            tls.maintain(move || HostNames::of(&config, &Interfaces::read()), shutdown).await;
+            tls.maintain(move || HostNames::of(&config, &Interfaces::read()), reload, shutdown).await;
             Ok(())
         });
     }
@@ -355,7 +355,7 @@ fn listen_udp(config: &Config) -> anyhow::Result<turn::io::Bound> {
 
 /// New allocations get new addresses, and permissions are judged anew, as soon as interfaces or routes change.
 async fn follow_interfaces(
-    mut changes: Changes,
+    (mut changes, mut reload): (Changes, Reload),
     shared: Arc<turn::Shared>,
     config: Arc<Config>,
     shutdown: Shutdown,
@@ -366,6 +366,7 @@ async fn follow_interfaces(
         let period = if changes.are_heard() { INTERFACES_PERIOD } else { INTERFACES_PERIOD_UNHEARD };
         tokio::select! {
             () = changes.next() => {}
+            () = reload.asked() => {}
             () = tokio::time::sleep(period) => {}
             () = shutdown.begun() => return Ok(()),
         }

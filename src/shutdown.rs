@@ -1,6 +1,12 @@
-//! Signals become one cancellation that every task can wait for.
+//! Signals become one cancellation that every task can wait for, and requests to read anew what can be.
 
-use tokio::sync::watch;
+use std::{fs, io};
+
+use nix::errno::Errno;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
 
 /// Ends the program: held by whoever supervises.
 #[derive(Clone, Debug)]
@@ -42,21 +48,40 @@ impl ShutdownTrigger {
     }
 
     /// Begins the shutdown at the first SIGINT or SIGTERM; a second one ends the process on the spot, for people
-    /// who do not want to wait for the rest. Must be called within a runtime.
+    /// who do not want to wait for the rest. SIGHUP begins it where it says that the terminal closed, else it asks those
+    /// who hold a [`Reload`]; where it was ignored at the start (nohup), it stays so. Must be called within a runtime.
     ///
     /// # Errors
     /// If the handlers cannot be installed.
-    pub fn begin_on_signals(self) -> std::io::Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
+    pub fn begin_on_signals(self) -> io::Result<Reload> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = if hangups_are_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        let terminal = Terminal::of_this_process();
+        let (reloads, reload) = watch::channel(());
         tokio::spawn(async move {
-            for round in 0.. {
+            let mut times = 0;
+            loop {
                 let name = tokio::select! {
                     _ = interrupt.recv() => "SIGINT",
                     _ = terminate.recv() => "SIGTERM",
+                    () = next(&mut hangup) => {
+                        if terminal.has_closed() {
+                            tracing::info!(signal = "SIGHUP", "the terminal closed, shutting down");
+                            self.begin();
+                        } else {
+                            tracing::info!(
+                                signal = "SIGHUP",
+                                "reading certificate, key and this host's addresses anew; flags, environment, the \
+                                 file of --config and secrets take effect at the next start"
+                            );
+                            reloads.send_replace(());
+                        }
+                        continue;
+                    }
                 };
-                if round > 0 {
+                times += 1;
+                if times > 1 {
                     tracing::warn!(signal = name, "second signal: not waiting any longer");
                     std::process::exit(1);
                 }
@@ -64,7 +89,62 @@ impl ShutdownTrigger {
                 self.begin();
             }
         });
-        Ok(())
+        Ok(Reload(reload))
+    }
+}
+
+/// Tells that what can be read anew while running is to be.
+#[derive(Clone, Debug)]
+pub struct Reload(watch::Receiver<()>);
+
+impl Reload {
+    /// One that never asks.
+    pub fn never() -> Self {
+        Self(watch::channel(()).1)
+    }
+
+    /// Waits until it is asked for again; several times may be one. Safe to cancel.
+    pub async fn asked(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether SIGHUP was set to be ignored by whoever started the process.
+fn hangups_are_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    // Signal 1 is the lowest bit.
+    mask & 1 != 0
+}
+
+/// The terminal that the process was started from, if there was one.
+#[derive(Clone, Copy, Debug)]
+struct Terminal {
+    was_there: bool,
+}
+
+impl Terminal {
+    const PATH: &str = "/dev/tty";
+
+    fn of_this_process() -> Self {
+        Self { was_there: fs::File::open(Self::PATH).is_ok() }
+    }
+
+    /// A terminal that closes takes itself away from its processes before they hear of it.
+    fn has_closed(self) -> bool {
+        let gone = [Errno::ENXIO, Errno::EIO].map(|errno| errno as i32);
+        let error = || fs::File::open(Self::PATH).err()?.raw_os_error();
+        self.was_there && error().is_some_and(|error| gone.contains(&error))
     }
 }
 

@@ -31,7 +31,11 @@ pub use self::{
     local_ca::{CaFacts, Fingerprint, HostNames, LocalCaError},
     pem::{PemFile, check},
 };
-use crate::{config::TlsFiles, shutdown::Shutdown, state_dir::Exposed};
+use crate::{
+    config::TlsFiles,
+    shutdown::{Reload, Shutdown},
+    state_dir::Exposed,
+};
 
 /// Never h2: WebSockets are upgraded from HTTP/1.1. `stun.turn` is RFC 7443's.
 const ALPN: [&[u8]; 2] = [b"http/1.1", b"stun.turn"];
@@ -127,29 +131,42 @@ impl Tls {
         &self.facts
     }
 
-    /// Serves new files as they appear, and keeps a made certificate fresh for what `host` says, until `shutdown`.
-    pub async fn maintain(self, host: impl Fn() -> HostNames + Send + Sync + 'static, shutdown: Shutdown) {
+    /// Serves new files as they appear or when `reload` asks, and keeps a made certificate fresh for what `host` says,
+    /// until `shutdown`.
+    pub async fn maintain(
+        self,
+        host: impl Fn() -> HostNames + Send + Sync + 'static,
+        reload: Reload,
+        shutdown: Shutdown,
+    ) {
         tokio::select! {
-            () = self.maintain_for_ever(Arc::new(host)) => {}
+            () = self.maintain_for_ever(Arc::new(host), reload) => {}
             () = shutdown.begun() => {}
         }
     }
 
-    async fn maintain_for_ever(self, host: Arc<dyn Fn() -> HostNames + Send + Sync>) {
+    async fn maintain_for_ever(self, host: Arc<dyn Fn() -> HostNames + Send + Sync>, mut reload: Reload) {
         let mut watcher = self.watcher;
         let mut tick = tokio::time::interval(WATCH_PERIOD);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let rounds_per_check = LOCAL_CA_PERIOD.as_secs() / WATCH_PERIOD.as_secs();
         for round in 1u64.. {
-            tick.tick().await;
-            let renews = self.made_here && round.is_multiple_of(rounds_per_check);
+            let is_asked = tokio::select! {
+                _ = tick.tick() => false,
+                () = reload.asked() => true,
+            };
+            let renews = self.made_here && (is_asked || round.is_multiple_of(rounds_per_check));
             let (host, current) = (host.clone(), self.current.clone());
             // Files may be on a slow disk.
             let looked = tokio::task::spawn_blocking(move || {
                 if renews {
                     renew(&watcher.files, &host());
                 }
-                watcher.look(&current);
+                if is_asked {
+                    watcher.reload(&current);
+                } else {
+                    watcher.look(&current);
+                }
                 watcher
             });
             match looked.await {
@@ -196,6 +213,22 @@ impl Watcher {
     fn new(files: TlsFiles) -> Self {
         let settled = contents(&files);
         Self { files, settled, doubtful: None }
+    }
+
+    /// Somebody waits for the outcome, whatever it is.
+    fn reload(&mut self, current: &Current) {
+        if contents(&self.files) != self.settled {
+            self.look(current);
+            if self.doubtful.is_some() {
+                // Who asks says that all is written.
+                self.look(current);
+            }
+            return;
+        }
+        match load(&self.files) {
+            Ok(_) => tracing::info!(file = %self.files.cert.display(), "the certificate is the same as before"),
+            Err(error) => tracing::error!("the new certificate is not used, the old one stays: {error}"),
+        }
     }
 
     fn look(&mut self, current: &Current) {

@@ -177,7 +177,8 @@ async fn maintaining_follows_new_names_until_the_shutdown() {
     let tls = open(&dir);
     let (current, first) = (tls.current.clone(), served(&tls.current));
     let (trigger, shutdown) = Shutdown::new();
-    let maintenance = tokio::spawn(tls.maintain(|| host(&["localhost", "sub.localhost"], &["10.0.0.7"]), shutdown));
+    let maintenance =
+        tokio::spawn(tls.maintain(|| host(&["localhost", "sub.localhost"], &["10.0.0.7"]), Reload::never(), shutdown));
     // The clock is virtual: this passes as soon as everything waits.
     while served(&current) == first {
         tokio::time::sleep(Duration::from_secs(1)).await;

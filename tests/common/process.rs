@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
+    os::fd::OwnedFd,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
@@ -28,6 +29,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Default)]
 pub struct Start {
     args: Vec<String>,
+    /// Programs that start it, with their arguments.
+    under: Vec<String>,
+    terminal: Option<Arc<OwnedFd>>,
     state_dir: Option<Arc<TempDir>>,
     turn_port: Option<u16>,
     namespace: Option<Namespace>,
@@ -49,6 +53,19 @@ impl Start {
         Self { turn_port: Some(port), ..self }
     }
 
+    /// By another program, which becomes this one.
+    pub fn under(mut self, program: &str) -> Self {
+        self.under.push(program.to_owned());
+        self
+    }
+
+    /// As the first process of a session whose terminal this is.
+    pub fn at_terminal(mut self, line: OwnedFd) -> Self {
+        self.terminal = Some(Arc::new(line));
+        self.under = vec!["setsid".to_owned(), "--ctty".to_owned()];
+        self
+    }
+
     pub fn within(self, namespace: &Namespace) -> Self {
         Self { namespace: Some(namespace.clone()), ..self }
     }
@@ -66,16 +83,13 @@ impl Start {
     pub fn spawn(self) -> Spawned {
         let state_dir = self.state_dir.clone().unwrap_or_else(|| Arc::new(TempDir::new().unwrap()));
         let turn_port = self.turn_port.unwrap_or_else(free_port);
-        let program = env!("CARGO_BIN_EXE_bimcc-rtc");
-        let mut command = match self.files {
-            Some(files) => {
-                let mut command = Command::new("prlimit");
-                command.arg(format!("--nofile={files}")).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
-        command.args(&self.args);
+        let mut words = self.under.clone();
+        if let Some(files) = self.files {
+            words.extend(["prlimit".to_owned(), format!("--nofile={files}")]);
+        }
+        words.push(env!("CARGO_BIN_EXE_bimcc-rtc").to_owned());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(&self.args);
         for (flag, value) in [
             ("--listen", "127.0.0.1:0".to_owned()),
             ("--admin-listen", "127.0.0.1:0".to_owned()),
@@ -94,7 +108,8 @@ impl Start {
                 command.env_remove(name);
             }
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdin = self.terminal.map_or_else(Stdio::null, |line| Arc::try_unwrap(line).unwrap().into());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = match &self.namespace {
             Some(namespace) => namespace.run(move || command.spawn()),
             None => command.spawn(),
@@ -228,6 +243,11 @@ impl Process {
 
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.spawned.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// What it has logged so far.
+    pub fn said(&self) -> String {
+        self.spawned.stderr.lock().unwrap().clone()
     }
 
     /// Waits for its end.

@@ -1,0 +1,142 @@
+//! SIGHUP: what is read anew, and terminals that close.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    fs,
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
+    path::PathBuf,
+    time::Instant,
+};
+
+use common::process::{PATIENCE, Process, Start};
+use nix::{
+    fcntl::OFlag,
+    pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt},
+    sys::signal::Signal,
+};
+use serde_json::json;
+
+/// A certificate of its own for localhost, replaced at will.
+struct Files {
+    dir: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        let files = Self { dir: tempfile::tempdir().unwrap() };
+        files.replace();
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn replace(&self) {
+        let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        fs::write(self.path("cert.pem"), pair.cert.pem()).unwrap();
+        fs::write(self.path("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+    }
+
+    fn args(&self) -> String {
+        let (cert, key) = (self.path("cert.pem"), self.path("key.pem"));
+        format!("--log info --tls --tls-cert {} --tls-key {}", cert.display(), key.display())
+    }
+}
+
+/// Waits until the server has logged this so many times.
+fn says(server: &Process, text: &str, times: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while server.said().matches(text).count() < times {
+        assert!(Instant::now() < deadline, "{text:?} is not in:\n{}", server.said());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_hangup_reads_the_certificate_anew_and_tells_the_outcome() {
+    let files = Files::new();
+    let server = Start::with(&files.args()).serve();
+    for times in 1..=2 {
+        server.signal(Signal::SIGHUP);
+        says(&server, "the certificate is the same as before", times);
+    }
+    assert!(server.said().contains("take effect at the next start"), "{}", server.said());
+    fs::write(files.path("cert.pem"), "no certificate").unwrap();
+    server.signal(Signal::SIGHUP);
+    says(&server, "the old one stays", 1);
+    files.replace();
+    server.signal(Signal::SIGHUP);
+    says(&server, "new certificate loaded", 1);
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_hangup_ends_nothing() {
+    let server = Process::start("--log info");
+    let (mut alice, _) = server.member("r").await;
+    for times in 1..=3 {
+        server.signal(Signal::SIGHUP);
+        says(&server, "signal=\"SIGHUP\"", times);
+    }
+    let (_bob, _) = server.member("r").await;
+    alice.expect("_new_peer").await;
+    assert_eq!(server.metric("members"), 2);
+    server.stop();
+}
+
+/// Both ends of a terminal: closing the first closes the terminal, so that no process that is started may inherit it.
+fn terminal() -> (PtyMaster, OwnedFd) {
+    let screen = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&screen).unwrap();
+    unlockpt(&screen).unwrap();
+    let mut line = fs::OpenOptions::new();
+    let line = line.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(ptsname_r(&screen).unwrap());
+    (screen, line.unwrap().into())
+}
+
+#[tokio::test]
+async fn a_terminal_that_closes_drains_the_server() {
+    let (screen, line) = terminal();
+    let mut server = Start::with("--log info").at_terminal(line).serve();
+    let (mut alice, _) = server.member("r").await;
+    // While the terminal is there somebody has asked.
+    server.signal(Signal::SIGHUP);
+    says(&server, "take effect at the next start", 1);
+    alice.send("__ping", json!({})).await;
+    alice.expect("_pong").await;
+    drop(screen);
+    assert!(alice.expect("_closing").await["reconnectAfter"].is_number());
+    let (status, said) = server.wait();
+    assert!(status.success(), "{status}: {said}");
+    assert!(said.contains("the terminal closed"), "{said}");
+}
+
+#[tokio::test]
+async fn under_nohup_hangups_stay_ignored() {
+    let (screen, line) = terminal();
+    let server = Start::with("--log info").at_terminal(line).under("nohup").serve();
+    let (mut alice, _) = server.member("r").await;
+    server.signal(Signal::SIGHUP);
+    drop(screen);
+    server.signal(Signal::SIGHUP);
+    let (_bob, _) = server.member("r").await;
+    alice.expect("_new_peer").await;
+    assert!(!server.said().contains("SIGHUP"), "{}", server.said());
+    server.stop();
+}
+
+#[test]
+fn without_a_terminal_hangups_never_end_it() {
+    // As a service manager starts it, and with the reload before the first client.
+    let server = Start::with("--log info").under("setsid").serve();
+    for times in 1..=20 {
+        server.signal(Signal::SIGHUP);
+        if times % 10 == 0 {
+            says(&server, "signal=\"SIGHUP\"", 1);
+        }
+    }
+    server.stop();
+}
