@@ -6,6 +6,7 @@
 mod changes;
 mod kernel;
 mod prefixes;
+mod proc;
 mod purpose;
 
 use std::{

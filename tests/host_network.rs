@@ -264,12 +264,25 @@ fn without_netlink_the_default_routes_address_is_relayed_from() {
     let [Some(host), Some(far)] = [Namespace::new(), Namespace::new()] else { return };
     host.cable("cable", &["192.168.79.1/24"], &far, &["192.168.79.2/24"]);
     host.ip("route add default via 192.168.79.2");
+    host.ip("address add 9.9.79.1/32 dev lo");
+    host.ip("route add local 9.9.80.0/24 dev lo");
     host.run(|| {
         refuse_netlink();
         let server = Start::default().serve();
         let credentials = server.mint("client");
         let mut client = TurnClient::over(UdpSocket::bind("127.0.0.1:0").unwrap(), server.turn(), Some(&credentials));
         assert_eq!(client.allocate().map(|relayed| relayed.ip()), Ok("192.168.79.1".parse().unwrap()));
+        // Routes are told by files all the same.
+        let service = UdpSocket::bind("0.0.0.0:0").unwrap();
+        service.set_nonblocking(true).unwrap();
+        for ip in ["9.9.79.1", "9.9.80.7"] {
+            let peer = SocketAddr::new(ip.parse().unwrap(), service.local_addr().unwrap().port());
+            let before = server.metric(OWN_ADDRESS);
+            client.permit(&[peer]).unwrap();
+            client.send(peer, b"to a service");
+            server.metric_becomes(OWN_ADDRESS, before + 1);
+            assert!(service.recv(&mut [0; 100]).is_err(), "{ip}");
+        }
         server.stop();
     });
 }

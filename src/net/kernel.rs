@@ -1,5 +1,5 @@
 //! What the kernel says of interfaces, addresses, routes and rules, by rtnetlink. Where it refuses, what is missing is
-//! empty.
+//! empty, but for routes, which can be read elsewhere.
 
 use std::{
     collections::HashMap,
@@ -18,10 +18,12 @@ use netlink_packet_route::{
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::purpose::Kind;
+use super::{proc, purpose::Kind};
 
+/// The table in which the kernel keeps what is this host.
+pub(super) const LOCAL_TABLE: u32 = 255;
 /// Tables that are looked at without a rule of anybody's: `local`, `main`, `default`.
-const USUAL_TABLES: [u32; 3] = [255, 254, 253];
+const USUAL_TABLES: [u32; 3] = [LOCAL_TABLE, 254, 253];
 /// How often a list that changed while it was read is asked for.
 const TRIES: usize = 4;
 
@@ -95,6 +97,9 @@ impl Found {
             if let RouteNetlinkMessage::NewRoute(route) = message {
                 found.routes.extend(Route::of(&route));
             }
+        }
+        if found.routes.is_empty() {
+            found.routes = proc::routes();
         }
         let rules = list(RouteNetlinkMessage::GetRule(RuleMessage::default()));
         found.rules = rules.is_whole.then(|| {
