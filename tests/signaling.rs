@@ -188,6 +188,73 @@ async fn r6_1_a_flood_is_told_and_slowed_and_others_are_not() {
     flood.abort();
 }
 
+/// Fills a room with members that have as much metadata as may be. All but the last are idle.
+async fn full_room(server: &Server, members: usize) -> Vec<common::Client> {
+    let mut clients = Vec::new();
+    for _ in 0..members {
+        let mut client = server.connect().await;
+        client.send("__join", json!({"room": "full", "metadata": "m".repeat(16_000)})).await;
+        client.expect("_peers").await;
+        clients.push(client);
+    }
+    clients
+}
+
+#[tokio::test]
+async fn r6_1_a_join_costs_what_it_returns() {
+    let server = Server::start().await;
+    let mut members = full_room(&server, 31).await;
+    let mut client = server.connect().await;
+    let size = client.join("full").await.to_string().len();
+    assert!(size > 31 * 16_000);
+    let rejoin = json!({"eventName": "__join", "data": {"room": "full", "resume": ""}}).to_string();
+    for message in [rejoin.as_str(), r#"{"eventName":"__join","data":{"room":"full"}}"#] {
+        let (mut bytes, mut refused) = (0, 0);
+        for _ in 0..100 {
+            client.send_text(message).await;
+            match client.next_text().await {
+                text if text.contains("rate_limited") => refused += 1,
+                text => bytes += text.len(),
+            }
+        }
+        assert!(bytes < 30 * size, "{bytes}");
+        assert!(refused > 70, "{refused} of 100 refused");
+    }
+    drop(client);
+    server.metric_becomes("members", 31).await;
+
+    // Who joins for the first time, again, or back, is let in.
+    let mut honest = server.connect().await;
+    let peers = honest.join("full").await;
+    for _ in 0..5 {
+        honest.join("full").await;
+    }
+    honest.send("__leave", json!({})).await;
+    assert_eq!(peers["peers"].as_array().unwrap().len(), 31);
+    let mut first = members.swap_remove(0);
+    for _ in 0..6 {
+        while first.next().await.0 != "_new_peer" {}
+    }
+}
+
+#[tokio::test]
+async fn r6_1_what_reaches_many_costs_more() {
+    let server = Server::start().await;
+    let mut members = full_room(&server, 32).await;
+    let mut sender = members.pop().unwrap();
+    let reading: Vec<_> =
+        members.into_iter().map(|client| tokio::spawn(client.ws.for_each(|_| std::future::ready(())))).collect();
+    let update = json!({"eventName": "__update", "data": {"metadata": "m".repeat(16_000)}}).to_string();
+    for _ in 0..400 {
+        sender.send_text(update.clone()).await;
+    }
+    // What is let in is not answered.
+    for _ in 0..200 {
+        sender.expect_error("rate_limited").await;
+    }
+    reading.iter().for_each(|task| task.abort());
+}
+
 #[tokio::test]
 async fn a_room_of_thirty_meets_at_once() {
     const MEMBERS: usize = 30;

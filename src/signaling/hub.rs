@@ -19,7 +19,7 @@ use std::{
     time::Instant,
 };
 
-pub use super::room::{Full, MemberSummary, Outbox, RoomSummary};
+pub use super::room::{Full, MemberSummary, Outbox, RoomSummary, Sent};
 use super::{
     error::{Code, Refusal},
     instruments::{Instruments, RemoveReason},
@@ -70,6 +70,8 @@ pub struct Client<O> {
     may_return: bool,
     /// Where it sits, unless another connection has taken over.
     place: Option<Place<O>>,
+    /// What its messages had queued; see [`Client::take_sent`].
+    sent: Sent,
 }
 
 struct Place<O> {
@@ -86,7 +88,7 @@ impl<O> Client<O> {
         reached: Reached,
         url_room: Option<Box<str>>,
     ) -> Self {
-        Self { id, outbox, address, reached, url_room, epoch: 0, may_return: false, place: None }
+        Self { id, outbox, address, reached, url_room, epoch: 0, may_return: false, place: None, sent: Sent::default() }
     }
 
     /// Its id as a member. Another one after it has come back by a resume token.
@@ -97,6 +99,11 @@ impl<O> Client<O> {
     /// Its outbox.
     pub fn outbox(&self) -> &O {
         &self.outbox
+    }
+
+    /// What its messages had queued since the last call, refusals aside.
+    pub fn take_sent(&mut self) -> Sent {
+        std::mem::take(&mut self.sent)
     }
 
     /// Whether it is in a room.
@@ -209,13 +216,18 @@ impl<O: Outbox + Clone> Hub<O> {
 
     /// Sends fresh credentials to `client` if it is in a room, which it must be for them to be of use.
     pub fn push_ice_servers(&self, client: &Client<O>, now: u64) {
+        self.send_ice_servers(client, now);
+    }
+
+    fn send_ice_servers(&self, client: &Client<O>, now: u64) -> Sent {
         if let Some(Place { room, seat }) = &client.place
             && room.holds(*seat)
         {
             let ice = self.issuer.issue(&User::Member(client.id), now, &client.reached);
             let resume = self.resume_token(client.id, client.epoch, room, now);
-            self.send(client, message::ice_servers(&ice, &resume));
+            return self.send(client, message::ice_servers(&ice, &resume));
         }
+        Sent::default()
     }
 
     /// Tells `client` that the server is about to go, and when to come back.
@@ -299,27 +311,27 @@ impl<O: Outbox + Clone> Hub<O> {
                 return self.join(client, room.as_deref(), profile, resume.as_deref(), now);
             }
             ClientMessage::Directed { event, target, fields } => {
-                self.send_to_peer(client, &target, || message::directed(event, client.id, &fields))?;
+                self.send_to_peer(client, &target, |sender| message::directed(event, sender, &fields))?;
             }
             ClientMessage::Message { target: Some(target), fields } => {
-                self.send_to_peer(client, &target, || message::message(client.id, &fields))?;
+                self.send_to_peer(client, &target, |sender| message::message(sender, &fields))?;
             }
             ClientMessage::Message { target: None, fields } => {
                 let Place { room, seat } = place_of(client)?;
-                let queued = room.publish(*seat, &message::message(client.id, &fields));
-                self.instruments.count_sent(queued.map_err(|_| replaced())?);
+                let sent = room.publish(*seat, &message::message(client.id, &fields));
+                self.note_sent(client, sent.map_err(|_| replaced())?);
             }
             ClientMessage::Update { fields, change } => {
                 let Place { room, seat } = place_of(client)?;
-                let queued = room.update(*seat, change, &message::peer_updated(client.id, &fields));
-                self.instruments.count_sent(queued.map_err(|_| replaced())?);
+                let sent = room.update(*seat, change, &message::peer_updated(client.id, &fields));
+                self.note_sent(client, sent.map_err(|_| replaced())?);
             }
             ClientMessage::IceServers => {
                 let Place { room, seat } = place_of(client)?;
                 if !room.holds(*seat) {
                     return Err(replaced());
                 }
-                self.push_ice_servers(client, now);
+                client.sent += self.send_ice_servers(client, now);
                 return Ok(Verdict::CredentialsIssued);
             }
             ClientMessage::Leave => {
@@ -329,7 +341,7 @@ impl<O: Outbox + Clone> Hub<O> {
                     return Err(replaced());
                 }
             }
-            ClientMessage::Ping { data } => self.send(client, message::pong(data)),
+            ClientMessage::Ping { data } => client.sent += self.send(client, message::pong(data)),
         }
         Ok(Verdict::Fine)
     }
@@ -405,10 +417,10 @@ impl<O: Outbox + Clone> Hub<O> {
         let resume = self.resume_token(client.id, client.epoch, &room, now);
         let peers = self.peers(client.id, &room, &ice, &resume, false);
         // TURN must know the newcomer before `_peers` lets it, or anybody, act upon its being here.
-        let queued = room.enter(seat, client.outbox.clone(), profile, &peers, || {
+        let sent = room.enter(seat, client.outbox.clone(), profile, &peers, || {
             self.directory.enter(client.id, room.tag, client.address);
         });
-        self.instruments.count_sent(queued);
+        self.note_sent(client, sent);
         self.instruments.count_entered();
         roster.seat(seat, room.clone(), client.epoch);
         client.place = Some(Place { room, seat });
@@ -421,10 +433,10 @@ impl<O: Outbox + Clone> Hub<O> {
         let ice = self.issuer.issue(&User::Member(client.id), now, &client.reached);
         let resume = self.resume_token(client.id, client.epoch, &room, now);
         let peers = self.peers(client.id, &room, &ice, &resume, true);
-        let (old, queued) = room.take_over(seat, client.outbox.clone(), profile, &peers, || {
+        let (old, sent) = room.take_over(seat, client.outbox.clone(), profile, &peers, || {
             self.directory.reconnect(client.id, client.address);
         });
-        self.instruments.count_sent(queued);
+        self.note_sent(client, sent);
         roster.seat(seat, room.clone(), client.epoch);
         client.place = Some(Place { room, seat });
         if is_away {
@@ -500,48 +512,61 @@ impl<O: Outbox + Clone> Hub<O> {
         client.place = None;
         self.revoke(roster, client.id, client.epoch, now);
         client.epoch = client.epoch.saturating_add(1);
-        self.remove(roster, client.id, reason);
+        client.sent += self.remove(roster, client.id, reason);
         true
     }
 
     /// Removes a member, and its room if it was the last.
-    fn remove(&self, roster: &mut Roster<O>, id: MemberId, reason: RemoveReason) {
+    fn remove(&self, roster: &mut Roster<O>, id: MemberId, reason: RemoveReason) -> Sent {
         let Some(Found { room, is_away, .. }) = roster.remove(id) else {
-            return;
+            return Sent::default();
         };
         let farewell = (!self.draining.load(Ordering::Relaxed)).then(|| message::remove_peer(id, reason.as_str()));
         let mut shard = self.shard(&room.name);
-        let queued = room.leave(id, farewell.as_ref(), || self.directory.leave(id));
+        let sent = room.leave(id, farewell.as_ref(), || self.directory.leave(id));
         if room.is_empty() {
             shard.remove(&room.name);
             lock(&self.tags).in_use.remove(&room.tag.0);
             self.instruments.count_room_closed();
         }
         drop(shard);
-        self.instruments.count_sent(queued);
+        self.instruments.count_sent(sent.frames);
         self.instruments.count_left();
         if is_away {
             self.instruments.count_no_longer_away();
         }
+        sent
     }
 
-    fn send_to_peer(&self, client: &Client<O>, target: &str, frame: impl FnOnce() -> Frame) -> Result<(), Refusal> {
+    fn send_to_peer(
+        &self,
+        client: &mut Client<O>,
+        target: &str,
+        frame: impl FnOnce(MemberId) -> Frame,
+    ) -> Result<(), Refusal> {
         let Place { room, seat } = place_of(client)?;
         let no_such_peer = || Refusal::new(Code::NoSuchPeer, "the target is not in this room").of_target(target);
         let id: MemberId = target.parse().map_err(|_| no_such_peer())?;
-        let queued = room.publish_to(*seat, id, frame()).map_err(|unsent| match unsent {
+        let sent = room.publish_to(*seat, id, frame(client.id)).map_err(|unsent| match unsent {
             Unsent::NotSeated => replaced(),
             Unsent::NoSuchPeer => no_such_peer(),
             Unsent::PeerAway => {
                 Refusal::new(Code::PeerAway, "the target's connection is gone and not yet back").of_target(target)
             }
         })?;
-        self.instruments.count_sent(queued);
+        self.note_sent(client, sent);
         Ok(())
     }
 
-    fn send(&self, client: &Client<O>, frame: Frame) {
-        self.instruments.count_sent(usize::from(client.outbox.try_send(frame).is_ok()));
+    fn note_sent(&self, client: &mut Client<O>, sent: Sent) {
+        self.instruments.count_sent(sent.frames);
+        client.sent += sent;
+    }
+
+    fn send(&self, client: &Client<O>, frame: Frame) -> Sent {
+        let sent = Sent::back(frame, &client.outbox);
+        self.instruments.count_sent(sent.frames);
+        sent
     }
 
     fn shard(&self, name: &str) -> MutexGuard<'_, Shard<O>> {

@@ -1,4 +1,5 @@
-//! How much one connection may say: a token bucket for all messages, and a count of bad ones.
+//! How much one connection may say and cause: a token bucket for all messages and for what the server sends because of
+//! them, and a count of bad ones.
 //!
 //! No clock: the caller says when it is.
 
@@ -14,11 +15,18 @@ const BURST: f64 = 2000.0;
 const PER_SECOND: f64 = 200.0;
 /// A message costs one token, and one more for each full unit of this size.
 const BYTES_PER_TOKEN: usize = 4096;
+/// What goes to others costs less, because a room is there for one to be heard by many: one token for each full unit of
+/// this size.
+const BYTES_TO_OTHERS_PER_TOKEN: usize = 64 * 1024;
+/// However much a message caused, the connection is heard again after some seconds.
+const MAX_DEBT: f64 = BURST / 2.0;
 
 /// So many bad messages ...
 const MAX_BAD: usize = 20;
 /// ... within this time end the connection.
 const BAD_WITHIN: Duration = Duration::from_secs(10);
+
+use super::hub::Sent;
 
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -45,6 +53,13 @@ impl Pace {
         }
         self.tokens -= cost;
         true
+    }
+
+    /// Takes off what a message of `len` bytes caused. That is known afterwards only, so the bucket may be in debt then.
+    pub(crate) fn charge(&mut self, len: usize, sent: Sent) {
+        let answer = sent.answered.saturating_sub(len) as f64 / BYTES_PER_TOKEN as f64;
+        let others = (sent.to_others / BYTES_TO_OTHERS_PER_TOKEN) as f64;
+        self.tokens = (self.tokens - answer - others).max(-MAX_DEBT);
     }
 
     /// Notes a bad message. `false` if it was one too many.
@@ -77,6 +92,59 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         assert_eq!((0..1000).filter(|_| pace.admit(65_536, start)).count(), 2000 / 17);
+    }
+
+    #[test]
+    fn r6_1_what_an_answer_is_more_than_its_question_counts() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let mut join = |now| {
+            let admitted = pace.admit(60, now);
+            if admitted {
+                pace.charge(60, Sent { answered: 470_000, ..Sent::default() });
+            }
+            admitted
+        };
+        assert_eq!((0..100).filter(|_| join(start)).count(), 18);
+        let later = start + Duration::from_secs(10);
+        assert_eq!((0..100).filter(|_| join(later)).count(), 17, "8 MB in ten seconds");
+
+        let mut pace = Pace::new(start);
+        let echo = Sent { answered: 4000, ..Sent::default() };
+        let passed = (0..2000).filter(|_| {
+            pace.charge(4000, echo);
+            pace.admit(4000, start)
+        });
+        assert_eq!(passed.count(), 2000, "an echo is no more than what came");
+    }
+
+    #[test]
+    fn r6_1_what_goes_to_many_counts_when_it_is_much() {
+        let start = Instant::now();
+        let count = |len: usize, others: usize| {
+            let mut pace = Pace::new(start);
+            let sent = Sent { to_others: len * others, ..Sent::default() };
+            (0..3000)
+                .filter(|_| {
+                    pace.admit(len, start) && {
+                        pace.charge(len, sent);
+                        true
+                    }
+                })
+                .count()
+        };
+        assert_eq!(count(1000, 31), 2000, "as many as ever");
+        assert_eq!(count(16_384, 31), 2000 / (5 + 7) + 1);
+        assert_eq!(count(65_536, 1), 2000 / (17 + 1));
+    }
+
+    #[test]
+    fn r6_1_a_debt_is_paid_within_seconds() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        pace.charge(60, Sent { answered: 1 << 30, to_others: 1 << 30, ..Sent::default() });
+        assert!(!pace.admit(1, start + Duration::from_secs(4)));
+        assert!(pace.admit(1, start + Duration::from_secs(6)));
     }
 
     #[test]

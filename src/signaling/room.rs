@@ -6,7 +6,10 @@
 //!
 //! Everything is queued under the room's lock, so all members see the room's events in the same order.
 
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    ops::AddAssign,
+    sync::{Mutex, MutexGuard},
+};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -54,6 +57,38 @@ pub struct MemberSummary {
     pub metadata: Option<Box<RawValue>>,
     /// Whether it has lost its connection and may come back.
     pub away: bool,
+}
+
+/// What one message had queued, to whoever sent it and to others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// How many frames.
+    pub(crate) frames: usize,
+    /// Bytes to the sender.
+    pub answered: usize,
+    /// Bytes to all others together.
+    pub to_others: usize,
+}
+
+impl Sent {
+    /// `frame` went to so many others.
+    fn to(others: usize, frame: &Frame) -> Self {
+        Self { frames: others, answered: 0, to_others: others * frame.as_str().len() }
+    }
+
+    /// `frame` went back, if it could be queued.
+    pub(crate) fn back(frame: Frame, outbox: &impl Outbox) -> Self {
+        let answered = frame.as_str().len();
+        outbox.try_send(frame).map_or_else(|Full| Self::default(), |()| Self { frames: 1, answered, to_others: 0 })
+    }
+}
+
+impl AddAssign for Sent {
+    fn add_assign(&mut self, more: Self) {
+        self.frames += more.frames;
+        self.answered += more.answered;
+        self.to_others += more.to_others;
+    }
 }
 
 /// The client's queue is full.
@@ -117,7 +152,6 @@ impl<O: Outbox> Room<O> {
     }
 
     /// Fills a reserved place. `before_peers` runs when the newcomer is in but knows nothing of it yet.
-    /// Returns how many frames were queued.
     pub(crate) fn enter(
         &self,
         seat: Seat,
@@ -125,15 +159,15 @@ impl<O: Outbox> Room<O> {
         profile: Profile,
         peers: &Peers<'_>,
         before_peers: impl FnOnce(),
-    ) -> usize {
+    ) -> Sent {
         let announcement = message::new_peer(seat.id, &profile);
         let mut state = self.lock();
         state.reserved -= 1;
         before_peers();
-        let told = state.send_to_all_but(seat.id, &announcement);
-        let answered = outbox.try_send(state.peers_of(seat.id, peers)).is_ok();
+        let mut sent = state.send_to_all_but(seat.id, &announcement);
+        sent += Sent::back(state.peers_of(seat.id, peers), &outbox);
         state.members.push(Member { seat, outbox: Some(outbox), profile });
-        told + usize::from(answered)
+        sent
     }
 
     /// The connection of a member is gone. The place stays taken, and what is sent to it is lost.
@@ -144,7 +178,7 @@ impl<O: Outbox> Room<O> {
     }
 
     /// Gives a member's place to another connection. `before_peers` runs before that one is told. Returns the outbox
-    /// of the connection that held the place till now, if it is still there, and how many frames were queued.
+    /// of the connection that held the place till now, if it is still there, and what was queued.
     pub(crate) fn take_over(
         &self,
         seat: Seat,
@@ -152,48 +186,49 @@ impl<O: Outbox> Room<O> {
         profile: Profile,
         peers: &Peers<'_>,
         before_peers: impl FnOnce(),
-    ) -> (Option<O>, usize) {
+    ) -> (Option<O>, Sent) {
         let mut state = self.lock();
         before_peers();
         let changed = state.member(seat.id).and_then(|member| member.profile.renew(profile));
-        let told = changed.map_or(0, |changed| {
+        let mut sent = changed.map_or(Sent::default(), |changed| {
             let news = message::peer_renewed(seat.id, &changed);
             state.send_to_all_but(seat.id, &news)
         });
-        let answered = outbox.try_send(state.peers_of(seat.id, peers)).is_ok();
+        sent += Sent::back(state.peers_of(seat.id, peers), &outbox);
         let replaced = state.member(seat.id).and_then(|member| {
             member.seat = seat;
             member.outbox.replace(outbox)
         });
-        (replaced, told + usize::from(answered))
+        (replaced, sent)
     }
 
     /// Removes a member and queues `farewell` to those that stay. `before_farewell` runs in between.
-    pub(crate) fn leave(&self, id: MemberId, farewell: Option<&Frame>, before_farewell: impl FnOnce()) -> usize {
+    pub(crate) fn leave(&self, id: MemberId, farewell: Option<&Frame>, before_farewell: impl FnOnce()) -> Sent {
         let mut state = self.lock();
         state.members.retain(|member| member.seat.id != id);
         before_farewell();
-        farewell.map_or(0, |frame| state.send_to_all_but(id, frame))
+        farewell.map_or(Sent::default(), |frame| state.send_to_all_but(id, frame))
     }
 
     /// Queues `frame` to one member.
-    pub(crate) fn publish_to(&self, sender: Seat, target: MemberId, frame: Frame) -> Result<usize, Unsent> {
+    pub(crate) fn publish_to(&self, sender: Seat, target: MemberId, frame: Frame) -> Result<Sent, Unsent> {
         let mut state = self.lock();
         state.check(sender)?;
         let member = state.member(target).ok_or(Unsent::NoSuchPeer)?;
         let outbox = member.outbox.as_ref().ok_or(Unsent::PeerAway)?;
-        Ok(usize::from(outbox.try_send(frame).is_ok()))
+        let told = usize::from(outbox.try_send(frame.clone()).is_ok());
+        Ok(Sent::to(told, &frame))
     }
 
     /// Queues `frame` to all members but `sender`.
-    pub(crate) fn publish(&self, sender: Seat, frame: &Frame) -> Result<usize, Unsent> {
+    pub(crate) fn publish(&self, sender: Seat, frame: &Frame) -> Result<Sent, Unsent> {
         let mut state = self.lock();
         state.check(sender)?;
         Ok(state.send_to_all_but(sender.id, frame))
     }
 
     /// Changes how a member presents itself and queues `frame`, which says so, to the others.
-    pub(crate) fn update(&self, sender: Seat, change: ProfileChange, frame: &Frame) -> Result<usize, Unsent> {
+    pub(crate) fn update(&self, sender: Seat, change: ProfileChange, frame: &Frame) -> Result<Sent, Unsent> {
         let mut state = self.lock();
         state.check(sender)?.profile.apply(change);
         Ok(state.send_to_all_but(sender.id, frame))
@@ -256,11 +291,12 @@ impl<O: Outbox> State<O> {
         peers.frame(others.map(|member| (member.seat.id, &member.profile)))
     }
 
-    fn send_to_all_but(&self, id: MemberId, frame: &Frame) -> usize {
+    fn send_to_all_but(&self, id: MemberId, frame: &Frame) -> Sent {
         let others = self.members.iter().filter(|member| member.seat.id != id);
-        others
+        let told = others
             .filter_map(|member| member.outbox.as_ref())
             .filter(|outbox| outbox.try_send(frame.clone()).is_ok())
-            .count()
+            .count();
+        Sent::to(told, frame)
     }
 }

@@ -302,6 +302,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             Message::Close(_) => return Err(CloseReason::client),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Verdict::Fine,
         };
+        self.pace.charge(message.len(), self.client.take_sent());
         match verdict {
             Verdict::Bad if !self.pace.forgive(now.into_std()) => return Err(CloseReason::too_many_errors),
             Verdict::CredentialsIssued => self.plan_renewal(now),

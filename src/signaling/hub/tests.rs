@@ -72,6 +72,44 @@ fn r2_4_peers_has_all_that_was_promised() {
 }
 
 #[test]
+fn r6_1_what_a_message_causes_is_known() {
+    let world = World::new();
+    let (mut alice, mut bob) = world.pair();
+    let mut carol = world.client("carol");
+    let caused = |world: &World, client: &mut Client<Log>, event: &str, data: Value| {
+        client.take_sent();
+        let before = world.drain_text();
+        assert!(before.is_empty(), "{before:?}");
+        world.say(client, event, data);
+        let sent = world.drain_text();
+        let name = client.outbox.name;
+        let bytes = |own: bool| sent.iter().filter(|(to, _)| (*to == name) == own).map(|(_, text)| text.len()).sum();
+        let expected: (usize, usize) = (bytes(true), bytes(false));
+        let Sent { answered, to_others, .. } = client.take_sent();
+        assert_eq!((answered, to_others), expected, "{event}");
+        expected
+    };
+    let metadata = json!({"room": "r", "metadata": "m".repeat(1000)});
+    assert!(caused(&world, &mut carol, "__join", metadata.clone()).1 > 2000, "two are told");
+    assert!(caused(&world, &mut alice, "__join", metadata).0 > 1000, "also who joins anew");
+    let token = world.token(&bob, "r");
+    caused(&world, &mut bob, "__join", json!({"room": "r", "resume": token}));
+    let target = carol.id().to_string();
+    for (event, data) in [
+        ("__ice_servers", json!({})),
+        ("__ping", json!([1, 2])),
+        ("__update", json!({"name": "A"})),
+        ("__message", json!({"data": 1})),
+        ("__message", json!({"data": 1, "socketId": target})),
+        ("__offer", json!({"sdp": "s", "socketId": target})),
+        ("__leave", json!({})),
+    ] {
+        let (answered, to_others) = caused(&world, &mut alice, event, data);
+        assert!(answered + to_others > 0, "{event}");
+    }
+}
+
+#[test]
 fn r2_4_the_first_member_gets_empty_arrays() {
     let world = World::new();
     let mut alice = world.client("alice");
@@ -597,12 +635,12 @@ proptest! {
 
 /// Called when something is sent.
 type Hook = Rc<RefCell<Option<Box<dyn Fn()>>>>;
-type Sent = Vec<(&'static str, Frame)>;
+type Frames = Vec<(&'static str, Frame)>;
 
 #[derive(Clone)]
 struct Log {
     name: &'static str,
-    sent: Rc<RefCell<Sent>>,
+    sent: Rc<RefCell<Frames>>,
     on_send: Hook,
     is_full: Rc<Cell<bool>>,
 }
@@ -632,7 +670,7 @@ struct World {
     hub: Hub<Log>,
     directory: Arc<Directory>,
     metrics: Metrics,
-    log: Rc<RefCell<Sent>>,
+    log: Rc<RefCell<Frames>>,
     on_send: Hook,
     clients: Cell<u128>,
 }
