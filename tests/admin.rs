@@ -76,6 +76,7 @@ async fn is_told_to_operators(server: &Process, client: &mut common::Client, roo
     assert_eq!(status, 200, "{fields}");
     let answer: OneRoom<'_> = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"));
     let [peer] = answer.peers.as_slice() else { panic!("{body}") };
+    let room = &*bimcc_rtc::signaling::room_name::canonical(room);
     assert_eq!((&*answer.room, peer.name.as_deref()), (room, Some(name)));
     assert!(id.contains(&peer.socket_id), "{body}");
     assert_eq!(peer.metadata.map(RawValue::get), Some(metadata).filter(|text| *text != "null"));
@@ -194,6 +195,22 @@ async fn a_room_is_emptied_as_a_whole() {
     other.expect_nothing().await;
     assert_eq!(ask_json(&server, "GET /api/rooms").as_array().unwrap().len(), 1);
     assert_eq!(ask(&server, "DELETE /api/rooms/r", "").0, 404);
+}
+
+#[tokio::test]
+async fn r2_2_rooms_are_found_by_any_spelling() {
+    let server = Process::start("--workers 1");
+    let mut client = server.connect().await;
+    let id = client.join("cafe\u{301}").await["you"].as_str().unwrap().to_owned();
+    assert_eq!(ask_json(&server, "GET /api/rooms")[0]["room"], "caf\u{e9}");
+    for path in ["cafe%CC%81", "caf%C3%A9"] {
+        let room = ask_json(&server, &format!("GET /api/rooms/{path}"));
+        assert_eq!((&room["room"], &room["peers"][0]["socketId"]), (&json!("caf\u{e9}"), &json!(id)));
+    }
+    assert_eq!(ask(&server, &format!("DELETE /api/rooms/cafe%CC%81/peers/{id}"), "").0, 204);
+    let mut other = server.connect().await;
+    other.join("caf\u{e9}").await;
+    assert_eq!(ask(&server, "DELETE /api/rooms/cafe%CC%81", "").0, 204);
 }
 
 #[tokio::test]

@@ -74,6 +74,31 @@ async fn r9_1_a_bimcc_client_names_its_room_in_the_url() {
 }
 
 #[tokio::test]
+async fn r2_2_all_spellings_of_a_name_lead_to_one_room() {
+    let server = Server::start().await;
+    let mut composed = server.connect().await;
+    composed.join("caf\u{e9} 한").await;
+    let mut apart = server.connect().await;
+    apart.send("__join", json!({"room": "cafe\u{301} \u{1112}\u{1161}\u{11ab}", "resume": ""})).await;
+    let peers = apart.expect("_peers").await;
+    assert_eq!((&peers["room"], peers["connections"].as_array().unwrap().len()), (&json!("caf\u{e9} 한"), 1));
+    let mut by_url = server.connect_to("/?room=cafe%CC%81%20%E1%84%92%E1%85%A1%E1%86%AB").await;
+    by_url.send("__join", json!({})).await;
+    assert_eq!(by_url.expect("_peers").await["connections"].as_array().unwrap().len(), 2);
+    assert_eq!(server.metric("rooms"), 1);
+
+    drop(apart);
+    server.metric_becomes("members_away", 1).await;
+    let mut back = server.connect().await;
+    back.send("__join", json!({"room": "caf\u{e9} 한", "resume": peers["resume"]})).await;
+    assert_eq!(back.expect("_peers").await["resumed"], true);
+    let mut long = server.connect().await;
+    long.join(&"e\u{301}".repeat(64)).await;
+    long.send("__join", json!({"room": "e\u{301}".repeat(65)})).await;
+    long.expect_error("bad_room").await;
+}
+
+#[tokio::test]
 async fn r4_2_rooms_are_walls() {
     let server = Server::start().await;
     let (mut alice, _) = member(&server, "one").await;
@@ -245,7 +270,7 @@ async fn r6_1_what_reaches_many_costs_more() {
     let reading: Vec<_> =
         members.into_iter().map(|client| tokio::spawn(client.ws.for_each(|_| std::future::ready(())))).collect();
     let update = json!({"eventName": "__update", "data": {"metadata": "m".repeat(16_000)}}).to_string();
-    for _ in 0..400 {
+    for _ in 0..600 {
         sender.send_text(update.clone()).await;
     }
     // What is let in is not answered.

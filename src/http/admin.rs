@@ -46,7 +46,7 @@ use crate::{
     files::{self, Limit},
     metrics::Metrics,
     shutdown::Shutdown,
-    signaling::{MemberSummary, Signaling},
+    signaling::{MemberSummary, Signaling, room_name},
 };
 
 /// How long the end of the process waits for requests under way, which may never be complete.
@@ -181,7 +181,7 @@ async fn rooms(State(signaling): State<Arc<Signaling>>) -> Response {
 
 async fn room(State(signaling): State<Arc<Signaling>>, Path(room): Path<String>) -> Response {
     match signaling.members(&room) {
-        Some(peers) => json_answer(&OneRoom { room: &room, peers }),
+        Some(peers) => json_answer(&OneRoom { room: &room_name::canonical(&room), peers }),
         None => no_such_room(),
     }
 }

@@ -8,7 +8,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::signaling::message::MAX_ROOM_BYTES;
+use crate::signaling::room_name::{self, MAX_ROOM_BYTES};
 
 /// What stands in a handshake once (RFC 6455 sections 11.3.1 and 11.3.5, RFC 6454 section 7.3): of two, a proxy in
 /// between may have judged by the other one. `Upgrade` and `Connection` are lists, which may be split over lines.
@@ -125,7 +125,7 @@ pub(crate) fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool
 pub fn room_in_query(query: Option<&str>) -> Option<Box<str>> {
     let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.into_iter().find(|(name, _)| *name == "room")?;
-    let mut room = percent_decoded(value);
+    let mut room = room_name::canonical(&percent_decoded(value)).into_owned();
     if room.len() > MAX_ROOM_BYTES {
         room.truncate(room.ceil_char_boundary(MAX_ROOM_BYTES + 1));
     }
@@ -267,6 +267,8 @@ mod tests {
         assert_eq!(room("room=%ff").as_deref(), Some("\u{fffd}"));
         assert_eq!(room("room="), None);
         assert_eq!(room("rooms=x"), None);
+        let decomposed = format!("room={}", "e%CC%81".repeat(64));
+        assert_eq!(room(&decomposed), Some("é".repeat(64)), "not cut before it is composed");
         let long = format!("room={}", "é".repeat(5000));
         assert_eq!(room(&long).unwrap().len(), 130, "still too long for a room");
     }

@@ -23,9 +23,10 @@ pub use super::room::{Full, MemberSummary, Outbox, RoomSummary, Sent};
 use super::{
     error::{Code, Refusal},
     instruments::{Instruments, RemoveReason},
-    message::{self, ClientMessage, DEFAULT_ROOM, Frame, MAX_ROOM_BYTES, Peers, Profile},
+    message::{self, ClientMessage, Frame, Peers, Profile},
     resume::{Claims, ResumeKey},
     room::{Room, Seat, Unsent},
+    room_name,
     roster::{Found, Roster},
 };
 use crate::{
@@ -268,7 +269,7 @@ impl<O: Outbox + Clone> Hub<O> {
     /// are refused. `now` is the wall clock in Unix seconds. `false` if there is no such member.
     pub fn kick(&self, room: &str, id: MemberId, now: u64) -> bool {
         let mut roster = lock(&self.roster);
-        let Some(found) = roster.find(id).filter(|found| *found.room.name == *room) else {
+        let Some(found) = roster.find(id).filter(|found| *found.room.name == *room_name::canonical(room)) else {
             return false;
         };
         self.revoke(&mut roster, id, found.epoch, now);
@@ -296,7 +297,8 @@ impl<O: Outbox + Clone> Hub<O> {
 
     /// Who is in the room of this name; `None` if there is no such room.
     pub fn members(&self, room: &str) -> Option<Vec<MemberSummary>> {
-        let room = self.shard(room).get(room).cloned()?;
+        let name = &*room_name::canonical(room);
+        let room = self.shard(name).get(name).cloned()?;
         Some(room.members()).filter(|members| !members.is_empty())
     }
 
@@ -354,7 +356,8 @@ impl<O: Outbox + Clone> Hub<O> {
         resume: Option<&str>,
         now: u64,
     ) -> Result<Verdict, Refusal> {
-        let name = room_name(name, client.url_room.as_deref())?;
+        // Kept off the client, whose place changes below.
+        let name = &*room_name::meant(name, client.url_room.as_deref())?.into_owned();
         let token = resume.filter(|token| !token.is_empty());
         let claims = token.map(|token| self.verify(token, name, now)).transpose()?;
 
@@ -588,27 +591,6 @@ fn replaced() -> Refusal {
 
 fn bad_token(why: &'static str) -> Refusal {
     Refusal::new(Code::BadToken, why)
-}
-
-/// The room meant by a join. The old clients send an empty name when the page gave them none, and then the URL's
-/// counts.
-fn room_name<'a>(joined: Option<&'a str>, url: Option<&'a str>) -> Result<&'a str, Refusal> {
-    let name = match (joined, url) {
-        (Some(name), _) if !name.is_empty() => name,
-        (_, Some(url)) => url,
-        (Some(empty), None) => empty,
-        (None, None) => DEFAULT_ROOM,
-    };
-    let problem = if name.is_empty() {
-        "the room's name is empty"
-    } else if name.len() > MAX_ROOM_BYTES {
-        "a room's name has at most 128 bytes"
-    } else if name.chars().any(char::is_control) {
-        "a room's name has no control characters"
-    } else {
-        return Ok(name);
-    };
-    Err(Refusal::new(Code::BadRoom, problem))
 }
 
 #[cfg(test)]

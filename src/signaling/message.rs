@@ -23,8 +23,6 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::error::{Code, Refusal};
 use crate::{ice_servers::IceServers, membership::MemberId};
 
-/// Longest name of a room, in bytes.
-pub const MAX_ROOM_BYTES: usize = 128;
 /// Longest name of a member, in bytes.
 pub const MAX_NAME_BYTES: usize = 1024;
 /// Largest `metadata` of a member, in bytes of JSON: every newcomer gets those of all members in one frame.

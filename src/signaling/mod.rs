@@ -20,6 +20,7 @@ mod pace;
 mod queue;
 pub mod resume;
 mod room;
+pub mod room_name;
 mod roster;
 pub mod session;
 

@@ -45,6 +45,9 @@ describe("room names", () => {
 
   it("is one room however letters are composed", () => {
     expect(roomNameOf(" cafe\u0301 ")).toBe("caf\u00e9");
+    expect(roomPath("cafe\u0301")).toBe("/r/caf%C3%A9");
+    expect(roomInPath("/r/cafe%CC%81")).toBe("caf\u00e9");
+    expect(roomInPath("/r/%E1%84%92%E1%85%A1%E1%86%AB")).toBe("\ud55c");
   });
 
   it("has the limits of the server", () => {

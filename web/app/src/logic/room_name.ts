@@ -15,9 +15,14 @@ function randomNumbers(count: number): Uint32Array {
   return crypto.getRandomValues(new Uint32Array(count));
 }
 
-/** The room that a typed text names. The same word typed on two keyboards is one room, however they compose letters. */
+/** The room that a typed text names. */
 export function roomNameOf(typed: string): string {
-  return wellFormed(typed).normalize("NFC").trim();
+  return composed(typed).trim();
+}
+
+/** The same word from two keyboards is one room, however they compose letters: as the server has it. */
+function composed(name: string): string {
+  return wellFormed(name).normalize("NFC");
 }
 
 /** Why the server, or the address bar, would not take a name; undefined if they do. */
@@ -32,7 +37,7 @@ export function roomNameProblem(name: string): string | undefined {
 }
 
 export function roomPath(name: string, base = BASE_PATH): string {
-  return `${base}r/${encodeURIComponent(wellFormed(name))}`;
+  return `${base}r/${encodeURIComponent(composed(name))}`;
 }
 
 /** The room in a path, undefined for the lobby's. */
@@ -40,7 +45,7 @@ export function roomInPath(path: string, base = BASE_PATH): string | undefined {
   const encoded = /^\/r\/([^/]+)\/?$/.exec(withinBase(path, base))?.[1];
   if (encoded === undefined) return undefined;
   try {
-    return decodeURIComponent(encoded);
+    return composed(decodeURIComponent(encoded));
   } catch {
     return encoded;
   }
