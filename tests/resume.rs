@@ -332,3 +332,88 @@ async fn r10_5_credentials_of_members_outlive_a_restart() {
     drop(back);
     server.stop();
 }
+
+/// A server whose clock can be set; what waits for that, waits not long.
+async fn with_clock() -> (Server, impl Fn(i64)) {
+    let timing = Timing {
+        resume_grace: LONG,
+        clock_period: Duration::from_millis(20),
+        clock_spread: Duration::from_millis(200),
+        ..Timing::default()
+    };
+    let options = Options { timing, ..Options::default() };
+    let ahead = options.ahead.clone();
+    (Server::with(options).await, move |seconds| ahead.store(seconds, std::sync::atomic::Ordering::Relaxed))
+}
+
+const DAYS: i64 = 20_000 * 86_400;
+
+#[tokio::test]
+async fn r5_2_when_the_clock_is_set_all_members_get_what_is_good_by_it() {
+    for step in [DAYS, -DAYS, 3 * 3600, -3 * 3600, 60] {
+        let (server, set_ahead) = with_clock().await;
+        let mut members = Vec::new();
+        for room in ["a", "a", "b"] {
+            members.push(asking(server.connect().await, room).await);
+        }
+        members[0].0.expect("_new_peer").await;
+        let mut outside = server.connect().await;
+        set_ahead(step);
+        for (client, peers) in &mut members {
+            let fresh = client.expect("_ice_servers").await;
+            let moved = fresh["expiresAt"].as_i64().unwrap() - peers["expiresAt"].as_i64().unwrap();
+            assert!((step..step + 60).contains(&moved), "{step}: {moved}");
+            assert_ne!(fresh["resume"], peers["resume"]);
+            client.expect_nothing().await;
+            peers["resume"] = fresh["resume"].clone();
+        }
+        outside.expect_nothing().await;
+        let (client, peers) = members.pop().unwrap();
+        drop(client);
+        server.metric_becomes("members_away", 1).await;
+        let mut back = server.connect().await;
+        resume(&mut back, "b", &peers["resume"]).await;
+        assert_eq!(back.expect("_peers").await["resumed"], true, "{step}");
+    }
+}
+
+#[tokio::test]
+async fn r10_3_a_member_that_is_away_while_the_clock_is_set_comes_back() {
+    for step in [DAYS, -DAYS, 7 * 3600, -7 * 3600] {
+        let (server, set_ahead) = with_clock().await;
+        let (mut witness, _) = asking(server.connect().await, "r").await;
+        let (bob, peers) = asking(server.connect().await, "r").await;
+        witness.expect("_new_peer").await;
+        drop(bob);
+        server.metric_becomes("members_away", 1).await;
+        set_ahead(step);
+        witness.expect("_ice_servers").await;
+        let mut back = server.connect().await;
+        resume(&mut back, "r", &peers["resume"]).await;
+        let again = back.expect("_peers").await;
+        assert_eq!((&again["resumed"], &again["you"]), (&json!(true), &peers["you"]), "{step}");
+        witness.expect_nothing().await;
+    }
+}
+
+#[tokio::test]
+async fn r10_7_a_dead_token_stays_dead_when_the_clock_is_set_there_and_back() {
+    for steps in [[DAYS, 0], [-DAYS, 0], [7 * 3600, 0], [-7 * 3600, 7 * 3600]] {
+        let (server, set_ahead) = with_clock().await;
+        let (mut witness, _) = asking(server.connect().await, "r").await;
+        let (mut bob, peers) = asking(server.connect().await, "r").await;
+        witness.expect("_new_peer").await;
+        bob.send("__leave", json!({})).await;
+        witness.expect("_remove_peer").await;
+        for step in steps {
+            set_ahead(step);
+            witness.expect("_ice_servers").await;
+            // Others that leave have what is over forgotten.
+            bob.join("elsewhere").await;
+            bob.send("__leave", json!({})).await;
+            let mut again = server.connect().await;
+            resume(&mut again, "r", &peers["resume"]).await;
+            again.expect_error("bad_token").await;
+        }
+    }
+}

@@ -111,7 +111,7 @@ pub async fn serve(
     let mut tasks = JoinSet::new();
     {
         let server = server.clone();
-        tasks.spawn(async move { server.signaling.keep_grace(server.shutdown.clone()).await });
+        tasks.spawn(async move { server.signaling.keep_time(server.shutdown.clone()).await });
     }
     let Listeners { all, turn, turns } = listeners.into();
     for (listeners, speaks) in [(all, Speaks::All), (turn, Speaks::Turn), (turns, Speaks::Turns)] {

@@ -21,6 +21,7 @@ use std::{
 
 pub use super::room::{Full, MemberSummary, Outbox, RoomSummary, Sent};
 use super::{
+    clock::Step,
     error::{Code, Refusal},
     instruments::{Instruments, RemoveReason},
     message::{self, ClientMessage, Frame, Peers, Profile},
@@ -231,6 +232,13 @@ impl<O: Outbox + Clone> Hub<O> {
         Sent::default()
     }
 
+    /// The wall clock was set. Resume tokens given till then live as long as they would have, and so does their end.
+    pub(crate) fn note_step(&self, step: Step) {
+        let mut roster = lock(&self.roster);
+        roster.revoked.carry_over(step);
+        roster.steps.push(step);
+    }
+
     /// Tells `client` that the server is about to go, and when to come back.
     pub fn say_closing(&self, client: &Client<O>, reconnect_after_ms: u32) {
         self.send(client, message::closing(reconnect_after_ms));
@@ -359,9 +367,13 @@ impl<O: Outbox + Clone> Hub<O> {
         // Kept off the client, whose place changes below.
         let name = &*room_name::meant(name, client.url_room.as_deref())?.into_owned();
         let token = resume.filter(|token| !token.is_empty());
-        let claims = token.map(|token| self.verify(token, name, now)).transpose()?;
+        let claims = token.map(|token| self.verify(token, name)).transpose()?;
 
         let mut roster = lock(&self.roster);
+        let ttl = self.issuer.ttl.as_secs();
+        if claims.is_some_and(|claims| !roster.steps.is_younger(claims.issued_at, ttl, now)) {
+            return Err(bad_token("the resume token has expired"));
+        }
         let seated = client.place.as_ref().map(|place| place.seat);
         // A connection that lost its place must not use the id again: another one may.
         if roster.find(client.id).map(|found| found.seat) != seated {
@@ -403,14 +415,11 @@ impl<O: Outbox + Clone> Hub<O> {
         Ok(Verdict::CredentialsIssued)
     }
 
-    /// What a token says about the future of the client that shows it. Whether it is revoked remains to be seen.
-    fn verify(&self, token: &str, room: &str, now: u64) -> Result<Claims, Refusal> {
+    /// What a token says about the future of the client that shows it. Whether it has expired or is revoked remains to be
+    /// seen.
+    fn verify(&self, token: &str, room: &str) -> Result<Claims, Refusal> {
         let claims = self.resume_key.verify(token, room);
-        let claims = claims.ok_or_else(|| bad_token("the resume token is not of this server and room"))?;
-        if now >= self.end_of_token(claims.issued_at) {
-            return Err(bad_token("the resume token has expired"));
-        }
-        Ok(claims)
+        claims.ok_or_else(|| bad_token("the resume token is not of this server and room"))
     }
 
     /// Takes the place that is reserved in `room`.

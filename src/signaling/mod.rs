@@ -9,6 +9,7 @@
 //! [`hub`] and its `room` are the core and do no I/O, `message` knows the wire, [`session`] is the shell
 //! around one socket.
 
+mod clock;
 mod close_code;
 mod debtors;
 pub mod error;

@@ -15,6 +15,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::hmac;
 
+use super::clock::Step;
 use crate::membership::MemberId;
 
 const VERSION: u8 = 1;
@@ -121,6 +122,14 @@ impl Revoked {
         {
             self.remove(end, soonest);
         }
+    }
+
+    /// The clock was set: everything ends when it would have.
+    pub(crate) fn carry_over(&mut self, step: Step) {
+        for revocation in self.by_id.values_mut() {
+            revocation.ends_at = step.carried_over(revocation.ends_at);
+        }
+        self.by_end = self.by_id.iter().map(|(id, revocation)| (revocation.ends_at, *id)).collect();
     }
 
     pub(crate) fn contains(&self, id: MemberId, epoch: u32) -> bool {

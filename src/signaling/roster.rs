@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    clock::Steps,
     resume::Revoked,
     room::{Room, Seat},
 };
@@ -21,6 +22,8 @@ pub(crate) struct Roster<O> {
     /// Whose grace ends when; one entry per member that is away.
     away: BTreeSet<(Instant, MemberId)>,
     pub(crate) revoked: Revoked,
+    /// Of the clock by which tokens are dated.
+    pub(crate) steps: Steps,
     last_holder: u64,
 }
 
@@ -42,7 +45,13 @@ pub(crate) struct Found<O> {
 
 impl<O> Default for Roster<O> {
     fn default() -> Self {
-        Self { seats: HashMap::new(), away: BTreeSet::new(), revoked: Revoked::default(), last_holder: 0 }
+        Self {
+            seats: HashMap::new(),
+            away: BTreeSet::new(),
+            revoked: Revoked::default(),
+            steps: Steps::default(),
+            last_holder: 0,
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -14,7 +14,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Notify, watch},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, interval, sleep, sleep_until, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -26,6 +26,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
+    clock::{self, StepWatch},
     close_code::Frames,
     error::{Code, Refusal, close_frame},
     hub::{Client, Hub, Limits, MemberSummary, RoomSummary, Verdict},
@@ -64,6 +65,10 @@ pub struct Timing {
     pub farewell_timeout: Duration,
     /// A member that asked for it is waited for so long after its connection broke.
     pub resume_grace: Duration,
+    /// Between looks at whether the wall clock was set, where nothing else asks it.
+    pub clock_period: Duration,
+    /// Within this time after that all members get fresh credentials.
+    pub clock_spread: Duration,
 }
 
 impl Default for Timing {
@@ -74,6 +79,8 @@ impl Default for Timing {
             write_timeout: Duration::from_secs(20),
             farewell_timeout: Duration::from_secs(3),
             resume_grace: Duration::from_secs(15),
+            clock_period: Duration::from_secs(2),
+            clock_spread: Duration::from_secs(5),
         }
     }
 }
@@ -97,8 +104,14 @@ pub struct Signaling {
     timing: Timing,
     /// Somebody is away: there is a deadline to keep.
     somebody_away: Notify,
+    wall_clock: WallClock,
+    step_watch: Mutex<StepWatch>,
+    /// How often the wall clock was set.
+    steps: watch::Sender<u64>,
     metrics: Arc<Metrics>,
 }
+
+type WallClock = Box<dyn Fn() -> SystemTime + Send + Sync>;
 
 impl Signaling {
     /// Signaling without any room yet.
@@ -112,7 +125,42 @@ impl Signaling {
     ) -> Self {
         let server = format!("{:016x}", rand::random::<u64>());
         let hub = Hub::new(limits, server, issuer, resume_key, directory, &metrics.signaling);
-        Self { hub, common: Arc::default(), timing, somebody_away: Notify::new(), metrics }
+        Self {
+            hub,
+            common: Arc::default(),
+            timing,
+            somebody_away: Notify::new(),
+            wall_clock: Box::new(SystemTime::now),
+            step_watch: Mutex::new(StepWatch::new(Instant::now().into_std(), SystemTime::now())),
+            steps: watch::Sender::new(0),
+            metrics,
+        }
+    }
+
+    /// The same by another wall clock than the system's, e.g. one that a test sets.
+    #[must_use]
+    pub fn with_wall_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.step_watch = Mutex::new(StepWatch::new(Instant::now().into_std(), clock()));
+        self.wall_clock = Box::new(clock);
+        self
+    }
+
+    /// The wall clock in Unix seconds. Whoever asks it notices first that it was set, so that nothing is judged by a clock
+    /// that has just become another.
+    fn unix_now(&self) -> u64 {
+        let shown = (self.wall_clock)();
+        // Where another thread looks at the same moment, that one will see it.
+        let step = self.step_watch.try_lock().ok().and_then(|mut watch| watch.look(Instant::now().into_std(), shown));
+        if let Some(step) = step {
+            tracing::warn!(
+                before = step.before,
+                after = step.after,
+                "the clock was set: members get fresh credentials"
+            );
+            self.hub.note_step(step);
+            self.steps.send_modify(|steps| *steps += 1);
+        }
+        clock::unix(shown)
     }
 
     /// The metrics that sessions count in.
@@ -120,9 +168,10 @@ impl Signaling {
         &self.metrics
     }
 
-    /// Ends the membership of those that are away for too long, until `shutdown` turns true; then of all that are away.
-    /// Without somebody who runs this they stay for ever.
-    pub async fn keep_grace(&self, mut shutdown: watch::Receiver<bool>) {
+    /// Keeps time until `shutdown` turns true: ends the membership of those that are away for too long (in the end of all
+    /// that are away), and notices when the wall clock is set. Without somebody who runs this the former stay for ever.
+    pub async fn keep_time(&self, mut shutdown: watch::Receiver<bool>) {
+        let mut look = interval(self.timing.clock_period);
         loop {
             let next = self.hub.expire(Instant::now().into_std());
             let due = async {
@@ -133,6 +182,7 @@ impl Signaling {
             };
             tokio::select! {
                 () = due => {}
+                _ = look.tick() => { self.unix_now(); }
                 () = told_to_stop(&mut shutdown) => {
                     self.hub.start_draining();
                     self.hub.expire(Instant::now().into_std());
@@ -145,7 +195,7 @@ impl Signaling {
     /// Removes a member from the room of this name, for good: its connection is closed, its allocations end and it
     /// cannot resume. `false` if there is no such member.
     pub fn kick(&self, room: &str, member: MemberId) -> bool {
-        self.hub.kick(room, member, unix_now())
+        self.hub.kick(room, member, self.unix_now())
     }
 
     /// All rooms, by name.
@@ -208,6 +258,7 @@ struct Session<'a, S> {
     next_ping: Instant,
     /// When the client gets fresh credentials, if it has any.
     renew_at: Option<Instant>,
+    clock_steps: watch::Receiver<u64>,
     ended: CloseReason,
 }
 
@@ -227,6 +278,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             last_heard: now,
             next_ping: now,
             renew_at: None,
+            clock_steps: signaling.steps.subscribe(),
             ended: CloseReason::shutdown,
         };
         session.plan_ping(now);
@@ -261,6 +313,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 () = self.client.outbox().changed() => self.write(false).await,
                 () = &mut timer => self.tick().await,
                 () = &mut must_go, if !has_joined => Err(CloseReason::made_room),
+                _ = self.clock_steps.changed() => { self.hasten_renewal(); Ok(()) }
                 () = told_to_stop(shutdown) => {
                     self.signaling.hub.start_draining();
                     // Spread, so that not all clients come back at once.
@@ -294,7 +347,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 let refusal = Refusal::new(Code::RateLimited, "too many messages; this one was not acted upon");
                 self.signaling.hub.refuse(&self.client, &refusal)
             }
-            Message::Text(text) => self.signaling.hub.handle_text(&mut self.client, text, unix_now()),
+            Message::Text(text) => self.signaling.hub.handle_text(&mut self.client, text, self.signaling.unix_now()),
             Message::Binary(_) => {
                 let refusal = Refusal::new(Code::BadMessage, "binary frames have no meaning here");
                 self.signaling.hub.refuse(&self.client, &refusal)
@@ -333,7 +386,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             return Err(CloseReason::idle);
         }
         if self.renew_at.is_some_and(|at| now >= at) {
-            self.signaling.hub.push_ice_servers(&self.client, unix_now());
+            self.signaling.hub.push_ice_servers(&self.client, self.signaling.unix_now());
             self.plan_renewal(now);
         }
         if now >= self.next_ping {
@@ -426,6 +479,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         self.next_ping = now + self.signaling.timing.ping_interval.mul_f64(rand::random_range(0.8..=1.2));
     }
 
+    /// The wall clock was set: the credentials are of another time. Spread, so that not all are renewed at once.
+    fn hasten_renewal(&mut self) {
+        let soon = Instant::now() + self.signaling.timing.clock_spread.mul_f64(rand::random_range(0.0..=1.0));
+        self.renew_at = self.renew_at.map(|at| at.min(soon));
+    }
+
     fn plan_renewal(&mut self, now: Instant) {
         let half = self.signaling.hub.credential_ttl() / 2;
         // A TTL beyond the clock's range needs no renewal.
@@ -462,8 +521,4 @@ fn written(outcome: Result<Result<(), Error>, tokio::time::error::Elapsed>) -> R
 /// Waits until the server is to go; it is too if nobody is left who could say so.
 pub(crate) async fn told_to_stop(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|is_down| *is_down).await;
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

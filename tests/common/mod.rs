@@ -11,7 +11,15 @@ pub mod turn_client;
 pub mod ways;
 pub mod wire;
 
-use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use bimcc_rtc::{
     config::RelayPorts,
@@ -53,6 +61,8 @@ pub struct Options {
     pub http: HttpSettings,
     pub credential_ttl: Option<Duration>,
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Seconds by which the wall clock of signaling is ahead.
+    pub ahead: Arc<AtomicI64>,
 }
 
 pub struct Server {
@@ -84,6 +94,11 @@ impl Server {
         };
         let key = ResumeKey::new(b"the same for all servers of tests"[..32].try_into().unwrap());
         let signaling = Signaling::new(options.limits, options.timing, issuer, key, directory.clone(), metrics.clone());
+        let signaling = signaling.with_wall_clock(move || {
+            let ahead = options.ahead.load(Ordering::Relaxed);
+            let by = Duration::from_secs(ahead.unsigned_abs());
+            if ahead < 0 { SystemTime::now() - by } else { SystemTime::now() + by }
+        });
         let turn = Bound::new(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
         let turn_address = turn.addresses()[0];
         let shared = turn_on_loopback(directory.clone(), Secret::new(*b"test"), Lifetimes::default());
