@@ -4,11 +4,12 @@ use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::{
+    asn1_rs::Tag,
     error::X509Error,
     oid_registry::Oid,
     prelude::{FromDer, X509Certificate},
     public_key::PublicKey,
-    x509::SubjectPublicKeyInfo,
+    x509::{SubjectPublicKeyInfo, X509Version},
 };
 
 use super::local_ca;
@@ -35,6 +36,16 @@ pub(super) fn leaf(chain: &[CertificateDer<'_>]) -> usize {
     chain.iter().position(|one| parsed(one).is_some_and(|one| !one.is_ca())).unwrap_or(0)
 }
 
+/// A certificate's key, as it stands there.
+pub(super) fn public_key<'a>(certificate: &'a CertificateDer<'_>) -> Option<&'a [u8]> {
+    Some(parsed(certificate)?.tbs_certificate.subject_pki.raw)
+}
+
+/// Whether a certificate is of the version that can have extensions, without which there are no names of hosts.
+pub(super) fn has_extensions(certificate: &CertificateDer<'_>) -> bool {
+    parsed(certificate).is_some_and(|certificate| certificate.version() == X509Version::V3)
+}
+
 /// The kind of a certificate's key, if this server cannot sign with it.
 pub(super) fn unusable_key(certificate: &CertificateDer<'_>) -> Option<String> {
     unusable(parsed(certificate)?.public_key())
@@ -54,7 +65,8 @@ fn unusable(key: &SubjectPublicKeyInfo<'_>) -> Option<String> {
             _ => named("a broken RSA key"),
         },
         "1.2.840.10045.2.1" => {
-            let curve = key.algorithm.parameters.as_ref().and_then(|curve| Oid::try_from(curve).ok());
+            let name = key.algorithm.parameters.as_ref().filter(|curve| curve.tag() == Tag::Oid);
+            let curve = name.and_then(|name| Oid::try_from(name).ok());
             match curve.map(|curve| curve.to_id_string()).as_deref() {
                 Some("1.2.840.10045.3.1.7" | "1.3.132.0.34") => None,
                 Some("1.3.132.0.35") => named("ECDSA with P-521"),

@@ -85,6 +85,9 @@ fn pair(
                 "{cert_file}: the certificate's key is {kind}, which this server cannot use: take one with {USABLE_KEYS}"
             )));
         }
+        if let Some(problem) = refused(&chain, &keys) {
+            return Err(certificate(format!("{cert_file}: {problem}")));
+        }
         return Err((
             PemFile::Key,
             match keys.into_iter().find_map(Result::err) {
@@ -109,6 +112,24 @@ fn pair(
 fn belong_together(certificate: &CertificateDer<'static>, key: &Arc<dyn SigningKey>) -> bool {
     let outcome = CertifiedKey::new(vec![certificate.clone()], key.clone()).keys_match();
     matches!(outcome, Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)))
+}
+
+/// Why the certificate of one of the keys is none that can be served.
+fn refused(chain: &[CertificateDer<'static>], keys: &[Result<Arc<dyn SigningKey>, rustls::Error>]) -> Option<String> {
+    let keys: Vec<_> = keys.iter().flatten().filter_map(|key| key.public_key()).collect();
+    let is_of_a_key = |one: &&CertificateDer<'static>| {
+        chain::public_key(one).is_some_and(|public| keys.iter().any(|key| key.as_ref() == public))
+    };
+    let own = chain.iter().find(is_of_a_key)?;
+    if !chain::has_extensions(own) {
+        // What `openssl x509 -req` makes of a request without being told more.
+        return Some(
+            "the certificate is of X.509 version 1, which has no names that clients check: make it anew with a              subjectAltName"
+                .to_owned(),
+        );
+    }
+    let error = rustls::server::ParsedCertificate::try_from(own).err()?;
+    Some(format!("the certificate cannot be used: {error}"))
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -200,6 +200,7 @@ fn keys_that_cannot_be_used_are_named() {
         ("rsa-1024", "RSA with 1024 bits"),
         ("rsa-pss", "RSASSA-PSS"),
         ("ed448", "Ed448"),
+        ("ecdsa-explicit", "ECDSA with a curve of its own, which"),
     ] {
         // Certificate and key in one file.
         let file = data.join(name).with_extension("pem");
@@ -213,4 +214,21 @@ fn keys_that_cannot_be_used_are_named() {
     }
     let file = data.join("rsa-2048.pem");
     assert!(load(&TlsFiles { cert: file.clone(), key: file, are_default: false, local_ca_any_ip: false }).is_ok());
+}
+
+#[test]
+fn a_certificate_that_clients_cannot_read_is_not_taken_for_one_of_another_key() {
+    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
+    for (name, expected) in
+        [("version-1", "X.509 version 1"), ("unknown-critical", "cannot be used: invalid peer certificate")]
+    {
+        let file = data.join(name).with_extension("pem");
+        let files = TlsFiles { cert: file.clone(), key: file, are_default: false, local_ca_any_ip: false };
+        let problems = load(&files).unwrap_err();
+        assert!(
+            matches!(&problems[..], [(PemFile::Certificate, problem)]
+            if problem.contains(expected) && problem.contains(name)),
+            "{problems:?}"
+        );
+    }
 }
