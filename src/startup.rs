@@ -375,7 +375,7 @@ impl Facts<'_> {
         }
         (self.files < FEW_FILES).then(|| {
             format!(
-                "Only {} files may be open: up to {} allocations and {} WebSockets at once. For more, {remedy}",
+                "Only {} files may be open: up to {} allocations and {} WebSockets, {pool} together. For more, {remedy}",
                 self.files,
                 self.max_allocations,
                 self.max_websockets()

@@ -261,6 +261,7 @@ fn few_files_are_a_doubt() {
     for files in [64, 200, 256, 1000] {
         let said = doubts("", files);
         assert!(said.contains(&format!("Only {files} files may be open: up to")), "{said}");
+        assert!(said.contains(" together"), "what one has the other cannot have: {said}");
         assert!(said.contains("LimitNOFILE") && said.contains("ulimit -n"), "{said}");
     }
     assert!(!doubts("", 1024).contains("files may be open"));
