@@ -14,6 +14,10 @@ describe("links", () => {
   });
 
   it.each<[text: string, ...links: string[]]>([
+    // The beginning of a name, and no more.
+    ['begin with "www.", please'],
+    ["(www.) www.! www.。"],
+    ["with “www.” or without: www.example.org", "https://www.example.org"],
     // Brackets: what is opened inside belongs to the address.
     [
       "https://en.wikipedia.org/wiki/Rust_(programming_language)",

@@ -29,7 +29,8 @@ export function splitLinks(text: string): Piece[] {
     if (start < end) continue;
     const address = addressAt(text, start, scheme);
     const href = scheme ? address : `https://${address}`;
-    if (!address || !mayBeOpened(href)) continue;
+    // A "www." with nothing behind it but the end of a sentence is no name of a host.
+    if (!address || (!scheme && !address.includes(".")) || !mayBeOpened(href)) continue;
     if (start > end) pieces.push({ text: text.slice(end, start) });
     pieces.push({ text: visible(address), href });
     end = start + address.length;
