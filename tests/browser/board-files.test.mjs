@@ -243,3 +243,26 @@ for (const kinds of PAIRS) test(`what the board cannot take is offered as a file
   await bring(page, "drop", files[0]);
   await page.until(() => document.body.innerText.includes("nobody else is here to take it"));
 });
+
+test("a vector picture that is too large for the board is not drawn to find that out", { skip, timeout: TIMEOUT }, async (t) => {
+  const [page, other] = await boards(t, ["chromium", "chromium"]);
+  await other.run(() => {
+    window.offers = [];
+    window.bimccRtc.room.on("file", (_, file) => window.offers.push(file.name));
+  });
+  await page.run(() => {
+    window.drawn = 0;
+    const { decode } = HTMLImageElement.prototype;
+    HTMLImageElement.prototype.decode = function () {
+      window.drawn++;
+      return decode.call(this);
+    };
+  });
+  const picture = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>';
+  await bring(page, "drop", { name: "large.svg", type: "image/svg+xml", text: picture + " ".repeat(5_000_000) });
+  await other.until(() => window.offers.includes("large.svg"));
+  assert.equal(await page.run(() => window.drawn), 0);
+  await bring(page, "drop", { name: "small.svg", type: "image/svg+xml", text: picture });
+  await assertEqualBoards([page, other], (elements) => elements.length === 1);
+  assert.ok((await page.run(() => window.drawn)) > 0);
+});

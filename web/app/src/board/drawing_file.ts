@@ -37,6 +37,8 @@ export async function contentOf(file: File): Promise<Content> {
 
 /** Pictures can have the drawing in them that they were made of. */
 async function contentOfPicture(file: File): Promise<Content> {
+  // To look for it the whole file is read, during which the page stands still.
+  if (file.size > MAX_DRAWING_BYTES) return (await isShownHere(file)) ? { kind: "image" } : OTHER;
   try {
     const drawing = await loadFromBlob(file, null, null);
     return { kind: "drawing", drawing: { elements: drawing.elements, files: Object.values(drawing.files ?? {}) } };
@@ -58,6 +60,10 @@ function drawingOf(data: unknown): Drawing | undefined {
 
 /** Whether this browser can show it, and Excalidraw would take it. */
 async function isShownHere(file: File): Promise<boolean> {
+  const isVector = file.type === "image/svg+xml";
+  const isSmall = file.size <= Math.min(MAX_IMAGE_BYTES, MAX_FILE_BYTES);
+  // What is drawn anew at each size is never made smaller, and reading it takes long.
+  if (isVector && !isSmall) return false;
   const image = new Image();
   const url = URL.createObjectURL(file);
   try {
@@ -68,6 +74,6 @@ async function isShownHere(file: File): Promise<boolean> {
   } finally {
     URL.revokeObjectURL(url);
   }
-  const isMadeSmaller = file.type !== "image/svg+xml" && Math.max(image.naturalWidth, image.naturalHeight) > MAX_SIDE;
-  return isMadeSmaller || file.size <= Math.min(MAX_IMAGE_BYTES, MAX_FILE_BYTES);
+  const isMadeSmaller = !isVector && Math.max(image.naturalWidth, image.naturalHeight) > MAX_SIDE;
+  return isMadeSmaller || isSmall;
 }
