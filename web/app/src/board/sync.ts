@@ -40,6 +40,8 @@ export type Output =
 
 const NOBODY: ReadonlySet<string> = new Set();
 const NEVER = Number.POSITIVE_INFINITY;
+/** No element's: what the scene has under that id is looked at anew, and missed if it is gone by then. */
+const LOOK_ANEW = { version: -1, versionNonce: -1 };
 
 export class BoardSync {
   readonly #store = new ElementStore();
@@ -135,8 +137,11 @@ export class BoardSync {
    * overtake what that user, or another, did to the element meanwhile.
    */
   handleLocalChange(now: number, scene: readonly unknown[], held: ReadonlySet<string> = NOBODY, isShown = false): void {
+    // How many of what was seen are still there.
+    let inScene = 0;
     const changed = scene.filter((raw): raw is BoardElement => {
       const seen = hasVersion(raw) ? this.#seen.get(raw.id) : undefined;
+      if (seen) inScene++;
       return hasVersion(raw) && !(seen && sameVersion(seen, raw));
     });
     // All of them before the first reference to one is looked at.
@@ -153,10 +158,11 @@ export class BoardSync {
       } else if (!this.#handleChanged(now, raw, held.has(raw.id))) {
         continue;
       }
+      if (!this.#seen.has(raw.id)) inScene++;
       this.#seen.set(raw.id, { version: raw.version, versionNonce: raw.versionNonce });
     }
     this.#tellTaken(now);
-    if (scene.length < this.#seen.size) this.#showMissing(now, scene);
+    if (inScene < this.#seen.size) this.#showMissing(now, scene);
   }
 
   /** What was kept from an earlier visit; merged like a peer's. */
@@ -393,7 +399,7 @@ export class BoardSync {
       const withdrawal = this.#withdrawals.get(id);
       const seen = this.#seen.get(id);
       // Another content under the version that the scene has: the scene is looked at anew when it has it.
-      if (element && seen && sameVersion(element, seen)) this.#seen.delete(id);
+      if (element && seen && sameVersion(element, seen)) this.#seen.set(id, LOOK_ANEW);
       if (element && (!element.isDeleted || seen)) elements.push(element);
       else if (!element && withdrawal) {
         withdrawal.isShown = true;
@@ -413,7 +419,7 @@ export class BoardSync {
 
   /** Whoever should have said where these are is not here any more: the next look at the scene takes it for an edit. */
   #adoptMoved(): void {
-    for (const id of this.#moved) this.#seen.delete(id);
+    for (const id of this.#moved) this.#seen.set(id, LOOK_ANEW);
     this.#moved.clear();
   }
 

@@ -4,6 +4,9 @@ import { type Board, type Random, seeded, World } from "./simulation";
 
 const TEN_MINUTES = 600_000;
 
+/** Boards differed once: a page opened a file between giving up another's place for an element and looking at its scene. */
+const FOUND_SEEDS = [1088884218, 2345856547];
+
 declare const process: { env: Record<string, string | undefined> };
 
 function assertEqual(world: World): void {
@@ -85,7 +88,7 @@ test("all boards become equal", { timeout: 300_000 }, () => {
   const given = process.env.BOARD_SEED;
   const runs = given === undefined ? Number(process.env.BOARD_RUNS ?? 60) : 1;
   for (let run = 0; run < runs; run++) {
-    const seed = given === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(given);
+    const seed = given === undefined ? (FOUND_SEEDS[run] ?? Math.floor(Math.random() * 2 ** 32)) : Number(given);
     try {
       runOnce(seed);
     } catch (error) {
