@@ -11,7 +11,7 @@
 //! The first byte of a connection, and once more the first within TLS, tells HTTP from STUN: TURN clients are handed to
 //! [`crate::turn::io::Streams`]. The ports of `--turn-listen` and `--turns-listen` speak nothing else.
 //!
-//! A trusted proxy may say first whose connection it is ([`proxy_protocol`], [`introduction`]).
+//! A trusted proxy may say first whose connection it is ([`proxy_protocol`], `introduction`).
 //!
 //! With TLS, plain HTTP on the same port is redirected (308) and a plain WebSocket is refused with 426.
 //!
