@@ -7,16 +7,18 @@
 //! ```
 //!
 //! The server is a process of its own on loopback. Floods come from other addresses than honest clients do, as they would
-//! on the Internet. It ends with an error if a limit did not hold or an honest client failed. Linux only.
+//! on the Internet; honest clients come over both families, and as browsers do. It ends with an error if a limit did not
+//! hold or an honest client failed. Linux only.
 #![allow(clippy::unwrap_used, reason = "a tool that ends at the first surprise")]
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod crowds;
+mod rooms;
 
 use std::{
     io::Write,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -25,7 +27,7 @@ use std::{
 use clap::Parser;
 use common::{
     class::Class,
-    process::Process,
+    process::{Process, Start, free_port},
     turn_client::{Credentials, TurnClient, new_message},
     wire::tls_config,
 };
@@ -63,6 +65,12 @@ struct Args {
     /// Allocations that one user asks for
     #[arg(long, default_value_t = 5000)]
     allocations: usize,
+    /// Members that do not read what they are sent
+    #[arg(long, default_value_t = 90)]
+    deaf: usize,
+    /// Joins of members that are in their full room already
+    #[arg(long, default_value_t = 8000)]
+    rejoins: usize,
     /// Members of the class that joins at the end
     #[arg(long, default_value_t = 30)]
     class: usize,
@@ -79,7 +87,7 @@ fn main() {
     }
     let mut args = Args::parse();
     if args.quick {
-        for count in [&mut args.requests, &mut args.half_open, &mut args.allocations] {
+        for count in [&mut args.requests, &mut args.half_open, &mut args.allocations, &mut args.rejoins] {
             *count /= 10;
         }
     }
@@ -92,6 +100,8 @@ fn main() {
     bench.requests(args.requests);
     bench.half_open(args.half_open);
     bench.allocations(args.allocations);
+    bench.deaf(args.deaf);
+    bench.rejoins(args.rejoins);
     bench.class(args.class);
     bench.server.stop();
     crowds::run(hard as usize, args.half_open);
@@ -101,6 +111,9 @@ struct Bench {
     server: Process,
     files: usize,
     honest: Class,
+    /// As `honest`, over IPv6.
+    honest_v6: Class,
+    next_honest: AtomicUsize,
 }
 
 /// What the server held.
@@ -122,10 +135,15 @@ impl Held {
 
 impl Bench {
     fn new(files: usize) -> Self {
-        let server = Process::start("--tls --log error");
+        let (port, turn_port) = (free_port(), free_port());
+        let listen = |flag: &str, port: u16| format!("{flag} 127.0.0.1:{port} {flag} [::1]:{port}");
+        let args = format!("--tls --log error {} {}", listen("--listen", port), listen("--turn-listen", turn_port));
+        let server = Start::with(&args).turn_port(turn_port).serve();
         let tls = tls_config(&server.ca(), &[]);
-        let honest = Class { ip: Ipv4Addr::LOCALHOST.into(), turn: server.turn(), one_port: server.http, tls };
-        let bench = Self { server, files, honest };
+        let class =
+            |ip: IpAddr| Class { ip, turn: (ip, turn_port).into(), one_port: (ip, port).into(), tls: tls.clone() };
+        let (honest, honest_v6) = (class(Ipv4Addr::LOCALHOST.into()), class(Ipv6Addr::LOCALHOST.into()));
+        let bench = Self { server, files, honest, honest_v6, next_honest: AtomicUsize::new(0) };
         // What the first of each kind costs once and for all is not the abuse's.
         for _ in 0..3 {
             bench.honest_client();
@@ -134,12 +152,17 @@ impl Bench {
         bench
     }
 
-    /// Joins a room over TLS and allocates by three URLs.
+    /// Joins a room over TLS and allocates by three URLs: in turns over IPv4, over IPv6, and over IPv6 as a browser that
+    /// has opened connections which it does not use.
     fn honest_client(&self) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let tcp = TcpStream::connect(self.honest.one_port).unwrap();
-        let (_presence, credentials) = runtime.block_on(self.honest.join(tcp, "honest"));
-        for mut client in self.honest.clients(&credentials) {
+        let kind = self.next_honest.fetch_add(1, Ordering::Relaxed) % 3;
+        let class = if kind == 0 { &self.honest } else { &self.honest_v6 };
+        let spare = if kind == 2 { 2 } else { 0 };
+        let _spare: Vec<_> = (0..spare).map(|_| TcpStream::connect(class.one_port).unwrap()).collect();
+        let tcp = TcpStream::connect(class.one_port).unwrap();
+        let (_presence, credentials) = runtime.block_on(class.join(tcp, "honest"));
+        for mut client in class.clients(&credentials) {
             client.allocate().unwrap();
             client.refresh(0).unwrap();
         }
