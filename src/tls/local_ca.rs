@@ -6,7 +6,7 @@
 //! Some verifiers refuse constraints on addresses, or all: for them a CA can be made without the former, and with the
 //! latter not critical.
 //!
-//! The leaf is issued anew when it nears its end or lacks a name or address. The CA itself only at a start, when its
+//! The leaf is issued anew when it nears its end, is of tomorrow, or lacks a name or address. The CA itself only at a start, when its
 //! constraints do not cover this host any more: it has to be trusted anew then.
 //!
 //! Existing files that are not ours are never touched.
@@ -46,6 +46,9 @@ const LEAF_RENEWAL: Duration = Duration::from_secs(60 * 86400);
 const CA_LIFE: Duration = Duration::from_secs(3650 * 86400);
 /// No leaf may outlive its CA.
 const CA_RENEWAL: Duration = LEAF_LIFE.saturating_add(DAY);
+/// 2024, which is before this program: a clock that shows less is wrong. CAs are valid since then, whatever the clock
+/// says when they are made: people trust them for longer than a wrong clock stays wrong.
+const EPOCH: Duration = Duration::from_secs(1_704_067_200);
 
 /// How the name of every CA of ours begins.
 const CA_NAME: &str = "bimcc-rtc local CA";
@@ -345,8 +348,9 @@ impl Ca {
         // For a CA this is a limit: nothing it signs is good for code or mail.
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.serial_number = Some(serial_number());
-        params.not_before = (now - DAY).into();
-        params.not_after = (now + CA_LIFE).into();
+        let epoch = SystemTime::UNIX_EPOCH + EPOCH;
+        params.not_before = epoch.into();
+        params.not_after = (now.max(epoch) + CA_LIFE).into();
         if any_ip {
             params.custom_extensions.push(lenient_constraints(&host.names));
         } else {
@@ -426,6 +430,7 @@ impl Ca {
         params.use_authority_key_identifier_extension = true;
         // Firefox refuses two certificates of one issuer with one number.
         params.serial_number = Some(serial_number());
+        let now = now.max(SystemTime::UNIX_EPOCH + EPOCH);
         params.not_before = (now - DAY).into();
         params.not_after = (now + LEAF_LIFE).into();
         let issuer = Issuer::from_ca_cert_der(&self.certificate, &self.key)?;
@@ -450,7 +455,14 @@ fn leaf_is_good(
     Ok(leaf.verify_signature(Some(ca.public_key())).is_ok()
         && leaf.public_key().raw == key.subject_public_key_info()
         && system_time(leaf.validity().not_after.timestamp()) > now + LEAF_RENEWAL
+        && !is_of_tomorrow(&leaf, now)
         && certifies(&leaf, host))
+}
+
+/// Whether a certificate was issued by a clock that was ahead and has been set back since. Where the clock is certainly
+/// behind, it says nothing about certificates.
+fn is_of_tomorrow(certificate: &X509Certificate<'_>, now: SystemTime) -> bool {
+    now >= SystemTime::UNIX_EPOCH + EPOCH && system_time(certificate.validity().not_before.timestamp()) > now
 }
 
 /// Whether all of `host` is among the alternative names.

@@ -202,6 +202,54 @@ fn the_leaf_is_renewed_in_time_by_the_same_ca_for_the_same_key() {
     verify(&dir, &dir.read("cert.pem"), "raspi", later + 389 * DAY).unwrap();
 }
 
+/// From when a certificate is valid, and until when.
+fn validity(dir: &Dir, name: &str) -> [SystemTime; 2] {
+    let certificate = CertificateDer::from_pem_slice(&dir.read(name)).unwrap();
+    let validity = X509Certificate::from_der(&certificate).unwrap().1.validity().clone();
+    [validity.not_before, validity.not_after].map(|time| system_time(time.timestamp()))
+}
+
+#[test]
+fn certificates_of_a_clock_that_was_ahead_are_good_when_it_is_right_again() {
+    let now = SystemTime::UNIX_EPOCH + EPOCH + 1000 * DAY;
+    for (ahead, moment) in [
+        (2 * DAY, Moment::Running),
+        (2 * DAY, Moment::Start),
+        (300 * DAY, Moment::Running),
+        (5000 * DAY, Moment::Start),
+    ] {
+        let dir = Dir::new();
+        dir.ensure(&home(), now + ahead, Moment::Start);
+        let (ca, key) = (dir.read("ca.pem"), dir.read("key.pem"));
+        verify(&dir, &dir.read("cert.pem"), "raspi", now).unwrap_err();
+        let made = dir.ensure(&home(), now, moment);
+        assert!(made.leaf_is_new && !made.ca.is_new, "{ahead:?}");
+        assert_eq!((dir.read("ca.pem"), dir.read("key.pem")), (ca, key), "what people trust stays");
+        verify(&dir, &dir.read("cert.pem"), "raspi", now).unwrap();
+        let [from, until] = validity(&dir, "ca.pem");
+        assert!(from < now && until > now + LEAF_LIFE);
+        assert!(!dir.ensure(&home(), now, moment).leaf_is_new, "once");
+    }
+}
+
+#[test]
+fn a_clock_that_is_certainly_behind_spoils_nothing() {
+    let (unset, now) = (SystemTime::UNIX_EPOCH + DAY, SystemTime::UNIX_EPOCH + EPOCH + 1000 * DAY);
+    // A start before the clock was set, as each start of a computer without a battery.
+    let dir = Dir::new();
+    dir.ensure(&home(), now, Moment::Start);
+    let made = dir.ensure(&home(), unset, Moment::Start);
+    assert!(!made.leaf_is_new && !made.ca.is_new);
+    verify(&dir, &dir.read("cert.pem"), "raspi", now).unwrap();
+
+    // The very first start was one.
+    let dir = Dir::new();
+    dir.ensure(&home(), unset, Moment::Start);
+    let made = dir.ensure(&home(), now, Moment::Running);
+    assert!(made.leaf_is_new && !made.ca.is_new);
+    verify(&dir, &dir.read("cert.pem"), "raspi", now).unwrap();
+}
+
 #[test]
 fn a_new_private_address_needs_a_new_leaf_only() {
     let (dir, now) = (Dir::new(), SystemTime::now());
