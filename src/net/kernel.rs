@@ -24,6 +24,9 @@ use super::{proc, purpose::Kind};
 pub(super) const LOCAL_TABLE: u32 = 255;
 /// Tables that are looked at without a rule of anybody's: `local`, `main`, `default`.
 const USUAL_TABLES: [u32; 3] = [LOCAL_TABLE, 254, 253];
+/// The longest prefix of a route that stands for a default one: VPNs take everything by two halves, and keep the default
+/// route; all of IPv6 that is in use is 2000::/3.
+pub(super) const DEFAULT_MAX_PREFIX_LEN: u8 = 3;
 /// How often a list that changed while it was read is asked for.
 const TRIES: usize = 4;
 
@@ -55,7 +58,8 @@ pub(super) struct Address {
     pub(super) short_lived: bool,
 }
 
-/// One that matters here: the destination is this host or a broadcast, or it is a default route.
+/// One that matters here: the destination is this host or a broadcast, or it is a default route, perhaps
+/// of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) kind: RouteKind,
@@ -197,7 +201,7 @@ impl Route {
             RouteType::Local => RouteKind::Local,
             RouteType::Anycast => RouteKind::Anycast,
             RouteType::Broadcast => RouteKind::Broadcast,
-            RouteType::Unicast if header.destination_prefix_length == 0 => RouteKind::Default,
+            RouteType::Unicast if header.destination_prefix_length <= DEFAULT_MAX_PREFIX_LEN => RouteKind::Default,
             _ => return None,
         };
         let (mut table, mut destination, mut gateways) = (u32::from(header.table), any, Vec::new());
@@ -404,6 +408,37 @@ mod tests {
         assert_eq!(rule(true, vec![RuleAttribute::FwMark(1)]), Some(100));
         assert_eq!(rule(false, vec![RuleAttribute::Iifname("eth0".to_owned())]), None);
         assert_eq!(rule(false, vec![RuleAttribute::Iifname("lo".to_owned())]), Some(100));
+    }
+
+    #[test]
+    fn halves_of_everything_are_default_routes() {
+        let of = |kind, net: &str, gateway: &str| {
+            let net: IpNet = net.parse().unwrap();
+            let mut message = RouteMessage::default();
+            message.header.address_family =
+                if net.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+            message.header.destination_prefix_length = net.prefix_len();
+            message.header.kind = kind;
+            message.attributes = vec![
+                RouteAttribute::Destination(net.addr().into()),
+                RouteAttribute::Gateway(gateway.parse::<IpAddr>().unwrap().into()),
+            ];
+            Route::of(&message).map(|route| (route.kind, route.gateways))
+        };
+        for (net, gateway) in [
+            ("0.0.0.0/0", "10.8.0.1"),
+            ("0.0.0.0/1", "10.8.0.1"),
+            ("128.0.0.0/1", "10.8.0.1"),
+            ("64.0.0.0/2", "10.8.0.1"),
+            ("::/1", "fd00::1"),
+            ("8000::/1", "fd00::1"),
+            ("2000::/3", "fe80::1"),
+        ] {
+            let expected = Some((RouteKind::Default, vec![gateway.parse().unwrap()]));
+            assert_eq!(of(RouteType::Unicast, net, gateway), expected, "{net}");
+        }
+        assert_eq!(of(RouteType::Unicast, "10.0.0.0/8", "10.8.0.1"), None);
+        assert_eq!(of(RouteType::BlackHole, "128.0.0.0/1", "10.8.0.1"), None);
     }
 
     #[test]

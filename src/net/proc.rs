@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::kernel::{LOCAL_TABLE, Route, RouteKind};
+use super::kernel::{DEFAULT_MAX_PREFIX_LEN, LOCAL_TABLE, Route, RouteKind};
 
 /// Flags of `linux/route.h` and `linux/ipv6_route.h`.
 const GATEWAY: u32 = 0x2;
@@ -57,8 +57,8 @@ fn of_ipv6_route(line: &str) -> Option<Route> {
     let len = u8::from_str_radix(words.get(1)?, 16).ok()?;
     let flags = u32::from_str_radix(words.get(8)?, 16).ok()?;
     match len {
-        0 if flags & GATEWAY != 0 => {
-            Some(Route { gateways: vec![gateway], ..route(RouteKind::Default, destination, 0)? })
+        0..=DEFAULT_MAX_PREFIX_LEN if flags & GATEWAY != 0 => {
+            Some(Route { gateways: vec![gateway], ..route(RouteKind::Default, destination, len)? })
         }
         0 => None,
         _ if flags & LOCAL != 0 => route(RouteKind::Local, destination, len),
@@ -70,13 +70,14 @@ fn of_ipv6_route(line: &str) -> Option<Route> {
 /// IPv4's default routes; numbers are as they are in memory.
 fn default_of_route(line: &str) -> Option<Route> {
     let words: Vec<_> = line.split_whitespace().collect();
-    let number = |word: Option<&&str>| u32::from_str_radix(word?, 16).ok();
-    let (destination, gateway, flags) = (number(words.get(1))?, number(words.get(2))?, number(words.get(3))?);
-    if destination != 0 || number(words.get(7))? != 0 || flags & GATEWAY == 0 {
+    let number = |index: usize| u32::from_str_radix(words.get(index)?, 16).ok();
+    let ip = |index| number(index).map(|bits| Ipv4Addr::from(bits.to_ne_bytes()));
+    let (destination, gateway, flags, mask) = (ip(1)?, ip(2)?, number(3)?, ip(7)?);
+    let len = u8::try_from(mask.to_bits().leading_ones()).ok()?;
+    if len > DEFAULT_MAX_PREFIX_LEN || flags & GATEWAY == 0 {
         return None;
     }
-    let gateways = vec![Ipv4Addr::from(gateway.to_ne_bytes()).into()];
-    Some(Route { gateways, ..route(RouteKind::Default, Ipv4Addr::UNSPECIFIED.into(), 0)? })
+    Some(Route { gateways: vec![gateway.into()], ..route(RouteKind::Default, destination.into(), len)? })
 }
 
 fn route(kind: RouteKind, destination: IpAddr, len: u8) -> Option<Route> {
@@ -135,12 +136,30 @@ Local:
         assert_eq!(line(address, "80", &zero, "00300001").unwrap().kind, RouteKind::Anycast);
         let default = line(&zero, "00", "fe800000000000000000000000000001", "00000003").unwrap();
         assert_eq!(default.gateways, ["fe80::1".parse::<IpAddr>().unwrap()]);
+        let part =
+            line("20000000000000000000000000000000", "03", "fe800000000000000000000000000001", "00000003").unwrap();
+        assert_eq!((part.kind, part.gateways), (RouteKind::Default, default.gateways));
         assert_eq!(line(&zero, "00", &zero, "80200001"), None, "a transparent proxy's");
         assert_eq!(line(address, "40", &zero, "00000001"), None);
         for broken in ["", "x", "00 00 00", &"f".repeat(400)] {
             assert_eq!(of_ipv6_route(broken), None);
             assert_eq!(default_of_route(broken), None);
         }
+    }
+
+    #[test]
+    fn default_routes_of_ipv4_may_be_halves() {
+        let hex = |ip: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(ip));
+        let gateways = |destination, mask, flags: &str| {
+            let line = format!("tun0 {} {} {flags} 0 0 0 {} 0 0 0", hex(destination), hex([10, 8, 0, 1]), hex(mask));
+            default_of_route(&line).map(|route| route.gateways)
+        };
+        let expected = Some(vec![IpAddr::from([10, 8, 0, 1])]);
+        assert_eq!(gateways([0; 4], [0; 4], "0003"), expected);
+        assert_eq!(gateways([0; 4], [128, 0, 0, 0], "0003"), expected);
+        assert_eq!(gateways([128, 0, 0, 0], [128, 0, 0, 0], "0003"), expected);
+        assert_eq!(gateways([128, 0, 0, 0], [128, 0, 0, 0], "0001"), None);
+        assert_eq!(gateways([10, 0, 0, 0], [255, 0, 0, 0], "0003"), None);
     }
 
     #[test]
