@@ -169,7 +169,7 @@ pub fn existing_secrets(path: &Path, source: &SecretSource) -> Result<Vec<Secret
         SecretSource::Given(secrets) => Ok(secrets.clone()),
         SecretSource::StateDir => {
             let path = path.join(TURN_SECRET);
-            let text = fs::read(&path).map_err(|source| StateDirError::Read { path: path.clone(), source })?;
+            let text = read_regular(&path).map_err(|source| StateDirError::Read { path: path.clone(), source })?;
             Ok(vec![turn_secret(&path, &text)?])
         }
     }
@@ -191,7 +191,7 @@ fn random_key() -> [u8; KEY_BYTES] {
 }
 
 fn read_or_make(path: &Path, make: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, StateDirError> {
-    match fs::read(path) {
+    match read_regular(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         read => return read.map_err(|source| StateDirError::Read { path: path.to_owned(), source }),
     }
@@ -200,10 +200,24 @@ fn read_or_make(path: &Path, make: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, 
         Ok(()) => Ok(bytes),
         // Another process started at the same moment and was first: take its file.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::read(path).map_err(|source| StateDirError::Read { path: path.to_owned(), source })
+            read_regular(path).map_err(|source| StateDirError::Read { path: path.to_owned(), source })
         }
         Err(source) => Err(StateDirError::Write { path: path.to_owned(), source }),
     }
+}
+
+/// Reads a file that is one: opening a pipe waits for a writer, perhaps for ever, and a device may never end.
+pub(crate) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    check_regular(path).and_then(|()| fs::read(path))
+}
+
+/// Refuses what is neither a file nor a directory, of which the system itself says what is wrong.
+pub(crate) fn check_regular(path: &Path) -> io::Result<()> {
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_file() || kind.is_dir() {
+        return Ok(());
+    }
+    Err(io::Error::other("it is a pipe, a socket or a device: remove it, or put a regular file in its place"))
 }
 
 /// Writes a file that did not exist, whole or not at all. `AlreadyExists` if it does.
@@ -356,5 +370,33 @@ mod tests {
         replace(&path, b"third", 0o600).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"third");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        for name in [TURN_SECRET, MEMBER_KEY, NONCE_KEY, RESUME_KEY] {
+            let dir = tempfile::tempdir().unwrap();
+            let state = StateDir::open(dir.path()).unwrap();
+            let path = dir.path().join(name);
+            let read = || {
+                state.secrets(&SecretSource::StateDir)?;
+                state.member_key()?;
+                state.nonce_key()?;
+                state.resume_key()
+            };
+            let is_refused = || {
+                let error = anyhow::Error::from(read().unwrap_err());
+                let text = format!("{error:#}");
+                assert!(text.contains(&path.display().to_string()) && text.contains("regular file"), "{text}");
+            };
+            assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+            is_refused();
+            fs::remove_file(&path).unwrap();
+            let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+            is_refused();
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+            is_refused();
+        }
     }
 }

@@ -3,8 +3,13 @@
 use std::{
     ffi::OsString,
     fmt,
+    fs::File,
+    io,
     net::{IpAddr, SocketAddr},
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
     time::Duration,
 };
 
@@ -20,6 +25,8 @@ use crate::{credentials::Secret, logging, tls};
 const ALLOCATIONS_PER_PEER: usize = 24;
 /// The realm is in every challenge, and a challenge to a stranger must stay small.
 const MAX_REALM_BYTES: usize = 40;
+/// How long a pipe with a secret may be without a writer.
+const WRITER_WAIT: Duration = Duration::from_secs(5);
 
 /// Reads settings one by one; where one is wrong it notes the mistake and goes on with the default.
 pub(super) struct Reader {
@@ -463,11 +470,26 @@ pub(super) fn realm(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Opens a file. A pipe may be one, as of `--secret-file <(pass show x)`, but not one that nobody writes to: opening it
+/// waits for ever.
+fn open_with_writer(path: &Path, wait: Duration) -> io::Result<File> {
+    if !std::fs::metadata(path)?.file_type().is_fifo() {
+        return File::open(path);
+    }
+    let (opened, open) = mpsc::channel();
+    let path = path.to_owned();
+    // It stays where nobody ever writes, until the process ends over this.
+    thread::spawn(move || opened.send(File::open(path)));
+    open.recv_timeout(wait).unwrap_or_else(|_| {
+        Err(io::Error::other("it is a pipe that nobody writes to: give a regular file, or a writer"))
+    })
+}
+
 fn secret_file(path: &Path) -> Result<Secret, String> {
     // Enough for any secret, and no surprise when the path is /dev/zero.
     const MAX_BYTES: u64 = 64 * 1024;
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
+    open_with_writer(path, WRITER_WAIT)
         .and_then(|file| std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_BYTES + 1), &mut bytes))
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     if bytes.len() as u64 > MAX_BYTES {

@@ -224,6 +224,26 @@ fn empty_secrets_are_mistakes() {
 }
 
 #[test]
+fn a_pipe_with_a_secret_needs_a_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secret");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let line = format!("--secret-file {}", path.display());
+    let problem = mistake(&line);
+    assert!(problem.contains(&path.display().to_string()) && problem.contains("nobody writes"), "{problem}");
+    // Whoever waits still, takes nothing from the next.
+    drop(std::fs::OpenOptions::new().write(true).open(&path).unwrap());
+    let other = dir.path().join("other");
+    assert!(std::process::Command::new("mkfifo").arg(&other).status().unwrap().success());
+    let line = format!("--secret-file {}", other.display());
+    let writer = std::thread::spawn(move || std::fs::write(other, "from a pipe\n").unwrap());
+    let secrets = load(&line).unwrap().secrets;
+    writer.join().unwrap();
+    let SecretSource::Given(secrets) = secrets else { panic!("no secret") };
+    assert_eq!(secrets[0].expose(), b"from a pipe");
+}
+
+#[test]
 fn the_state_directory_has_a_place_for_services_and_for_people() {
     let state_dir = |variables: &[(&str, &str)]| load_with("", variables).unwrap().state_dir;
     assert_eq!(

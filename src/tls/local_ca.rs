@@ -242,7 +242,7 @@ pub(super) fn names_ours(name: &X509Name<'_>) -> bool {
 }
 
 fn certificate(path: &Path) -> Option<CertificateDer<'static>> {
-    CertificateDer::from_pem_slice(&fs::read(path).ok()?).ok()
+    CertificateDer::from_pem_slice(&state_dir::read_regular(path).ok()?).ok()
 }
 
 /// Makes what is missing, renews what is not good any more, leaves the rest alone.
@@ -581,7 +581,7 @@ fn system_time(unix: i64) -> SystemTime {
 
 /// A file's content; none if there is no file.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, LocalCaError> {
-    match fs::read(path) {
+    match state_dir::read_regular(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(LocalCaError::Read { path: path.to_owned(), source }),

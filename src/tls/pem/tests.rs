@@ -232,3 +232,19 @@ fn a_certificate_that_clients_cannot_read_is_not_taken_for_one_of_another_key() 
         );
     }
 }
+
+#[test]
+fn what_is_no_regular_file_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cert.pem");
+    let is_refused = |path: &Path| {
+        let problem = read(path).unwrap_err();
+        assert!(problem.contains(&path.display().to_string()) && problem.contains("regular file"), "{problem}");
+    };
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    is_refused(&path);
+    fs::remove_file(&path).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    is_refused(&path);
+    is_refused(Path::new("/dev/zero"));
+}
