@@ -84,11 +84,34 @@ fn distrust(parent: &Path) -> Option<String> {
             return Some("others can write there".to_owned());
         }
     }
+    if let Some(why) = distrust_files(&files_in(&dir)) {
+        return Some(why);
+    }
     let Ok(parent) = fs::metadata(parent) else { return Some("the directory cannot be looked at".to_owned()) };
     // Who can rename it can put another in its place. In sticky directories, such as /tmp, only owners can.
     let of_others = parent.uid() != geteuid().as_raw() && parent.uid() != 0;
     let is_sticky = parent.mode() & 0o1000 != 0;
     (of_others || others_can_write(&parent) && !is_sticky).then(|| "others can put another in its place".to_owned())
+}
+
+/// Why others may have a say in what the two files, or those that they are links to, hold. One that is not there is
+/// nobody's.
+fn distrust_files(files: &TlsFiles) -> Option<String> {
+    for path in [&files.cert, &files.key] {
+        let name = path.file_name().unwrap_or_default().display();
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Some(format!("{name} in it cannot be looked at ({error})")),
+        };
+        if metadata.uid() != geteuid().as_raw() && metadata.uid() != 0 {
+            return Some(format!("{name} in it belongs to another user"));
+        }
+        if others_can_write(&metadata) {
+            return Some(format!("others can write to {name} in it"));
+        }
+    }
+    None
 }
 
 /// Whether somebody beside the owner can write. A group of the owner's alone, as many systems give to each user, is not
@@ -152,6 +175,39 @@ mod tests {
         if geteuid().is_root() {
             std::os::unix::fs::lchown(&link, Some(65534), None).unwrap();
             assert!(distrust(dir.path()).unwrap().contains("another user"), "its owner leads it elsewhere");
+        }
+    }
+
+    #[test]
+    fn files_are_judged_as_their_directory_is() {
+        let (dir, elsewhere) = (place(), tempfile::tempdir().unwrap());
+        let files = files_in(&dir.path().join(DIRECTORY));
+        for path in [&files.cert, &files.key] {
+            fs::write(path, "").unwrap();
+            mode(path, 0o600);
+        }
+        assert_eq!(distrust(dir.path()), None);
+        for path in [&files.cert, &files.key] {
+            mode(path, 0o602);
+            assert!(distrust(dir.path()).unwrap().contains("write to"), "{path:?}");
+            mode(path, 0o644);
+            assert_eq!(distrust(dir.path()), None);
+            let target = elsewhere.path().join("target.pem");
+            fs::write(&target, "").unwrap();
+            mode(&target, 0o666);
+            fs::remove_file(path).unwrap();
+            symlink(&target, path).unwrap();
+            assert!(distrust(dir.path()).unwrap().contains("write to"), "{path:?}");
+            mode(&target, 0o600);
+            assert_eq!(distrust(dir.path()), None);
+            if geteuid().is_root() {
+                chown(&target, Some(65534), None).unwrap();
+                assert!(distrust(dir.path()).unwrap().contains("another user"), "{path:?}");
+                chown(&target, Some(0), Some(65534)).unwrap();
+                mode(&target, 0o660);
+                assert!(distrust(dir.path()).unwrap().contains("write to"), "{path:?}");
+            }
+            fs::remove_file(path).unwrap();
         }
     }
 
