@@ -17,6 +17,12 @@ export function connected(page, count) {
   }, count);
 }
 
+/** The same, and until nothing more moves the view or comes from before: what is drawn then is where the mouse was. */
+export async function readyWith(page, count) {
+  await connected(page, count);
+  await page.until(() => window.bimccRtc.board.settled());
+}
+
 /** Draws with a tool: "freedraw", "rectangle", "arrow", … The points are shares of the board's width and height. */
 export async function draw(page, tool, points) {
   await page.click(`[data-testid="toolbar-${tool}"]`);

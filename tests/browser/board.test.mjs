@@ -4,13 +4,13 @@ import { test } from "node:test";
 import { policyRefusals, seriousFindings } from "./app.mjs";
 import {
   assertEqualBoards,
-  connected,
   deleteSelected,
   draw,
   elementsOf,
   onBoard,
   openBoard,
   problemsOf,
+  readyWith,
   rectangle,
   sendRaw,
   wave,
@@ -45,7 +45,7 @@ async function boards(host, url, kinds, options = []) {
   const pages = await Promise.all(
     kinds.map(async (kind, i) => openBoard(await host.browse(kind), url, options[i] ?? {})),
   );
-  for (const page of pages) await connected(page, pages.length - 1);
+  for (const page of pages) await readyWith(page, pages.length - 1);
   return pages;
 }
 
@@ -115,7 +115,7 @@ test("one whose network was cut gets what was drawn meanwhile, and gives what it
   const server = await host.serve();
   const pages = [];
   for (const client of [alice, bob]) pages.push(await openBoard(await client.browse("chromium"), `${server.url()}/r/board`));
-  for (const page of pages) await connected(page, 1);
+  for (const page of pages) await readyWith(page, 1);
   await drawMuch(pages[0], 0);
   const before = await assertEqualBoards(pages, (elements) => elements.length >= 2);
   const restore = await alice.cutOff();

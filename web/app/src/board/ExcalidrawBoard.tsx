@@ -139,6 +139,7 @@ function expose(api: ExcalidrawImperativeAPI, session: BoardSession, problems: s
     merged: () => session.elements(),
     files: () => Object.keys(api.getFiles()),
     loading: () => session.loading,
+    settled: () => session.settled,
     problems: () => [...problems],
     api,
   };

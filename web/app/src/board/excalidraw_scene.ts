@@ -72,7 +72,8 @@ export class ExcalidrawScene implements SceneAccess {
   }
 
   fit(): void {
-    if (this.#view() !== this.#firstView) return;
+    // Nobody's pen is moved to another place in the midst of a stroke.
+    if (this.#view() !== this.#firstView || this.api.getAppState().cursorButton === "down") return;
     this.api.scrollToContent(undefined, { fitToContent: true, animate: false, canvasOffsets: COVERED });
   }
 

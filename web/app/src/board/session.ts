@@ -93,6 +93,11 @@ export class BoardSession {
     return this.#sync.loading;
   }
 
+  /** The board that was there before is in the scene, and so is all that was merged since. */
+  get settled(): boolean {
+    return this.#sync.settled;
+  }
+
   /** What can be seen, as it was merged. */
   elements(): BoardElement[] {
     return this.#sync.elements();
