@@ -5,13 +5,13 @@ import { test } from "node:test";
 import {
   assertEqualBoards,
   bring,
-  connected,
   drawingFile,
   elementsOf,
   noise,
   onBoard,
   openBoard,
   problemsOf,
+  readyWith,
   rectangle,
 } from "./board.mjs";
 import { missing, setStage } from "./harness.mjs";
@@ -29,7 +29,7 @@ async function boards(t, kinds) {
   const server = await host.serve();
   const url = `${server.url("127.0.0.1")}/r/board`;
   const pages = await Promise.all(kinds.map(async (kind) => openBoard(await host.browse(kind), url)));
-  for (const page of pages) await connected(page, pages.length - 1);
+  for (const page of pages) await readyWith(page, pages.length - 1);
   return pages;
 }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inState } from "./app.mjs";
-import { assertEqualBoards, bring, connected, elementsOf, noise, openBoard, rectangle } from "./board.mjs";
+import { assertEqualBoards, bring, elementsOf, noise, openBoard, readyWith, rectangle } from "./board.mjs";
 import { missing, setStage } from "./harness.mjs";
 
 const TIMEOUT = 240_000;
@@ -23,7 +23,7 @@ for (const kind of ["chromium", "firefox"]) {
     const { host, url } = await room(t);
     const page = await openBoard(await host.browse(kind), url);
     const other = await openBoard(await host.browse("chromium"), url);
-    for (const each of [page, other]) await connected(each, 1);
+    for (const each of [page, other]) await readyWith(each, 1);
     for (const name of ["one.png", "two.png"]) {
       await bring(page, "drop", { name, type: "image/png", base64: await noise(page, 50, 50) });
     }
