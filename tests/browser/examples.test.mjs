@@ -5,13 +5,13 @@ import { missing, setStage } from "./harness.mjs";
 
 const TIMEOUT = 180_000;
 
-async function open(t, kinds, page, { room = "examples" } = {}) {
+async function open(t, kinds, page, { room = "examples", before } = {}) {
   const host = await (await setStage(t)).host();
   const server = await host.serve();
   const pages = [];
   for (const [index, kind] of kinds.entries()) {
     const query = new URLSearchParams({ server: server.url(), room, name: `person ${index}` });
-    pages.push(await (await host.browse(kind)).open(host.pageUrl(`examples/${page}?${query}`)));
+    pages.push(await (await host.browse(kind)).open(host.pageUrl(`examples/${page}?${query}`), { before }));
   }
   return { host, pages };
 }
@@ -78,6 +78,25 @@ for (const kinds of [
     await pages[0].until(() => document.querySelectorAll("video").length === 1);
   });
 }
+
+/** A camera that opens after the others' pictures could have come. */
+function slowCamera() {
+  const devices = navigator.mediaDevices;
+  const real = devices.getUserMedia.bind(devices);
+  devices.getUserMedia = async (constraints) => {
+    await new Promise((resolve) => setTimeout(resolve, 4_000));
+    return real(constraints);
+  };
+}
+
+test("video.html plays what comes however slowly the camera opens", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
+  const { pages } = await open(t, ["chromium", "chromium"], "video.html", { before: slowCamera });
+  const isPlaying = () => {
+    const videos = [...document.querySelectorAll("video")];
+    return videos.length === 2 && videos.every((video) => video.videoWidth > 0 && video.currentTime > 0.3);
+  };
+  for (const page of pages) await page.until(isPlaying);
+});
 
 test("a page whose server is not there says so", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
   const host = await (await setStage(t)).host();
