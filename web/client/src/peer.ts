@@ -23,8 +23,6 @@ export interface PeerOwner {
   readonly maxMessageBytes: number;
   readonly streams: readonly LocalStream[];
   configuration(): RTCConfiguration;
-  /** Throws where the browser makes none. */
-  newConnection(): RTCPeerConnection;
   isJoined(): boolean;
   signal(event: ClientEvent): void;
   /** Sends through the server; false if that is not possible now or ever. */
@@ -194,7 +192,7 @@ export class RoomPeer implements InternalPeer {
   /** Begins with a new connection. */
   open(waits = false): void {
     // First of all, since it may throw.
-    const connection = this.#room.newConnection();
+    const connection = new RTCPeerConnection(this.#room.configuration());
     if (this.connection) this.#closeConnection();
     this.connection = connection;
     this.senders = new Senders(connection);

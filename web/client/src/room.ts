@@ -76,8 +76,6 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
   #isProfileUnsent = false;
   /** One of the outcomes has been told. */
   #isSettled = false;
-  /** Made before joining: whoever cannot make one must not be seen by the others. The first peer gets it. */
-  #spare: RTCPeerConnection | undefined;
 
   constructor(
     options: JoinOptions,
@@ -103,7 +101,9 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
 
   connect(): void {
     try {
-      this.#spare = new RTCPeerConnection(this.configuration());
+      // Whoever cannot make a connection must not be seen by the others. No peer gets this one: browsers decide when a
+      // connection is made whether it may tell the host's addresses, which the camera's permission allows.
+      new RTCPeerConnection(this.configuration()).close();
     } catch (cause) {
       this.#signaling.leave(notSupported(cause));
       return;
@@ -224,7 +224,6 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
 
   handleEnd(error = this.#isSettled ? undefined : new BimccRtcError("aborted", "given up")): void {
     this.#stopWatching();
-    this.#spare?.close();
     this.#forPeers((peer) => peer.close());
     this.peers.clear();
     this.#setState("left");
@@ -363,14 +362,6 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
   signal(event: ClientEvent): void {
     if (this.#signaling.send(event) || event.eventName !== "__ice_candidate") return;
     if (this.#unsent.length < MAX_UNSENT) this.#unsent.push(event);
-  }
-
-  newConnection(): RTCPeerConnection {
-    const spare = this.#spare;
-    if (!spare) return new RTCPeerConnection(this.configuration());
-    spare.setConfiguration(this.configuration());
-    this.#spare = undefined;
-    return spare;
   }
 
   configuration(): RTCConfiguration {
