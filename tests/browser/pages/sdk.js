@@ -1,17 +1,13 @@
-// A member of a room by the built SDK. It counts the RTCPeerConnections that are made, and keeps what the room tells.
-// The tests drive it through `window.member`.
+// A member of a room by the built SDK. It counts the RTCPeerConnections that are made for peers, which are those with
+// data channels, and keeps what the room tells. The tests drive it through `window.member`.
 
 const Native = window.RTCPeerConnection;
-let constructed = 0;
+const constructed = new Set();
 /** The data channels that the SDK has made, by label. */
 const channels = {};
 window.RTCPeerConnection = class extends Native {
-  constructor(...args) {
-    super(...args);
-    constructed += 1;
-  }
-
   createDataChannel(label, ...rest) {
+    constructed.add(this);
     channels[label] = super.createDataChannel(label, ...rest);
     return channels[label];
   }
@@ -32,7 +28,7 @@ class Member {
   #ticker;
 
   get constructed() {
-    return constructed;
+    return constructed.size;
   }
 
   /** Joins; the answer is this member's id. */
