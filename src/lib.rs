@@ -9,6 +9,7 @@ mod farewell;
 pub mod files;
 pub mod http;
 pub mod ice_servers;
+pub mod label;
 pub mod logging;
 pub mod membership;
 pub mod metrics;

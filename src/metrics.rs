@@ -15,7 +15,7 @@ use std::{
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text},
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, text},
     metrics::{
         counter::{ConstCounter, Counter},
         family::Family,
@@ -24,7 +24,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::membership::Directory;
+use crate::{
+    label::{Label, PerLabel},
+    membership::Directory,
+    turn::peer_policy::PeerRefusal,
+};
 
 /// All instruments, and the registry that writes them out.
 #[derive(Debug)]
@@ -62,6 +66,16 @@ pub struct SignalingMetrics {
     pub messages_sent: Counter,
     /// `_error` answers, by code.
     pub errors: Family<ErrorCodeLabel, Counter>,
+}
+
+/// A member of a set of labels as the value of a label in the registry.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub struct Value<L>(pub L);
+
+impl<L: Label> EncodeLabelValue for Value<L> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        fmt::Write::write_str(encoder, self.0.as_str())
+    }
 }
 
 /// Label of [`SignalingMetrics::connections_closed`].
@@ -164,19 +178,6 @@ const METHODS: [&str; 6] = ["binding", "allocate", "refresh", "create_permission
 
 /// Error codes that TURN answers with; index 0 stands for success.
 const CODES: [u16; 16] = [0, 300, 400, 401, 403, 405, 420, 437, 438, 440, 441, 442, 443, 446, 486, 508];
-
-/// Why TURN refused a peer address (403), or why it would not deliver to one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it; the meaning is in `turn::peer_policy`")]
-pub enum PeerRefusal {
-    NeverAllowed,
-    DeniedByConfig,
-    NotInRoom,
-    NotPublic,
-    TooManyPeers,
-}
-
-const PEER_REFUSALS: [&str; 5] = ["never_allowed", "denied_by_config", "not_in_room", "not_public", "too_many_peers"];
 
 /// Why credentials were answered with 401.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,7 +322,7 @@ pub struct TurnCounters {
     drops: [AtomicU64; DROPS.len()],
     requests: [AtomicU64; METHODS.len()],
     responses: [[AtomicU64; CODES.len()]; METHODS.len()],
-    peer_refusals: [AtomicU64; PEER_REFUSALS.len()],
+    peer_refusals: PerLabel<PeerRefusal, AtomicU64>,
     credential_refusals: [AtomicU64; CREDENTIAL_REFUSALS.len()],
     refreshed_after_expiry: AtomicU64,
     transport: Transport,
@@ -381,7 +382,7 @@ impl TurnCounters {
 
     /// A peer address was refused.
     pub fn peer_refused(&self, reason: PeerRefusal) {
-        add(&self.peer_refusals[reason as usize], 1);
+        add(&self.peer_refusals[reason], 1);
     }
 
     /// Credentials were refused.
@@ -550,8 +551,8 @@ impl Collector for TurnMetrics {
         let rows: Vec<_> = labels.iter().filter(|(_, n)| *n > 0).map(|(l, n)| (&l[..], *n)).collect();
         family("turn_responses", "STUN responses sent, by method and code", None, &rows)?;
 
-        let labels = PEER_REFUSALS.map(|reason| [("reason", reason)]);
-        let rows: Vec<_> = labels.iter().enumerate().map(|(i, l)| (&l[..], sum(&|c| &c.peer_refusals[i]))).collect();
+        let labels = PeerRefusal::ALL.map(|reason| (reason, [("reason", reason.as_str())]));
+        let rows: Vec<_> = labels.iter().map(|(reason, l)| (&l[..], sum(&|c| &c.peer_refusals[*reason]))).collect();
         family("turn_peer_refusals", "Peer addresses refused with 403, by reason", None, &rows)?;
 
         let labels = CREDENTIAL_REFUSALS.map(|reason| [("reason", reason)]);

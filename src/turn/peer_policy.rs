@@ -23,8 +23,8 @@ use ipnet::IpNet;
 
 use super::{message::Family, relayed::OwnerTag};
 use crate::{
+    label::labels,
     membership::{Directory, MemberId},
-    metrics::PeerRefusal,
     net::Prefixes,
 };
 
@@ -101,6 +101,22 @@ pub enum Verdict {
     },
     /// 403.
     Refused(PeerRefusal),
+}
+
+labels! {
+    /// Why a peer address is refused.
+    pub enum PeerRefusal {
+        /// The first layer.
+        NeverAllowed = "never_allowed",
+        /// `--deny-peer`.
+        DeniedByConfig = "denied_by_config",
+        /// No member of the room was verified there.
+        NotInRoom = "not_in_room",
+        /// Public addresses alone are allowed, and this is none.
+        NotPublic = "not_public",
+        /// Not the policy's own: the allocation has as many as it may.
+        TooManyPeers = "too_many_peers",
+    }
 }
 
 /// See the module's header.

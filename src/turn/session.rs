@@ -30,14 +30,14 @@ use super::{
     message::{
         self, ByFamily, Family, IcmpError, Integrity, Key, Request, ReservationToken, SendIndication, TransactionId,
     },
-    peer_policy::Verdict,
+    peer_policy::{PeerRefusal, Verdict},
     quota::Place,
     relayed::OwnerTag,
 };
 use crate::{
     credentials::User,
     membership::MemberId,
-    metrics::{DropReason, PeerRefusal, TurnCounters},
+    metrics::{DropReason, TurnCounters},
 };
 
 mod requests;
