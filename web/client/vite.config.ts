@@ -11,6 +11,15 @@ const HERE = path.dirname(fileURLToPath(import.meta.url));
 const CLASSIC = path.join(HERE, "src/legacy/index.ts");
 /** The public face; what stands in them refers to nothing else. */
 const FACE = ["errors", "types", "media", "index"];
+/** Names between our own classes that are in no text, on no wire, and of nothing in browsers that is used here. */
+const OWN_NAMES = `
+  activate attach bypass closeCode configure describe elapsed finish hasFailed hasJoined hasOpened isBinary
+  isJoined isMissing isOver isReachable joinData keeper losses nextFrame notePath outstanding progressTo
+  reliable report sendByServer sendCandidate sendDescription sendDroppable senders socketUrl takesParts
+  usesOldApi usesSdk
+`
+  .trim()
+  .split(/\s+/);
 
 const common: UserConfig = {
   root: HERE,
@@ -54,11 +63,16 @@ function inlineNumbers(): Plugin {
 
 /**
  * Drops hints that are meant for other bundlers (this is read by browsers), and shortens the names of what only our own
- * classes call: `handle…` is no name in the public face, nor in the DOM's.
+ * classes use: `handle…`, which is no name in the public face, nor in the DOM's, and those of the list.
  */
 function shorten(): Plugin {
   return {
     name: "shorten",
+    buildStart() {
+      const face = FACE.map((name) => readFileSync(path.join(HERE, "src", `${name}.ts`), "utf8")).join("");
+      const told = OWN_NAMES.filter((name) => new RegExp(`\\b${name}\\b`).test(face));
+      if (told.length > 0) this.error(`in the public face, so not ours to shorten: ${told.join(", ")}`);
+    },
     generateBundle(_, bundle) {
       const names = new Map<string, string>();
       const short = (name: string) => names.get(name) ?? names.set(name, `h${names.size.toString(36)}`).get(name);
@@ -67,7 +81,8 @@ function shorten(): Plugin {
         file.code = file.code
           // With a space where the word before it would else run into the one behind.
           .replaceAll(/(\w?)\/\* @__PURE__ \*\/ /g, (_, before) => before && `${before} `)
-          .replaceAll(/(?<=[.}; *]|async )handle[A-Z]\w*(?=\()/g, (name) => short(name) ?? name);
+          .replaceAll(/(?<=[.}; *]|async )handle[A-Z]\w*(?=\()/g, (name) => short(name) ?? name)
+          .replaceAll(new RegExp(`\\b(${OWN_NAMES.join("|")})\\b`, "g"), (name) => short(name) ?? name);
       }
     },
   };

@@ -6,6 +6,7 @@ import { BimccRtcError } from "./errors";
 import { type Content, cut, MAX_FRAME, Reassembler } from "./framing";
 import { isObject } from "./protocol";
 import { TokenBucket } from "./token_bucket";
+import { fromUtf8, utf8 } from "./utf8";
 
 export interface MessagesOwner {
   /** Another way while the channel is not open: resolves with whether it was taken. */
@@ -139,9 +140,6 @@ export class PeerMessages {
     this.#owner.handleMessage(data, droppable);
   }
 }
-
-const utf8 = new TextEncoder();
-const fromUtf8 = new TextDecoder("utf-8", { fatal: true });
 
 /** Takes a copy: what the caller does to `data` later does not matter. */
 export function encode(data: unknown, maxBytes: number): Content {

@@ -1,6 +1,8 @@
 // The signaling wire as docs/PROTOCOL.md has it, kept equal to the server's src/signaling/message.rs by shared samples.
 // Reading is strict about the types of what we use and blind to everything else, so that a newer server may say more.
 
+import { OLD_API } from "./hooks";
+
 /** In `_peer_updated` an absent field stays as it was, null takes it away. */
 export interface PeerInfo {
   socketId: string;
@@ -193,7 +195,8 @@ function readMarker(sdk: unknown): SdkMarker | undefined {
   if (!isObject(sdk) || typeof sdk.v !== "number") return undefined;
   const streams: Record<string, string> = {};
   for (const [id, label] of Object.entries(sdk.streams ?? {}).slice(0, 64)) if (isText(label)) streams[id] = label;
-  return { v: sdk.v, offer: number(sdk.offer), old: is(sdk.old), parts: is(sdk.parts), streams };
+  const marker = { v: sdk.v, offer: number(sdk.offer), streams };
+  return OLD_API ? { ...marker, old: is(sdk.old), parts: is(sdk.parts) } : marker;
 }
 
 function is(value: unknown): true | undefined {

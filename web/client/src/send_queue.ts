@@ -4,6 +4,8 @@
 // begins is each browser's own affair (16 MiB in Chromium). Firefox 140 throws it for a channel with an id above 255,
 // too, which is open but never takes anything: such a channel is closed.
 
+import { utf8 } from "./utf8";
+
 const RETRY = 50;
 /** Refusals in a row with nothing in the buffer: at least 30 seconds. */
 const MAX_REFUSALS = 600;
@@ -96,5 +98,5 @@ export function maxMessageSizeOf({ sctp, remoteDescription }: RTCPeerConnection)
 /** Whether a text has at most so many bytes in UTF-8. */
 export function fits(text: string, maxBytes: number): boolean {
   if (text.length > maxBytes) return false;
-  return text.length * 3 <= maxBytes || new TextEncoder().encode(text).length <= maxBytes;
+  return text.length * 3 <= maxBytes || utf8.encode(text).length <= maxBytes;
 }

@@ -3,7 +3,7 @@ import type { IncomingFile } from "../types";
 import { Checksum } from "./checksum";
 import { encode, encodeGrant, encodeReason, Kind, PIECE, type Reason, WINDOW } from "./frames";
 import { inertType } from "./offer";
-import { endFor, Transfer } from "./transfer";
+import { Transfer } from "./transfer";
 
 export class Incoming extends Transfer<Blob> implements IncomingFile {
   readonly #checksum = new Checksum();
@@ -44,7 +44,7 @@ export class Incoming extends Transfer<Blob> implements IncomingFile {
   stop(reason: Reason, error: BimccRtcError): void {
     if (this.isOver) return;
     this.link.send(encodeReason(Kind.stop, this.id, reason));
-    this.end(reason === "corrupt" ? "failed" : reason, error);
+    this.end(reason, error);
   }
 
   /** Bytes that may still come although nobody waits for them. */
@@ -85,8 +85,7 @@ export class Incoming extends Transfer<Blob> implements IncomingFile {
   }
 
   handleAbort(reason: Reason): void {
-    const { state, error } = endFor(reason === "refused" ? "cancelled" : reason, this.peer);
-    this.end(state, error);
+    this.endAs(reason === "refused" ? "cancelled" : reason);
   }
 
   protected release(error: BimccRtcError | undefined): void {

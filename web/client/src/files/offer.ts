@@ -1,5 +1,6 @@
 // What is said of a file before it is sent. It comes from a stranger: each value is checked or made harmless.
 import { BimccRtcError } from "../errors";
+import { fromUtf8, utf8 } from "../utf8";
 
 export interface Offer {
   name: string;
@@ -12,9 +13,6 @@ const MAX_METADATA = 16_384;
 const MAX_OFFER = 20_480;
 const MAX_NAME = 255;
 const MAX_SIZE = 1_099_511_627_776;
-
-const utf8 = new TextEncoder();
-const fromUtf8 = new TextDecoder("utf-8", { fatal: true });
 
 export function encodeOffer(offer: Offer): Uint8Array {
   const metadata = JSON.stringify(offer.metadata) ?? "null";

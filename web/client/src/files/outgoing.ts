@@ -3,7 +3,7 @@ import type { OutgoingFile, Peer } from "../types";
 import { Checksum } from "./checksum";
 import { discard, encode, encodeReason, HEADER, Kind, PIECE, type Reason } from "./frames";
 import type { Offer } from "./offer";
-import { endFor, type Link, Transfer } from "./transfer";
+import { type Link, Transfer } from "./transfer";
 
 /** Pieces in memory: the one that is being sent and the next. */
 const READ_AHEAD = 2;
@@ -72,8 +72,7 @@ export class Outgoing extends Transfer<void> implements OutgoingFile {
   }
 
   handleStop(reason: Reason): void {
-    const { state, error } = endFor(reason, this.peer);
-    this.end(state, error);
+    this.endAs(reason);
   }
 
   /** Returns false if there was not everything sent yet. */

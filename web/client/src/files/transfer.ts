@@ -15,9 +15,10 @@ export interface Link {
 
 /** What both directions of a transfer have in common: description, state, progress, listeners. */
 export abstract class Transfer<Result> extends TypedEmitter<FileEvents> {
-  readonly name: string;
-  readonly type: string;
-  readonly size: number;
+  // These four are the offer.
+  readonly name!: string;
+  readonly type!: string;
+  readonly size!: number;
   readonly metadata: unknown;
   state: FileState = "offered";
   bytes = 0;
@@ -33,10 +34,7 @@ export abstract class Transfer<Result> extends TypedEmitter<FileEvents> {
     protected readonly link: Link,
   ) {
     super();
-    this.name = offer.name;
-    this.type = offer.type;
-    this.size = offer.size;
-    this.metadata = offer.metadata;
+    Object.assign(this, offer);
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -48,12 +46,17 @@ export abstract class Transfer<Result> extends TypedEmitter<FileEvents> {
   abstract cancel(): void;
 
   /** Ends it without a word to the peer. */
-  end(state: "refused" | "cancelled" | "failed", error: BimccRtcError): void {
+  end(reason: Reason, error: BimccRtcError): void {
     if (this.isOver) return;
     this.error = error;
-    this.#become(state);
+    this.#become(reason === "corrupt" ? "failed" : reason);
     this.#reject(error);
     this.release(error);
+  }
+
+  /** The peer gives this reason. */
+  protected endAs(reason: Reason): void {
+    this.end(reason, new BimccRtcError(`file_${reason}`, `the peer says: ${reason}`, this.peer));
   }
 
   protected get isOver(): boolean {
@@ -85,15 +88,4 @@ export abstract class Transfer<Result> extends TypedEmitter<FileEvents> {
     if (this.isOver) this.link.ended(this.id);
     this.emit("state", state);
   }
-}
-
-/** How a transfer ends when the peer gives this reason. */
-export function endFor(
-  reason: Reason,
-  peer: Peer,
-): { state: "refused" | "cancelled" | "failed"; error: BimccRtcError } {
-  return {
-    state: reason === "corrupt" ? "failed" : reason,
-    error: new BimccRtcError(`file_${reason}`, `the peer says: ${reason}`, peer),
-  };
 }
