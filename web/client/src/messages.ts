@@ -4,7 +4,7 @@
 import type { Channel } from "./channels";
 import { BimccRtcError } from "./errors";
 import { type Content, cut, MAX_FRAME, Reassembler } from "./framing";
-import { isObject } from "./protocol";
+import { isObject, parseJson } from "./protocol";
 import { TokenBucket } from "./token_bucket";
 import { fromUtf8, utf8 } from "./utf8";
 
@@ -154,7 +154,11 @@ export function encode(data: unknown, maxBytes: number): Content {
 }
 
 export function decode({ isBinary, bytes }: Content): unknown {
-  return isBinary ? bytes.slice().buffer : JSON.parse(fromUtf8.decode(bytes));
+  if (isBinary) return bytes.slice().buffer;
+  const data = parseJson(fromUtf8.decode(bytes));
+  // The browser's own words quote what stands there, and they get into logs.
+  if (data === undefined) throw new SyntaxError("no JSON");
+  return data;
 }
 
 /** The largest message that goes through the server, in bytes. */
