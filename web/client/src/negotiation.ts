@@ -6,6 +6,7 @@
 // 156) decodes the peer's video but shows no frame of it any more, for good. So the polite side does not apply its offer
 // before it is answered: until then it can be forgotten instead.
 
+import type { Log } from "./log";
 import type { SdkMarker } from "./protocol";
 
 /** What is used of an RTCPeerConnection. */
@@ -24,6 +25,7 @@ export type NegotiableConnection = Pick<
 >;
 
 export interface NegotiationOwner {
+  readonly log: Log;
   /** Whether the other side can be reached through the server at this moment. */
   isReachable(): boolean;
   /** `offer`: the number of the offer, or of the one that is answered. */
@@ -169,6 +171,7 @@ export class Negotiation {
     // Old clients do not know how to give way, nor of another connection: with them it is rollback.
     this.#isIgnoring = !!this.#pending && !this.#isPolite && marker !== undefined;
     if (this.#isIgnoring) {
+      this.#owner.log("debug", "ignores its offer");
       if (performance.now() - this.#offeredAt > ON_ITS_WAY) this.#sendOffer();
       return;
     }

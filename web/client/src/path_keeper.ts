@@ -1,9 +1,11 @@
 // Keeps the path to one peer alive: when to restart ICE, when to begin anew, when to give up. It never acts while the
 // peer cannot be reached through the server, and remembers what it has to do until then.
 
+import type { Log } from "./log";
 import { currentPath } from "./stats";
 
 export interface PathOwner {
+  readonly log: Log;
   readonly connection: RTCPeerConnection;
   /** The server and the peer behind it can be reached. */
   isReachable(): boolean;
@@ -49,8 +51,10 @@ export class PathKeeper {
 
   /** Relayed addresses die with the server's memory of their owner, so it matters later how the peer was connected. */
   async notePath(): Promise<void> {
-    const { path } = await currentPath(this.#owner.connection);
-    if (path) this.#isRelayed = path === "relayed";
+    const { path, protocol } = await currentPath(this.#owner.connection);
+    if (!path) return;
+    this.#isRelayed = path === "relayed";
+    this.#owner.log("info", `${path}, ${protocol}`);
   }
 
   async handleReachable(afresh: boolean): Promise<void> {
@@ -67,6 +71,7 @@ export class PathKeeper {
   }
 
   handleChannelLost(): void {
+    this.#owner.log("warn", "data channel lost");
     clearTimeout(this.#channelTimer);
     this.#channelTimer = setTimeout(() => {
       if (this.#owner.isReachable() && this.#isHealthy()) this.#owner.open();
@@ -104,6 +109,7 @@ export class PathKeeper {
       if (!this.#owner.isReachable()) return;
       // With an offer on its way, that offer is repeated; a second restart would only spoil it.
       const { connection } = this.#owner;
+      this.#owner.log("warn", "restarts ICE");
       if (connection.signalingState === "stable") connection.restartIce();
       this.#restartTimer = setTimeout(() => this.#isBroken() && this.#restartIn(0), RESTART_LIMIT);
     }, delay);

@@ -6,6 +6,7 @@ import { BimccRtcError } from "./errors";
 import { createPeerFiles } from "./files";
 import type { Content } from "./framing";
 import { type InternalPeer, OLD_API, type RoomHooks } from "./hooks";
+import type { Log } from "./log";
 import { decode, PeerMessages } from "./messages";
 import { Negotiation } from "./negotiation";
 import { PathKeeper } from "./path_keeper";
@@ -14,12 +15,13 @@ import { fits, maxMessageSizeOf, queueOf } from "./send_queue";
 import { PathStats } from "./stats";
 import { type LocalStream, RemoteStreams, Senders } from "./streams";
 import { TokenBucket } from "./token_bucket";
-import type { PeerState, PeerStats, RemoteStream, RoomEvents } from "./types";
+import type { Logger, PeerState, PeerStats, RemoteStream, RoomEvents } from "./types";
 
 /** What a peer needs of its room. */
 export interface PeerOwner {
   readonly id: string;
   readonly hooks: RoomHooks;
+  readonly log: Log;
   readonly maxMessageBytes: number;
   readonly streams: readonly LocalStream[];
   configuration(): RTCConfiguration;
@@ -83,6 +85,10 @@ export class RoomPeer implements InternalPeer {
     this.open(waits);
   }
 
+  log(level: keyof Logger, text: string): void {
+    this.#room.log(level, `${this.id}: ${text}`);
+  }
+
   get streams(): readonly RemoteStream[] {
     return this.#streams.all;
   }
@@ -124,7 +130,12 @@ export class RoomPeer implements InternalPeer {
         }
       }
       // Old clients open a channel when they call, and await one when they are called.
-      if (!this.usesSdk && description.type === "answer" && !this.#oldChannel && !this.#room.hooks.onDataChannel) {
+      if (
+        !this.usesSdk &&
+        description.type === "answer" &&
+        !this.#oldChannel &&
+        !(OLD_API && this.#room.hooks.onDataChannel)
+      ) {
         this.#useOldChannel(this.connection.createDataChannel("old"));
       }
       this.#negotiation.handleDescription(description, marker);
@@ -200,6 +211,9 @@ export class RoomPeer implements InternalPeer {
     connection.ontrack = (event) => this.#streams.handleTrack(event);
     connection.ondatachannel = ({ channel }) => this.#useOldChannel(channel);
     connection.onconnectionstatechange = () => this.#handleState();
+    connection.oniceconnectionstatechange = () => this.log("debug", `ICE ${connection.iceConnectionState}`);
+    connection.onicecandidateerror = ({ errorCode, errorText, url }) =>
+      this.log("debug", `${url}: ${errorCode} ${errorText}`);
     for (const channel of this.#channels) channel.attach(connection);
     if (OLD_API) this.#room.hooks.onConnection?.(this);
     for (const stream of this.#room.streams) this.senders.sync(stream);
@@ -213,6 +227,7 @@ export class RoomPeer implements InternalPeer {
   #handleState(): void {
     const { connectionState } = this.connection;
     const before = this.state;
+    this.log(connectionState === "failed" ? "warn" : "info", connectionState);
     if (connectionState === "connected" || connectionState === "failed") this.state = connectionState;
     else if (before !== "connecting") this.state = "reconnecting";
     if (this.state !== before) this.#room.emit("peer_updated", this);
@@ -244,6 +259,7 @@ export class RoomPeer implements InternalPeer {
       this.report("too many connections");
       return;
     }
+    this.log("info", "begins anew");
     this.open();
     if (description.type === "offer") this.#negotiation.handleDescription(description, marker);
   }

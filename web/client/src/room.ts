@@ -4,6 +4,7 @@ import { TypedEmitter } from "./emitter";
 import { BimccRtcError } from "./errors";
 import type { Content } from "./framing";
 import type { RoomHooks } from "./hooks";
+import { tell } from "./log";
 import { encode, unwrap, wrap } from "./messages";
 import { watchNetwork } from "./network";
 import { type PeerOwner, RoomPeer } from "./peer";
@@ -14,10 +15,12 @@ import { LocalStream, type LocalStreamOwner } from "./streams";
 import { TokenBucket } from "./token_bucket";
 import type {
   JoinOptions,
+  Logger,
   OutgoingFile,
   Peer,
   PeerStats,
   PublishedStream,
+  RemoteStream,
   Room,
   RoomEvents,
   RoomState,
@@ -91,12 +94,25 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
     this.maxMessageBytes = options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES;
     this.#stopWatching = watchNetwork({
       changed: () => {
+        this.log("debug", "network changed");
         this.#signaling.doubt();
         this.#forPeers((peer) => peer.keeper.handleNetworkChange());
       },
       awake: () => this.#signaling.doubt(),
       gone: () => this.leave(),
     });
+  }
+
+  log(level: keyof Logger, text: string): void {
+    tell(this.#options.logger, level, text);
+  }
+
+  /** What an application hears is in the log under the same names. */
+  override emit<K extends keyof RoomEvents>(event: K, ...args: Parameters<RoomEvents[K]>): void {
+    if (event !== "message" && event !== "peer_updated") {
+      this.log(event === "error" ? "warn" : "info", [event, ...args.map(inShort)].join(" "));
+    }
+    super.emit(event, ...args);
   }
 
   connect(): void {
@@ -227,6 +243,7 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
     this.#forPeers((peer) => peer.close());
     this.peers.clear();
     this.#setState("left");
+    if (error) this.log("error", inShort(error));
     if (this.#isSettled) this.emit("left", error);
     else if (error) {
       this.#isSettled = true;
@@ -291,6 +308,7 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
       this.id = data.you;
     }
     this.room = data.room || this.room;
+    this.log("info", `${data.resumed ? "resumed" : "joined"} as ${this.id} with ${data.connections}`);
     this.#useIceServers(data.iceServers);
     this.#sendUnsent();
     this.#setState("joined");
@@ -333,6 +351,7 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
 
   #useIceServers(iceServers: RTCIceServer[]): void {
     this.#iceServers = iceServers;
+    this.log("debug", `iceServers ${iceServers.map(({ urls }) => urls)}`);
     this.#forPeers((peer) => peer.configure());
   }
 
@@ -385,6 +404,12 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
 
 function isRoomName(room: unknown): room is string {
   return typeof room === "string" && room !== "" && fits(room, MAX_ROOM_BYTES) && !/[\p{Cc}\p{Cs}]/u.test(room);
+}
+
+/** Of what comes with an event, what may be told: whom it concerns, which stream, what went wrong. */
+function inShort(value: unknown): string {
+  const { reason, message, id, label } = Object(value) as Partial<BimccRtcError & Peer & RemoteStream>;
+  return reason ? `${reason}: ${message}` : (id ?? label ?? (typeof value === "string" ? value : ""));
 }
 
 function notSupported(cause: unknown): BimccRtcError {

@@ -7,6 +7,7 @@
 
 import { BimccRtcError } from "./errors";
 import { OLD_API, type RoomHooks } from "./hooks";
+import type { Log } from "./log";
 import {
   type ClientEvent,
   type ErrorData,
@@ -23,6 +24,7 @@ export type SignalingState = "waiting" | "connecting" | "joining" | "joined" | "
 /** Whose connection it is. */
 export interface SignalingOwner {
   readonly hooks: Pick<RoomHooks, "onSocket" | "onServerMessage">;
+  readonly log: Log;
   /** Both are asked anew for each try. */
   socketUrl(): string;
   joinData(): Promise<Omit<JoinData, "resume">>;
@@ -154,6 +156,7 @@ export class Signaling {
     if (OLD_API) this.#owner.hooks.onServerMessage?.(parseJson(text), socket);
     const event = parseServerEvent(text);
     if (!event || event.eventName === "_pong") return;
+    this.#trace("<", event);
     switch (event.eventName) {
       case "_peers":
         this.#joined(event.data.resume);
@@ -211,6 +214,8 @@ export class Signaling {
       this.#end(refusal ?? this.#reasonOfClose(closeCode));
       return;
     }
+    const why = refusal?.reason ?? this.#noJoinData ?? closeCode ?? "no answer";
+    this.#owner.log("warn", `server lost: ${why}; next try in ${delay | 0} ms`);
     this.#tryTimer = setTimeout(() => this.connect(), delay);
     this.#setState("waiting");
   }
@@ -227,7 +232,15 @@ export class Signaling {
     this.#pingTimer = setTimeout(() => this.#ping(PONG_LIMIT), PING_EVERY);
   }
 
+  /** Of what goes over the wire: what it is and whom it concerns, of a candidate its type. */
+  #trace(way: string, { eventName, data }: { eventName: string; data: unknown }): void {
+    const { socketId, code, candidate } = data as Record<string, unknown>;
+    const type = /typ \w+/.exec(JSON.stringify(candidate) ?? "");
+    this.#owner.log("debug", [way, eventName, socketId, code, type].filter(Boolean).join(" "));
+  }
+
   #write(event: ClientEvent): void {
+    this.#trace(">", event);
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(event));
   }
 

@@ -19,6 +19,19 @@ export interface JoinOptions {
   maxMessageBytes?: number;
   /** Ends the attempt to join; has no effect later. */
   signal?: AbortSignal;
+  /** Is told what goes on, for when a call fails; `console` is one. Default: nobody. */
+  logger?: Logger;
+}
+
+/**
+ * `error`: it is over. `warn`: something failed, and is tried again if that is of use. `info`: who is there, and how each is
+ * connected. `debug`: how that came about. Texts are for people and may change; no secrets and no messages are in them.
+ */
+export interface Logger {
+  debug(text: string): void;
+  info(text: string): void;
+  warn(text: string): void;
+  error(text: string): void;
 }
 
 /**

@@ -35,6 +35,7 @@ class Side {
       if (this.isReachable && world.random() >= world.loss) this.other?.inbox.push(message);
     };
     const owner: NegotiationOwner = {
+      log: () => {},
       isReachable: () => this.isReachable,
       sendDescription: (type, sdp, offer) => send({ kind: "description", sdp: { type, sdp }, offer }),
       sendCandidate: (candidate) => send({ kind: "candidate", candidate }),

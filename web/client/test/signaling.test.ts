@@ -14,6 +14,7 @@ function signaling(join = async () => ({ room: "r" })): [Signaling, Seen] {
   const seen: Seen = { states: [], events: [], ends: [] };
   const made = new Signaling({
     hooks: {},
+    log: () => {},
     socketUrl: () => `ws://server/${FakeSocket.all.length}`,
     joinData: join,
     handleSignalingState: (state) => seen.states.push(state),
