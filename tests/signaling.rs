@@ -12,7 +12,7 @@ use std::{
 use bimcc_rtc::{
     credentials::Secret,
     ice_servers::{Host, Issuer, Transports},
-    metrics::Metrics,
+    observe::metrics::Metrics,
     signaling::{Arrival, Limits, ResumeKey, Signaling, Timing},
 };
 use common::{Client, Options, Server, member, patient};

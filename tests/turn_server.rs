@@ -14,7 +14,7 @@ use bimcc_rtc::{
     config::RelayPorts,
     credentials::{self, Secret, User},
     membership::{Directory, MemberId, RoomTag},
-    metrics::Metrics,
+    observe::metrics::Metrics,
     turn::{
         Lifetimes,
         io::{Bound, Workers},

@@ -44,7 +44,7 @@ use super::{
 };
 use crate::{
     files::{self, Limit},
-    metrics::Metrics,
+    observe::metrics::Metrics,
     shutdown::Shutdown,
     signaling::{MemberSummary, Signaling, room_name},
 };

@@ -15,7 +15,7 @@ use super::{
     Timeouts,
     proxy_protocol::{self, Ends, Version},
 };
-use crate::metrics::Refusal;
+use crate::observe::metrics::Refusal;
 
 /// Sent where the header was text: whoever set the proxy up may try it with an HTTP client first.
 const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n";

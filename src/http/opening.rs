@@ -8,7 +8,7 @@ use super::{
     Timeouts,
     stream::{Protocol, Stream},
 };
-use crate::{metrics::Refusal, tls::TlsAcceptor};
+use crate::{observe::metrics::Refusal, tls::TlsAcceptor};
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,12 +43,13 @@ use super::{
 use crate::{
     farewell,
     ice_servers::{DirectPort, Host, Reached},
-    metrics::{Metrics, Refusal, RefusalLabel, Transport},
+    observe::metrics::{Metrics, Refusal, RefusalLabel},
     signaling::{Arrival, Signaling, session::told_to_stop},
     tls::TlsAcceptor,
     turn::{
         io::{StreamClient, Streams},
         session::FiveTuple,
+        transport::Transport,
     },
 };
 
@@ -338,7 +339,7 @@ impl Server {
         let must_go = slot.must_go();
         let client = StreamClient {
             tuple: FiveTuple { client: peer, server: local },
-            transport: if matches!(stream, Stream::Tls(_)) { Transport::tls } else { Transport::tcp },
+            transport: if matches!(stream, Stream::Tls(_)) { Transport::Tls } else { Transport::Tcp },
             without_allocation: self.settings.timeouts.without_allocation,
             on_allocation: Box::new(move |is_here| slot.set_counted(!is_here)),
         };

@@ -15,7 +15,7 @@ use http::StatusCode;
 use super::{half_open::ipv6_network, ws::Refused};
 use crate::{
     files::{FromPool, Pool},
-    metrics::Refusal,
+    observe::metrics::Refusal,
 };
 
 /// The bits of what one site has in IPv6: with its /64s alone somebody could take all.

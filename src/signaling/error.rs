@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::metrics::CloseReason;
+use crate::observe::metrics::CloseReason;
 
 /// The stable code of an `_error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,7 +34,7 @@ use crate::{
     credentials::User,
     ice_servers::{IceServers, Issuer, Reached},
     membership::{Directory, MemberId, RoomTag},
-    metrics::{CloseReason, Resume, SignalingMetrics},
+    observe::metrics::{CloseReason, Resume, SignalingMetrics},
 };
 
 const SHARDS: usize = 64;

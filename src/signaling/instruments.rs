@@ -6,7 +6,7 @@ use super::{
     error::{Code, Refusal},
     message::{CLIENT_EVENTS, ClientMessage},
 };
-use crate::metrics::{ErrorCodeLabel, EventLabel, Resume, ResumeLabel, SignalingMetrics};
+use crate::observe::metrics::{ErrorCodeLabel, EventLabel, Resume, ResumeLabel, SignalingMetrics};
 
 /// Why a member was removed, as its peers are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

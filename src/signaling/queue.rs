@@ -19,7 +19,7 @@ use super::{
     hub::{Full, Outbox},
     message::Frame,
 };
-use crate::metrics::CloseReason;
+use crate::observe::metrics::CloseReason;
 
 /// Frames that may wait. A newcomer to a room of 30 is sent 29 answers and their candidates in one go.
 const MAX_FRAMES: usize = 2048;

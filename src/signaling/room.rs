@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::message::{self, Frame, Peers, Profile, ProfileChange};
 use crate::{
     membership::{MemberId, RoomTag},
-    metrics::CloseReason,
+    observe::metrics::CloseReason,
 };
 
 /// The way to one client. Called under a room's lock: it must neither block nor call back.

@@ -40,7 +40,7 @@ use crate::{
     farewell,
     ice_servers::{Issuer, Reached},
     membership::{Directory, MemberId},
-    metrics::{CloseReason, CloseReasonLabel, Metrics},
+    observe::metrics::{CloseReason, CloseReasonLabel, Metrics},
 };
 
 /// Read at once. An idle connection keeps this much.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    Held,
     bitrate::{Bitrate, Direction, Meter},
     message::{ByFamily, Family, Key, TransactionId},
     quota::Place,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     membership::{AllocationRef, MemberId, RoomWatch},
-    metrics::{Held, TurnCounters},
+    observe::metrics::TurnCounters,
 };
 
 /// Lifetime of a permission (RFC 8656 section 9).

@@ -14,7 +14,26 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::hmac;
 
 use super::message::{Key, PasswordAlgorithm};
-use crate::credentials::{self, MemberKey, Secret, User};
+use crate::{
+    credentials::{self, MemberKey, Secret, User},
+    label::labels,
+};
+
+labels! {
+    /// Why credentials are answered with 401.
+    pub enum CredentialRefusal {
+        /// The username holds no expiry.
+        NoExpiry = "no_expiry",
+        /// Its expiry is too far away to count seconds.
+        NotSeconds = "not_seconds",
+        /// Its expiry has passed.
+        Expired = "expired",
+        /// Its member is not in a room.
+        NotHere = "not_here",
+        /// The signature fits no password that it may have.
+        WrongPassword = "wrong_password",
+    }
+}
 
 /// How long a nonce is good, in seconds (RFC 8489 section 9.2 leaves it to the server).
 pub const NONCE_LIFETIME: u64 = 3600;

@@ -20,7 +20,7 @@ use stun::{
         ATTR_REQUESTED_TRANSPORT, ATTR_RESERVATION_TOKEN, ATTR_SOFTWARE, ATTR_UNKNOWN_ATTRIBUTES, ATTR_USERNAME,
         ATTR_XOR_PEER_ADDRESS, ATTR_XOR_RELAYED_ADDRESS, ATTR_XORMAPPED_ADDRESS, AttrType,
     },
-    error_code::{ErrorCode, ErrorCodeAttribute},
+    error_code::ErrorCodeAttribute,
     fingerprint::FINGERPRINT,
     message::{
         CLASS_ERROR_RESPONSE, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, MAGIC_COOKIE, METHOD_ALLOCATE, METHOD_BINDING,
@@ -30,11 +30,12 @@ use stun::{
 };
 
 pub use self::{
+    code::{ErrorCode, TurnMethod},
     data::{HEADROOM, IcmpError, SendIndication, TAILROOM, icmp_indication, is_send_indication, write_data_indication},
     keys::{Integrity, Key, PasswordAlgorithm, long_term_key},
 };
-use crate::metrics::TurnMethod;
 
+mod code;
 mod data;
 mod keys;
 
@@ -414,11 +415,12 @@ impl Response {
     }
 
     /// An error response to `request`, with the reason phrase of the code (RFC 8489 section 14.8).
-    pub fn error(request: &Request, code: u16) -> Self {
+    pub fn error(request: &Request, code: ErrorCode) -> Self {
         let mut response = Self::new(request, CLASS_ERROR_RESPONSE);
-        let reason = reason_phrase(code).as_bytes().to_vec();
+        let reason = code.reason_phrase().as_bytes().to_vec();
+        let code = stun::error_code::ErrorCode(code.number());
         // Fails only for reasons over 763 bytes.
-        let _ = ErrorCodeAttribute { code: ErrorCode(code), reason }.add_to(&mut response.message);
+        let _ = ErrorCodeAttribute { code, reason }.add_to(&mut response.message);
         response
     }
 
@@ -441,10 +443,10 @@ impl Response {
 
     /// Adds ADDRESS-ERROR-CODE: why an address of this family was not given beside the other.
     #[must_use]
-    pub fn address_error(mut self, family: Family, code: u16) -> Self {
-        let (class, number) = ((code / 100) as u8, (code % 100) as u8);
+    pub fn address_error(mut self, family: Family, code: ErrorCode) -> Self {
+        let (class, number) = ((code.number() / 100) as u8, (code.number() % 100) as u8);
         let mut value = vec![family.number(), 0, class, number];
-        value.extend_from_slice(reason_phrase(code).as_bytes());
+        value.extend_from_slice(code.reason_phrase().as_bytes());
         self.message.add(ATTR_ADDRESS_ERROR_CODE, &value);
         self
     }
@@ -524,28 +526,6 @@ impl Response {
         // Never fails for a typed address.
         let _ = value.add_to_as(&mut self.message, attribute);
         self
-    }
-}
-
-/// The reason phrases of RFC 8489 section 14.8 and RFC 8656 section 19, shortened where they are long.
-fn reason_phrase(code: u16) -> &'static str {
-    match code {
-        300 => "Try Alternate",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        // Short: this one also answers strangers, whose requests may be small.
-        420 => "Unknown",
-        437 => "Allocation Mismatch",
-        438 => "Stale Nonce",
-        440 => "Address Family not Supported",
-        441 => "Wrong Credentials",
-        442 => "Unsupported Transport Protocol",
-        443 => "Peer Address Family Mismatch",
-        446 => "Connection Already Exists",
-        486 => "Allocation Quota Reached",
-        508 => "Insufficient Capacity",
-        _ => "Error",
     }
 }
 

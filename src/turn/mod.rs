@@ -11,6 +11,7 @@
 //! | [`relayed`] | live relayed addresses, for delivery in process |
 //! | [`reservation`] | relayed addresses that are held for a later allocation |
 //! | [`quota`], [`bitrate`], [`limiter`] | how many allocations; how much each; how many answers to strangers |
+//! | [`packet`], [`transport`] | what becomes of a packet; over what clients come, and how that ends |
 //! | [`io`] | workers and streams: sockets, timers, and performing what sessions ask for |
 //!
 //! Not done, and answered as the RFC says for a server that does not know them: TCP relays (RFC 6062; 442), mobility (RFC
@@ -25,11 +26,13 @@ pub mod framing;
 pub mod io;
 pub mod limiter;
 pub mod message;
+pub mod packet;
 pub mod peer_policy;
 pub mod quota;
 pub mod relayed;
 pub mod reservation;
 pub mod session;
+pub mod transport;
 
 use std::{
     net::SocketAddr,
@@ -40,7 +43,21 @@ use std::{
     time::Duration,
 };
 
-use crate::membership::Directory;
+use crate::{label::labels, membership::Directory};
+
+labels! {
+    /// What there may be many of, each of which comes to be and ends.
+    pub enum Held {
+        /// Client sessions (5-tuples with state).
+        Sessions = "sessions",
+        /// Allocations.
+        Allocations = "allocations",
+        /// Permissions in force.
+        Permissions = "permissions",
+        /// Channels bound.
+        Channels = "channels",
+    }
+}
 
 /// What all sessions of the process share.
 #[derive(Debug)]

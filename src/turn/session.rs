@@ -28,17 +28,15 @@ use super::{
     channel_data,
     limiter::AnswerLimiter,
     message::{
-        self, ByFamily, Family, IcmpError, Integrity, Key, Request, ReservationToken, SendIndication, TransactionId,
+        self, ByFamily, ErrorCode, Family, IcmpError, Integrity, Key, Request, ReservationToken, SendIndication,
+        TransactionId,
     },
+    packet::DropReason,
     peer_policy::{PeerRefusal, Verdict},
     quota::Place,
     relayed::OwnerTag,
 };
-use crate::{
-    credentials::User,
-    membership::MemberId,
-    metrics::{DropReason, TurnCounters},
-};
+use crate::{credentials::User, membership::MemberId, observe::metrics::TurnCounters};
 
 mod requests;
 
@@ -201,7 +199,7 @@ struct PendingAllocate {
     /// For the port that is held.
     next_place: Option<Place>,
     /// A family that was wished for and cannot be had, and why.
-    missing: Option<(Family, u16)>,
+    missing: Option<(Family, ErrorCode)>,
 }
 
 /// How a client signs, and its answers are signed.

@@ -27,7 +27,7 @@ use bimcc_rtc::{
     http::{self, AppState, HttpSettings},
     ice_servers::{Issuer, Transports},
     membership::Directory,
-    metrics::Metrics,
+    observe::metrics::Metrics,
     signaling::{Limits, ResumeKey, Signaling, Timing},
     turn::{
         self, Lifetimes,

@@ -12,8 +12,8 @@ use std::{
 use bimcc_rtc::turn::{
     channel_data::{self, CHANNEL_HEADER_LEN},
     message::{
-        HEADER_LEN, HEADROOM, Integrity, Key, LONGEST_REQUEST, PasswordAlgorithm, Request, Response, SendIndication,
-        TAILROOM, TransactionId, long_term_key, write_data_indication,
+        ErrorCode, HEADER_LEN, HEADROOM, Integrity, Key, LONGEST_REQUEST, PasswordAlgorithm, Request, Response,
+        SendIndication, TAILROOM, TransactionId, long_term_key, write_data_indication,
     },
 };
 use ring::hmac;
@@ -168,11 +168,12 @@ fn answer(request: &Request, datagram: &[u8]) {
     let client = SocketAddr::from(([192, 0, 2, 1], 1000));
     let relayed = SocketAddr::from((IpAddr::from([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), 50_000));
     let granted = Response::success(request).relayed(relayed).lifetime(600).mapped(client).software();
-    let refused = Response::error(request, 420).unknown_attributes(&request.unknown_attributes());
+    let refused =
+        Response::error(request, ErrorCode::UnknownAttribute).unknown_attributes(&request.unknown_attributes());
     for (bytes, is_signed) in [
         (granted.signed(&KEY, Integrity::Sha1).finish(), true),
         (refused.finish(), false),
-        (Response::error(request, 401).challenge("realm", &[b'n'; 24]).finish(), false),
+        (Response::error(request, ErrorCode::Unauthenticated).challenge("realm", &[b'n'; 24]).finish(), false),
     ] {
         assert!(Request::decode(&bytes).is_err(), "an answer is no request");
         let mut answer = Message::new();

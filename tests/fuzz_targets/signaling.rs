@@ -17,7 +17,7 @@ use bimcc_rtc::{
     credentials::Secret,
     ice_servers::{Host, Issuer, Transports},
     membership::{Directory, MemberId},
-    metrics::{CloseReason, SignalingMetrics},
+    observe::metrics::{CloseReason, SignalingMetrics},
     signaling::{
         Limits, ResumeKey,
         hub::{Client, Full, Hub, Outbox, Verdict},

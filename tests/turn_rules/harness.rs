@@ -14,7 +14,7 @@ use std::{
 use bimcc_rtc::{
     credentials::{self, Credential, MemberKey, Secret, User},
     membership::{AllocationRef, Directory, MemberId, RoomTag},
-    metrics::{Metrics, TurnCounters},
+    observe::metrics::{Metrics, TurnCounters},
     turn::{
         Lifetimes, Shared,
         allocation::Reach,

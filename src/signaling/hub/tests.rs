@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     credentials::Secret,
     ice_servers::{Host, Transports},
-    metrics::{ErrorCodeLabel, EventLabel, Metrics},
+    observe::metrics::{ErrorCodeLabel, EventLabel, Metrics},
 };
 
 const NOW: u64 = 1_000_000;

@@ -16,8 +16,9 @@ use slab::Slab;
 
 use crate::{
     membership::AllocationRef,
-    metrics::{DropReason, TurnCounters},
+    observe::metrics::TurnCounters,
     turn::{
+        packet::DropReason,
         relayed::{Home, OwnerTag},
         session::Via,
     },

@@ -30,7 +30,7 @@ use self::{
     udp::{Setup, WAKER, Worker},
 };
 use super::{Shared, limiter::AnswerLimiter, relayed::MAX_WORKERS};
-use crate::{config::RelayPorts, membership::AllocationRef, metrics::Metrics};
+use crate::{config::RelayPorts, membership::AllocationRef, observe::metrics::Metrics};
 
 /// A listen address could not be bound.
 #[derive(Debug, thiserror::Error)]

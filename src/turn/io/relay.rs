@@ -14,11 +14,12 @@ use socket2::Socket;
 use super::socket::bind_relay;
 use crate::{
     config::RelayPorts,
-    metrics::{DropReason, Path, TurnCounters},
+    observe::metrics::TurnCounters,
     turn::{
         Shared,
         allocation::Reach,
         message::{ByFamily, Family},
+        packet::{DropReason, Path},
         peer_policy::RelayAddress,
         relayed::{Home, OwnerTag, RelayedTable},
         session::{Bound, PortWish, RelayWish},

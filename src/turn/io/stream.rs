@@ -29,12 +29,13 @@ use super::{inbox::Inbox, mailbox::Mailboxes, relay::HeldRelays};
 use crate::{
     config::RelayPorts,
     farewell,
-    metrics::{Metrics, StreamClose, StreamCloseLabel, StreamMetrics, Transport, TransportLabel, TurnCounters},
+    observe::metrics::{Metrics, StreamCloseLabel, StreamMetrics, TransportLabel, TurnCounters, Value},
     turn::{
         Shared,
         limiter::AnswerLimiter,
         message::{HEADROOM, TAILROOM},
         session::FiveTuple,
+        transport::{StreamClose, Transport},
     },
 };
 
@@ -112,8 +113,8 @@ impl Streams {
             held,
             mailboxes,
             limiter,
-            tcp: metrics.add_turn_counters(Transport::tcp),
-            tls: metrics.add_turn_counters(Transport::tls),
+            tcp: metrics.add_turn_counters(Transport::Tcp),
+            tls: metrics.add_turn_counters(Transport::Tls),
             metrics: metrics.streams.clone(),
             generation: AtomicU32::new(0),
         }
@@ -127,15 +128,15 @@ impl Streams {
     {
         let counted = Counted::new(self.metrics.clone(), client.transport);
         let counters = match client.transport {
-            Transport::tls => self.tls.clone(),
-            Transport::tcp | Transport::udp => self.tcp.clone(),
+            Transport::Tls => self.tls.clone(),
+            Transport::Tcp | Transport::Udp => self.tcp.clone(),
         };
         let inbox = Inbox::new(counters.clone());
         let mut client = Client::new(self, stream, client, counters, inbox);
         let ended = std::future::poll_fn(|cx| DESK.with_borrow_mut(|desk| client.poll(cx, desk)));
         let reason = tokio::select! {
             reason = ended => reason,
-            () = must_go => StreamClose::server,
+            () = must_go => StreamClose::Server,
         };
         let mut stream = client.into_stream();
         counted.end(reason);
@@ -162,10 +163,10 @@ struct Counted {
 
 impl Counted {
     fn new(metrics: Arc<StreamMetrics>, transport: Transport) -> Self {
-        let label = TransportLabel { transport };
+        let label = TransportLabel { transport: Value(transport) };
         metrics.connections.get_or_create(&label).inc();
         metrics.opened.get_or_create(&label).inc();
-        Self { metrics, transport, reason: StreamClose::server }
+        Self { metrics, transport, reason: StreamClose::Server }
     }
 
     fn end(mut self, reason: StreamClose) {
@@ -175,7 +176,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let Self { transport, reason, .. } = *self;
+        let (transport, reason) = (Value(self.transport), Value(self.reason));
         self.metrics.connections.get_or_create(&TransportLabel { transport }).dec();
         self.metrics.closed.get_or_create(&StreamCloseLabel { transport, reason }).inc();
     }

@@ -24,12 +24,13 @@ use super::{
 use crate::{
     config::RelayPorts,
     membership::AllocationRef,
-    metrics::{DropReason, Held, Path, TurnCounters},
+    observe::metrics::TurnCounters,
     turn::{
-        Shared,
+        Held, Shared,
         allocation::Reach,
         limiter::AnswerLimiter,
         message::{Family, HEADROOM, IcmpError, TAILROOM},
+        packet::{DropReason, Path},
         relayed::Home,
         session::{Bound, Context, FiveTuple, Now, Output, RelayWish, Session, Via},
     },

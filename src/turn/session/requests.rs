@@ -7,11 +7,11 @@ use super::*;
 use crate::{
     credentials::{self, UsernameError},
     membership::{AllocationRef, Membership},
-    metrics::{CredentialRefusal, TurnMethod},
     turn::{
         allocation::{AllocatingMember, Grant, Lease},
+        auth::CredentialRefusal,
         channel_data::CHANNEL_NUMBERS,
-        message::{MalformedAttribute, NotARequest, Response},
+        message::{MalformedAttribute, NotARequest, Response, TurnMethod},
         quota::QuotaExceeded,
         reservation::Reservation,
     },
@@ -24,9 +24,9 @@ const PROTOCOL_UDP: u8 = 17;
 #[derive(Debug)]
 enum Refusal {
     /// The client has not proven who it is: 401 or 438 with REALM and NONCE, and only as often as strangers are answered.
-    Unproven(u16),
+    Unproven(ErrorCode),
     /// An error for a client that has.
-    Code(u16),
+    Code(ErrorCode),
     /// 420 with the list.
     UnknownAttributes(Vec<u16>),
     /// 300: try there.
@@ -35,7 +35,7 @@ enum Refusal {
 
 impl From<MalformedAttribute> for Refusal {
     fn from(_: MalformedAttribute) -> Self {
-        Self::Code(400)
+        Self::Code(ErrorCode::BadRequest)
     }
 }
 
@@ -68,7 +68,7 @@ impl Session {
         };
         let signature = identity.signature;
         if let Some(reply) = self.earlier_reply(&request, &identity) {
-            cx.counters.response(method, 0);
+            cx.counters.response(method, Ok(()));
             return Output::Reply(reply);
         }
         let unknown = request.unknown_attributes();
@@ -88,7 +88,7 @@ impl Session {
         };
         match outcome {
             Ok(reply) => {
-                cx.counters.response(method, 0);
+                cx.counters.response(method, Ok(()));
                 Output::Reply(reply)
             }
             Err(refusal) => self.refuse(&request, refusal, Some(signature), cx),
@@ -102,25 +102,28 @@ impl Session {
         }
         let unknown = request.unknown_attributes();
         if !unknown.is_empty() {
-            cx.counters.response(TurnMethod::Binding, 420);
-            return Output::Reply(Response::error(request, 420).unknown_attributes(&unknown).finish());
+            cx.counters.response(TurnMethod::Binding, Err(ErrorCode::UnknownAttribute));
+            return Output::Reply(
+                Response::error(request, ErrorCode::UnknownAttribute).unknown_attributes(&unknown).finish(),
+            );
         }
-        cx.counters.response(TurnMethod::Binding, 0);
+        cx.counters.response(TurnMethod::Binding, Ok(()));
         Output::Reply(Response::success(request).mapped(self.tuple.client).finish())
     }
 
     /// The checks of RFC 8489 section 9.2.4.
     fn authenticate(&self, request: &mut Request, cx: &Context<'_>) -> Result<Identity, Refusal> {
-        let integrity = request.integrity().ok_or(Refusal::Unproven(401))?;
+        let integrity = request.integrity().ok_or(Refusal::Unproven(ErrorCode::Unauthenticated))?;
         let (Some(username), Some(nonce), Some(_)) = (request.username(), request.nonce(), request.realm()) else {
-            return Err(Refusal::Unproven(400));
+            return Err(Refusal::Unproven(ErrorCode::BadRequest));
         };
         // Before anything is computed for a stranger.
         if !cx.shared.nonces.is_fresh(nonce, self.tuple.client, cx.now.unix) {
-            return Err(Refusal::Unproven(438));
+            return Err(Refusal::Unproven(ErrorCode::StaleNonce));
         }
         // Every nonce of ours says that there is a choice of algorithms.
-        let algorithm = request.password_algorithm().map_err(|MalformedAttribute| Refusal::Unproven(400))?;
+        let algorithm =
+            request.password_algorithm().map_err(|MalformedAttribute| Refusal::Unproven(ErrorCode::BadRequest))?;
         let username: Box<str> = username.into();
         let known = self.allocation().map(|allocation| &allocation.grant);
         let proven = match known {
@@ -158,13 +161,13 @@ impl Session {
             State::Idle | State::Ended(_) => {}
             // Whoever made it: 441 is for requests other than Allocate (section 5), and 437 lets a client whose NAT gave
             // it a used port try another.
-            State::Binding(_) | State::Allocated(_) => return Err(Refusal::Code(437)),
+            State::Binding(_) | State::Allocated(_) => return Err(Refusal::Code(ErrorCode::AllocationMismatch)),
         }
         // 3: transport of the relayed address.
         match request.requested_transport()? {
-            None => return Err(Refusal::Code(400)),
+            None => return Err(Refusal::Code(ErrorCode::BadRequest)),
             Some(PROTOCOL_UDP) => {}
-            Some(_) => return Err(Refusal::Code(442)),
+            Some(_) => return Err(Refusal::Code(ErrorCode::UnsupportedTransport)),
         }
         // 4: DONT-FRAGMENT is supported.
         let token = request.reservation_token()?;
@@ -173,17 +176,17 @@ impl Session {
         let additional = request.additional_family()?;
         // 5: a reserved address has its port and its family.
         if token.is_some() && (even_port.is_some() || requested.is_some() || additional.is_some()) {
-            return Err(Refusal::Code(400));
+            return Err(Refusal::Code(ErrorCode::BadRequest));
         }
         // 6: one family by name, or a second one beside the first.
         if requested.is_some() && additional.is_some() {
-            return Err(Refusal::Code(400));
+            return Err(Refusal::Code(ErrorCode::BadRequest));
         }
         // 8: an even port, and the next.
         let port = match even_port {
             None => PortWish::Any,
             Some(even) if !even.reserves_next => PortWish::Even,
-            Some(_) if additional.is_some() => return Err(Refusal::Code(400)),
+            Some(_) if additional.is_some() => return Err(Refusal::Code(ErrorCode::BadRequest)),
             Some(_) => PortWish::EvenAndNext,
         };
         // 7, 9: families.
@@ -195,7 +198,7 @@ impl Session {
             return Err(Refusal::Alternate(alternate));
         }
         if cx.shared.is_draining() {
-            return Err(Refusal::Code(508));
+            return Err(Refusal::Code(ErrorCode::InsufficientCapacity));
         }
         let mut pending = PendingAllocate {
             username: identity.username,
@@ -244,7 +247,7 @@ impl Session {
             bound.relayed[family].zip(place).map(|(address, place)| Lease { address, expires, place })
         });
         if leases.iter().next().is_none() {
-            return self.refuse(&request, Refusal::Code(508), Some(signature), cx);
+            return self.refuse(&request, Refusal::Code(ErrorCode::InsufficientCapacity), Some(signature), cx);
         }
         let member = match pending.user {
             User::Member(id) => {
@@ -268,7 +271,9 @@ impl Session {
         }
         response = response.lifetime(pending.lifetime.as_secs() as u32);
         let unbound = Family::BOTH.into_iter().find(|f| pending.wish.families.contains(*f) && leases[*f].is_none());
-        if let Some((family, code)) = unbound.map(|family| (family, 508)).or(pending.missing) {
+        if let Some((family, code)) =
+            unbound.map(|family| (family, ErrorCode::InsufficientCapacity)).or(pending.missing)
+        {
             response = response.address_error(family, code);
         }
         if let Some((token, _)) = bound.next {
@@ -287,7 +292,7 @@ impl Session {
         };
         let allocation = Allocation::new(grant, cx.counters.clone()).limited_to(cx.shared.bitrate, cx.now.instant);
         self.state = State::Allocated(Box::new(allocation));
-        cx.counters.response(TurnMethod::Allocate, 0);
+        cx.counters.response(TurnMethod::Allocate, Ok(()));
         Output::Reply(reply)
     }
 
@@ -298,7 +303,7 @@ impl Session {
         let families = match request.requested_family()? {
             None => Families::Both,
             Some(Some(family)) if allocation.relayed(family).is_some() => Families::One(family),
-            Some(_) => return Err(Refusal::Code(443)),
+            Some(_) => return Err(Refusal::Code(ErrorCode::PeerFamilyMismatch)),
         };
         // 2: the lifetime, where 0 ends them.
         let reply = |seconds: u32| sign(Response::success(request).lifetime(seconds), identity.signature);
@@ -343,7 +348,7 @@ impl Session {
         let allocation = self.allocation_of(identity, cx)?;
         let peers = request.peers().collect::<Result<Vec<_>, _>>()?;
         if peers.is_empty() {
-            return Err(Refusal::Code(400));
+            return Err(Refusal::Code(ErrorCode::BadRequest));
         }
         let permissions = peers
             .iter()
@@ -369,10 +374,10 @@ impl Session {
         let allocation = self.allocation_of(identity, cx)?;
         let peer = request.peers().next().transpose()?;
         let (Some(number), Some(peer)) = (request.channel_number()?, peer) else {
-            return Err(Refusal::Code(400));
+            return Err(Refusal::Code(ErrorCode::BadRequest));
         };
         if !CHANNEL_NUMBERS.contains(&number) || allocation.may_bind(number, peer).is_err() {
-            return Err(Refusal::Code(400));
+            return Err(Refusal::Code(ErrorCode::BadRequest));
         }
         let reach = permissible(allocation, peer, cx)?;
         let fits = allocation.has_room_for([peer.ip()].into_iter());
@@ -392,9 +397,11 @@ impl Session {
             self.end(cx);
         }
         match &mut self.state {
-            State::Allocated(allocation) if allocation.grant.username != identity.username => Err(Refusal::Code(441)),
+            State::Allocated(allocation) if allocation.grant.username != identity.username => {
+                Err(Refusal::Code(ErrorCode::WrongCredentials))
+            }
             State::Allocated(allocation) => Ok(allocation),
-            State::Idle | State::Binding(_) | State::Ended(_) => Err(Refusal::Code(437)),
+            State::Idle | State::Binding(_) | State::Ended(_) => Err(Refusal::Code(ErrorCode::AllocationMismatch)),
         }
     }
 
@@ -442,18 +449,23 @@ impl Session {
                     return self.dropped(DropReason::RateLimited, cx);
                 }
                 let response = Response::error(request, code);
-                cx.counters.response(request.method(), code);
-                if code == 400 {
+                cx.counters.response(request.method(), Err(code));
+                if code == ErrorCode::BadRequest {
                     return Output::Reply(response.finish());
                 }
                 let nonce = cx.shared.nonces.make(self.tuple.client, cx.now.unix);
                 return Output::Reply(response.challenge(cx.shared.authority.realm(), &nonce).finish());
             }
             Refusal::Code(code) => (code, Response::error(request, code)),
-            Refusal::UnknownAttributes(numbers) => (420, Response::error(request, 420).unknown_attributes(&numbers)),
-            Refusal::Alternate(address) => (300, Response::error(request, 300).alternate_server(address)),
+            Refusal::UnknownAttributes(numbers) => (
+                ErrorCode::UnknownAttribute,
+                Response::error(request, ErrorCode::UnknownAttribute).unknown_attributes(&numbers),
+            ),
+            Refusal::Alternate(address) => {
+                (ErrorCode::TryAlternate, Response::error(request, ErrorCode::TryAlternate).alternate_server(address))
+            }
         };
-        cx.counters.response(request.method(), code);
+        cx.counters.response(request.method(), Err(code));
         Output::Reply(match signature {
             Some(signature) => sign(response, signature),
             None => response.software().finish(),
@@ -479,8 +491,8 @@ impl PendingAllocate {
     fn take_places(&mut self, cx: &Context<'_>) -> Result<(), Refusal> {
         let take = || {
             cx.shared.quotas.take(&self.user).map_err(|exceeded| match exceeded {
-                QuotaExceeded::User => Refusal::Code(486),
-                QuotaExceeded::Server => Refusal::Code(508),
+                QuotaExceeded::User => Refusal::Code(ErrorCode::AllocationQuotaReached),
+                QuotaExceeded::Server => Refusal::Code(ErrorCode::InsufficientCapacity),
             })
         };
         let first = match self.wish.families {
@@ -493,7 +505,7 @@ impl PendingAllocate {
                 Ok(place) => self.places[Family::V6] = Some(place),
                 Err(_) => {
                     self.wish.families = Families::One(Family::V4);
-                    self.missing = Some((Family::V6, 508));
+                    self.missing = Some((Family::V6, ErrorCode::InsufficientCapacity));
                 }
             }
         }
@@ -506,7 +518,7 @@ impl PendingAllocate {
     /// Takes the address that is held for `token`: 508 if there is none for this user.
     fn take_reserved(&mut self, token: &ReservationToken, cx: &Context<'_>) -> Result<(), Refusal> {
         let reserved = cx.shared.reservations.take(token, &self.username, self.owner, cx.now.instant);
-        let Reservation { relayed, place, .. } = reserved.ok_or(Refusal::Code(508))?;
+        let Reservation { relayed, place, .. } = reserved.ok_or(Refusal::Code(ErrorCode::InsufficientCapacity))?;
         let family = Family::of(relayed.ip());
         self.wish = RelayWish { families: Families::One(family), port: PortWish::Reserved(relayed) };
         self.places[family] = Some(place);
@@ -528,7 +540,7 @@ fn user_of(username: &str, cx: &Context<'_>) -> Result<(u64, User), Refusal> {
 
 fn credential_refused(reason: CredentialRefusal, cx: &Context<'_>) -> Refusal {
     cx.counters.credential_refused(reason);
-    Refusal::Unproven(401)
+    Refusal::Unproven(ErrorCode::Unauthenticated)
 }
 
 /// Which relayed addresses an Allocate asks for, as far as this host has them (RFC 8656 section 7.2, steps 7 and 9); and
@@ -537,24 +549,24 @@ fn families(
     requested: Option<Option<Family>>,
     additional: Option<Option<Family>>,
     cx: &Context<'_>,
-) -> Result<(Families, Option<(Family, u16)>), Refusal> {
+) -> Result<(Families, Option<(Family, ErrorCode)>), Refusal> {
     let host = cx.shared.policy.host();
     let has = |family| host.relay(family).is_some();
     match (requested, additional) {
         (Some(Some(family)), _) if has(family) => Ok((Families::One(family), None)),
-        (Some(_), _) => Err(Refusal::Code(440)),
+        (Some(_), _) => Err(Refusal::Code(ErrorCode::AddressFamilyNotSupported)),
         (None, Some(Some(Family::V6))) => match (has(Family::V4), has(Family::V6)) {
             (true, true) => Ok((Families::Both, None)),
-            (true, false) => Ok((Families::One(Family::V4), Some((Family::V6, 440)))),
-            (false, true) => Ok((Families::One(Family::V6), Some((Family::V4, 440)))),
-            (false, false) => Err(Refusal::Code(440)),
+            (true, false) => Ok((Families::One(Family::V4), Some((Family::V6, ErrorCode::AddressFamilyNotSupported)))),
+            (false, true) => Ok((Families::One(Family::V6), Some((Family::V4, ErrorCode::AddressFamilyNotSupported)))),
+            (false, false) => Err(Refusal::Code(ErrorCode::AddressFamilyNotSupported)),
         },
         // IPv6 beside IPv4 is the only thing that can be asked for.
-        (None, Some(_)) => Err(Refusal::Code(400)),
+        (None, Some(_)) => Err(Refusal::Code(ErrorCode::BadRequest)),
         // The RFC means IPv4; browsers never name a family, so a host without IPv4 gives IPv6.
         (None, None) if has(Family::V4) => Ok((Families::One(Family::V4), None)),
         (None, None) if has(Family::V6) => Ok((Families::One(Family::V6), None)),
-        (None, None) => Err(Refusal::Code(508)),
+        (None, None) => Err(Refusal::Code(ErrorCode::InsufficientCapacity)),
     }
 }
 
@@ -567,7 +579,7 @@ fn sign(response: Response, Signature { key, integrity }: Signature) -> Vec<u8> 
 /// force that stands because of a member is not judged again while that member is in the room.
 fn permissible(allocation: &Allocation, peer: SocketAddr, cx: &Context<'_>) -> Result<Reach, Refusal> {
     if allocation.relayed(Family::of(peer.ip())).is_none() {
-        return Err(Refusal::Code(443));
+        return Err(Refusal::Code(ErrorCode::PeerFamilyMismatch));
     }
     if let Some(permission) = allocation.permission(peer.ip(), cx.now.instant)
         && let Reach::Network { because_of: Some(member) } = permission.reach
@@ -580,5 +592,5 @@ fn permissible(allocation: &Allocation, peer: SocketAddr, cx: &Context<'_>) -> R
 
 fn peer_refused(reason: PeerRefusal, cx: &Context<'_>) -> Refusal {
     cx.counters.peer_refused(reason);
-    Refusal::Code(403)
+    Refusal::Code(ErrorCode::Forbidden)
 }

@@ -7,8 +7,7 @@ use std::{
 
 use bimcc_rtc::{
     membership::RoomTag,
-    metrics::Held,
-    turn::{allocation::MAX_PEERS, channel_data::CHANNEL_NUMBERS},
+    turn::{Held, allocation::MAX_PEERS, channel_data::CHANNEL_NUMBERS},
 };
 use stun::{
     attributes::{

@@ -11,13 +11,14 @@ use std::{
 use bimcc_rtc::{
     credentials::{MemberKey, Secret},
     membership::{AllocationRef, Directory},
-    metrics::{DropReason, Held, TurnCounters},
+    observe::metrics::TurnCounters,
     turn::{
-        Shared,
+        Held, Shared,
         allocation::Reach,
         auth::{Authority, NonceKeys},
         limiter::AnswerLimiter,
         message::{ByFamily, Family, HEADROOM, IcmpError, TAILROOM},
+        packet::DropReason,
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
         quota::Quotas,
         relayed::Home,

@@ -21,7 +21,7 @@ fn named(events: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
 
 fn resumes(world: &World) -> [u64; 3] {
     [Resume::within_grace, Resume::takeover, Resume::announced]
-        .map(|how| world.metrics.signaling.resumes.get_or_create(&crate::metrics::ResumeLabel { how }).get())
+        .map(|how| world.metrics.signaling.resumes.get_or_create(&crate::observe::metrics::ResumeLabel { how }).get())
 }
 
 #[test]

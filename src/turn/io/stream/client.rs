@@ -28,8 +28,9 @@ use tokio::{
 use super::{Desk, Paced, StreamClient, Streams};
 use crate::{
     membership::AllocationRef,
-    metrics::{DropReason, Held, Path, StreamClose, Transport, TurnCounters},
+    observe::metrics::TurnCounters,
     turn::{
+        Held,
         allocation::Reach,
         framing::{Deframer, FramingError, LONGEST_MESSAGE, frame},
         io::{
@@ -39,8 +40,10 @@ use crate::{
             udp::{key, read_clocks},
         },
         message::{Family, HEADROOM, IcmpError, LONGEST_REQUEST, TAILROOM},
+        packet::{DropReason, Path},
         relayed::Home,
         session::{Context, Now, Output, RelayWish, Session, Via},
+        transport::{StreamClose, Transport},
     },
 };
 
@@ -132,7 +135,7 @@ impl<S: Paced> Client<S> {
             inbox,
             out: Vec::new(),
             written: 0,
-            frame_ends: (client.transport == Transport::tls).then(VecDeque::new),
+            frame_ends: (client.transport == Transport::Tls).then(VecDeque::new),
             needs_flush: false,
             is_blocked: false,
             blocked_at: None,
@@ -159,7 +162,7 @@ impl<S: Paced> Client<S> {
         }
         for _ in 0..ROUNDS {
             if self.write(cx).is_err() {
-                return Poll::Ready(StreamClose::connection_lost);
+                return Poll::Ready(StreamClose::ConnectionLost);
             }
             let mut is_busy = self.take_letters(desk);
             is_busy |= self.read_relays(cx, desk);
@@ -381,9 +384,9 @@ impl<S: Paced> Client<S> {
         let Desk { read, rng, .. } = desk;
         let mut buffer = ReadBuf::new(read);
         match std::task::ready!(Pin::new(stream).poll_read(cx, &mut buffer)) {
-            Ok(()) if buffer.filled().is_empty() => return Poll::Ready(Err(StreamClose::client)),
+            Ok(()) if buffer.filled().is_empty() => return Poll::Ready(Err(StreamClose::Client)),
             Ok(()) => {}
-            Err(_) => return Poll::Ready(Err(StreamClose::connection_lost)),
+            Err(_) => return Poll::Ready(Err(StreamClose::ConnectionLost)),
         }
         let mut bytes = buffer.filled();
         let mut deframer = std::mem::take(&mut self.deframer);
@@ -393,8 +396,8 @@ impl<S: Paced> Client<S> {
             match deframer.next_message(&mut bytes, longest) {
                 Ok(Some(message)) => self.handle_message(message, rng),
                 Ok(None) => break Ok(()),
-                Err(FramingError::NotTurn) => break Err(StreamClose::not_turn),
-                Err(FramingError::TooLong) => break Err(StreamClose::message_too_long),
+                Err(FramingError::NotTurn) => break Err(StreamClose::NotTurn),
+                Err(FramingError::TooLong) => break Err(StreamClose::MessageTooLong),
             }
         };
         self.deframer = deframer;
@@ -510,7 +513,7 @@ impl<S: Paced> Client<S> {
         self.close_ended_relay();
         self.out.shrink_to(IDLE_CAPACITY);
         if self.allocated.is_none() && self.ends_idle <= self.now.instant {
-            return Poll::Ready(Err(StreamClose::no_allocation));
+            return Poll::Ready(Err(StreamClose::NoAllocation));
         }
         Poll::Ready(Ok(()))
     }

@@ -1,0 +1,290 @@
+//! Every metric of the server: name, unit, labels and the moment it counts.
+//!
+//! Each enum that stands in a label lives with what it describes; here are the instruments alone. Signaling counts in shared
+//! instruments. TURN workers count in plain atomics of their own ([`TurnCounters`]), so that
+//! the packet path shares no cache line with another worker; they are added up when somebody asks ([`Metrics::encode`]).
+//! Counters come in pairs (opened, closed) where a gauge belongs to them. Labels are from closed sets: nothing a
+//! stranger sends becomes a label.
+
+mod turn;
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+pub use self::turn::TurnCounters;
+use self::turn::TurnMetrics;
+use crate::{
+    label::Label,
+    membership::Directory,
+    turn::transport::{StreamClose, Transport},
+};
+
+/// All instruments, and the registry that writes them out.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Rooms, members and their connections.
+    pub signaling: SignalingMetrics,
+    /// TURN over TCP and TLS.
+    pub streams: Arc<StreamMetrics>,
+    turn: Arc<TurnMetrics>,
+    registry: Registry,
+}
+
+/// What signaling counts.
+#[derive(Debug, Default)]
+pub struct SignalingMetrics {
+    /// Rooms with at least one member, away or not.
+    pub rooms: Gauge,
+    /// Members of rooms, those that are away included.
+    pub members: Gauge,
+    /// Members whose connection is gone and whose grace runs.
+    pub members_away: Gauge,
+    /// Joins with a good resume token, by what became of them.
+    pub resumes: Family<ResumeLabel, Counter>,
+    /// Open WebSocket connections, in a room or not.
+    pub connections: Gauge,
+    /// WebSocket connections opened: counted after the upgrade.
+    pub connections_opened: Counter,
+    /// WebSocket connections ended, by who or what ended them.
+    pub connections_closed: Family<CloseReasonLabel, Counter>,
+    /// Connections turned away before the upgrade.
+    pub connections_refused: Family<RefusalLabel, Counter>,
+    /// Messages from clients, by event; `unknown` stands for every event the protocol does not have.
+    pub messages_received: Family<EventLabel, Counter>,
+    /// Messages queued to clients (a broadcast counts once per receiver).
+    pub messages_sent: Counter,
+    /// `_error` answers, by code.
+    pub errors: Family<ErrorCodeLabel, Counter>,
+}
+
+/// A member of a set of labels as the value of a label in the registry.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
+pub struct Value<L>(pub L);
+
+impl<L: Label> EncodeLabelValue for Value<L> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        fmt::Write::write_str(encoder, self.0.as_str())
+    }
+}
+
+/// Label of [`SignalingMetrics::connections_closed`].
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct CloseReasonLabel {
+    /// Why.
+    pub reason: CloseReason,
+}
+
+/// Why a WebSocket connection ended.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+#[expect(missing_docs, reason = "the names say it")]
+#[allow(non_camel_case_types, reason = "the names are the label values")]
+pub enum CloseReason {
+    client,
+    connection_lost,
+    idle,
+    too_many_errors,
+    message_too_large,
+    slow_reader,
+    shutdown,
+    protocol_error,
+    invalid_text,
+    replaced,
+    kicked,
+    made_room,
+}
+
+/// Label of [`SignalingMetrics::resumes`].
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ResumeLabel {
+    /// What became of it.
+    pub how: Resume,
+}
+
+/// What became of a join with a good resume token.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "the names are the label values")]
+pub enum Resume {
+    /// The member was away and is back; nobody was told.
+    within_grace,
+    /// It replaced a connection that was still there; nobody was told.
+    takeover,
+    /// It is a newcomer with its old id.
+    announced,
+}
+
+/// Label of [`SignalingMetrics::connections_refused`].
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct RefusalLabel {
+    /// Why.
+    pub reason: Refusal,
+}
+
+/// Why a connection was turned away.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+#[expect(missing_docs, reason = "the names say it")]
+#[allow(non_camel_case_types, reason = "the names are the label values")]
+pub enum Refusal {
+    origin,
+    too_many_from_address,
+    tls_required,
+    handshake_timeout,
+    bad_handshake,
+    unknown_protocol,
+    too_many_half_open,
+    too_many_turn_streams,
+    bad_proxy_header,
+    untrusted_proxy_header,
+    too_many_websockets,
+}
+
+/// Label of [`SignalingMetrics::messages_received`].
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct EventLabel {
+    /// The event's name, or `unknown`, or `malformed`.
+    pub event: &'static str,
+}
+
+/// Label of [`SignalingMetrics::errors`].
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ErrorCodeLabel {
+    /// The stable code that the client sees.
+    pub code: &'static str,
+}
+
+/// TURN connections over TCP and TLS.
+#[derive(Debug, Default)]
+pub struct StreamMetrics {
+    /// Open ones, with an allocation or without. Counted from the first byte that says STUN.
+    pub connections: Family<TransportLabel, Gauge>,
+    /// Opened.
+    pub opened: Family<TransportLabel, Counter>,
+    /// Ended, by why.
+    pub closed: Family<StreamCloseLabel, Counter>,
+}
+
+/// Label of [`StreamMetrics`].
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct TransportLabel {
+    /// Over what.
+    pub transport: Value<Transport>,
+}
+
+/// Label of [`StreamMetrics::closed`].
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct StreamCloseLabel {
+    /// Over what.
+    pub transport: Value<Transport>,
+    /// Why.
+    pub reason: Value<StreamClose>,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new() -> Self {
+        let signaling = SignalingMetrics::default();
+        let turn = Arc::new(TurnMetrics::default());
+        let streams = Arc::new(StreamMetrics::default());
+        let mut registry = Registry::with_prefix("bimcc_rtc");
+        registry.register("rooms", "Rooms with at least one member", signaling.rooms.clone());
+        registry.register("members", "Members of rooms, those away included", signaling.members.clone());
+        registry.register(
+            "members_away",
+            "Members whose connection is gone and whose grace runs",
+            signaling.members_away.clone(),
+        );
+        registry.register("resumes", "Joins with a good resume token, by outcome", signaling.resumes.clone());
+        registry.register("connections", "Open WebSocket connections", signaling.connections.clone());
+        registry.register("connections_opened", "WebSocket connections opened", signaling.connections_opened.clone());
+        registry.register(
+            "connections_closed",
+            "WebSocket connections ended, by reason",
+            signaling.connections_closed.clone(),
+        );
+        registry.register(
+            "connections_refused",
+            "Connections turned away before the upgrade, by reason",
+            signaling.connections_refused.clone(),
+        );
+        registry.register(
+            "messages_received",
+            "Signaling messages from clients, by event",
+            signaling.messages_received.clone(),
+        );
+        registry.register("messages_sent", "Signaling messages queued to clients", signaling.messages_sent.clone());
+        registry.register("signaling_errors", "_error answers, by code", signaling.errors.clone());
+        registry.register("turn_streams", "Open TURN connections over TCP and TLS", streams.connections.clone());
+        registry.register("turn_streams_opened", "TURN connections opened", streams.opened.clone());
+        registry.register("turn_streams_closed", "TURN connections ended, by reason", streams.closed.clone());
+        registry.register_collector(Box::new(turn.clone()));
+        Self { signaling, streams, turn, registry }
+    }
+
+    /// The counters of one more UDP worker.
+    pub fn add_turn_worker(&self) -> Arc<TurnCounters> {
+        self.add_turn_counters(Transport::Udp)
+    }
+
+    /// The counters of clients over `transport`.
+    pub fn add_turn_counters(&self, transport: Transport) -> Arc<TurnCounters> {
+        let counters = Arc::new(TurnCounters::of(transport));
+        self.turn.add(counters.clone());
+        counters
+    }
+
+    /// Shows the size of `directory` as a gauge.
+    pub fn watch_directory(&self, directory: Arc<Directory>) {
+        self.turn.watch(directory);
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::turn::{
+        Held,
+        message::{ErrorCode, TurnMethod},
+        packet::Path,
+    };
+
+    #[test]
+    fn workers_are_added_up() {
+        let metrics = Metrics::new();
+        let (a, b) = (metrics.add_turn_worker(), metrics.add_turn_worker());
+        a.relayed(Path::InProcess, 100);
+        b.relayed(Path::InProcess, 11);
+        a.response(TurnMethod::Allocate, Ok(()));
+        b.response(TurnMethod::Allocate, Err(ErrorCode::Unauthenticated));
+        a.opened(Held::Channels, 3);
+        b.closed(Held::Channels, 1);
+        let text = metrics.encode();
+        for line in [
+            "bimcc_rtc_turn_relayed_bytes_total{direction=\"client_to_client\",path=\"in_process\"} 111",
+            "bimcc_rtc_turn_relayed_packets_total{direction=\"client_to_client\",path=\"in_process\"} 2",
+            "bimcc_rtc_turn_responses_total{method=\"allocate\",code=\"success\"} 1",
+            "bimcc_rtc_turn_responses_total{method=\"allocate\",code=\"401\"} 1",
+            "bimcc_rtc_turn_channels 2",
+            "bimcc_rtc_rooms 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What TURN workers count, each for itself, and how it is added up.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::Unit,
+};
+
+use crate::{
+    label::{Label, PerLabel},
+    membership::Directory,
+    turn::{
+        Held,
+        auth::CredentialRefusal,
+        message::{ErrorCode, TurnMethod},
+        packet::{DropReason, Path},
+        peer_policy::PeerRefusal,
+        transport::Transport,
+    },
+};
+
+/// What one TURN worker counts. All payload sizes are application data, without STUN or channel headers.
+#[derive(Debug, Default)]
+pub struct TurnCounters {
+    transport: Transport,
+    packets: PerLabel<Path, AtomicU64>,
+    bytes: PerLabel<Path, AtomicU64>,
+    drops: PerLabel<DropReason, AtomicU64>,
+    requests: PerLabel<TurnMethod, AtomicU64>,
+    successes: PerLabel<TurnMethod, AtomicU64>,
+    errors: PerLabel<TurnMethod, PerLabel<ErrorCode, AtomicU64>>,
+    peer_refusals: PerLabel<PeerRefusal, AtomicU64>,
+    credential_refusals: PerLabel<CredentialRefusal, AtomicU64>,
+    refreshed_after_expiry: AtomicU64,
+    held: PerLabel<Held, Pair>,
+}
+
+/// Opened and closed, whose difference is the gauge.
+#[derive(Debug, Default)]
+struct Pair {
+    opened: AtomicU64,
+    closed: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+impl TurnCounters {
+    /// Of clients over `transport`.
+    pub(super) fn of(transport: Transport) -> Self {
+        Self { transport, ..Self::default() }
+    }
+
+    /// A packet of `len` payload bytes went along `path`.
+    pub fn relayed(&self, path: Path, len: usize) {
+        add(&self.packets[path], 1);
+        add(&self.bytes[path], len as u64);
+    }
+
+    /// A packet was dropped.
+    pub fn dropped(&self, reason: DropReason) {
+        add(&self.drops[reason], 1);
+    }
+
+    /// A request arrived; retransmissions count.
+    pub fn request(&self, method: TurnMethod) {
+        add(&self.requests[method], 1);
+    }
+
+    /// A response was made, a success or an error. Retransmitted answers count.
+    pub fn response(&self, method: TurnMethod, outcome: Result<(), ErrorCode>) {
+        let counter = match outcome {
+            Ok(()) => &self.successes[method],
+            Err(code) => &self.errors[method][code],
+        };
+        add(counter, 1);
+    }
+
+    /// A peer address was refused.
+    pub fn peer_refused(&self, reason: PeerRefusal) {
+        add(&self.peer_refusals[reason], 1);
+    }
+
+    /// Credentials were refused.
+    pub fn credential_refused(&self, reason: CredentialRefusal) {
+        add(&self.credential_refusals[reason], 1);
+    }
+
+    /// A Refresh succeeded although the credential's expiry had passed.
+    pub fn refreshed_after_expiry(&self) {
+        add(&self.refreshed_after_expiry, 1);
+    }
+
+    /// `n` of these came to be.
+    pub fn opened(&self, what: Held, n: usize) {
+        add(&self.held[what].opened, n as u64);
+    }
+
+    /// `n` of these ended.
+    pub fn closed(&self, what: Held, n: usize) {
+        add(&self.held[what].closed, n as u64);
+    }
+
+    /// How many of these there are.
+    pub fn held(&self, what: Held) -> i64 {
+        let Pair { opened, closed } = &self.held[what];
+        opened.load(Ordering::Relaxed) as i64 - closed.load(Ordering::Relaxed) as i64
+    }
+}
+
+/// The counters of all workers.
+#[derive(Default)]
+pub(super) struct TurnMetrics {
+    workers: RwLock<Vec<Arc<TurnCounters>>>,
+    directory: OnceLock<Arc<Directory>>,
+}
+
+impl TurnMetrics {
+    /// These are to be added up too.
+    pub(super) fn add(&self, counters: Arc<TurnCounters>) {
+        self.workers.write().unwrap_or_else(PoisonError::into_inner).push(counters);
+    }
+
+    /// Whose size is shown. Only the first call counts.
+    pub(super) fn watch(&self, directory: Arc<Directory>) {
+        let _ = self.directory.set(directory);
+    }
+}
+
+impl fmt::Debug for TurnMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TurnMetrics")
+    }
+}
+
+impl Collector for TurnMetrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let workers = self.workers.read().unwrap_or_else(PoisonError::into_inner);
+        let mut page = Page { encoder, workers: &workers };
+        page.packets()?;
+        page.requests()?;
+        page.held()?;
+        if let Some(directory) = self.directory.get() {
+            page.gauge("directory_entries", "Members that TURN knows", directory.len() as i64)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is written out of the workers' counters.
+struct Page<'e, 'w> {
+    encoder: DescriptorEncoder<'e>,
+    workers: &'w [Arc<TurnCounters>],
+}
+
+impl Page<'_, '_> {
+    fn packets(&mut self) -> fmt::Result {
+        let name = |path: Path| Labels(vec![("direction", path.as_str()), ("path", path.through())]);
+        let packets = self.each(|c| &c.packets, name);
+        self.family("turn_relayed_packets", "Packets relayed", None, &packets)?;
+        let bytes = self.each(|c| &c.bytes, name);
+        self.family("turn_relayed", "Payload bytes relayed", Some(&Unit::Bytes), &bytes)?;
+        let drops = self.each(|c| &c.drops, of_reason);
+        self.family("turn_dropped_packets", "Packets from clients and peers that went nowhere, by reason", None, &drops)
+    }
+
+    fn requests(&mut self) -> fmt::Result {
+        let requests = self.each(|c| &c.requests, |method| Labels(vec![("method", method.as_str())]));
+        self.family("turn_requests", "STUN requests received, by method", None, &requests)?;
+
+        let mut responses = Vec::new();
+        for method in TurnMethod::ALL {
+            let name = |code| Labels(vec![("method", method.as_str()), ("code", code)]);
+            responses.push((name("success"), self.sum(|c| &c.successes[method])));
+            responses.extend(self.each(|c| &c.errors[method], |code: ErrorCode| name(code.as_str())));
+        }
+        responses.retain(|(_, n)| *n > 0);
+        self.family("turn_responses", "STUN responses sent, by method and code", None, &responses)?;
+
+        let refusals = self.each(|c| &c.peer_refusals, of_reason);
+        self.family("turn_peer_refusals", "Peer addresses refused with 403, by reason", None, &refusals)?;
+        let refusals = self.each(|c| &c.credential_refusals, of_reason);
+        self.family("turn_credential_refusals", "TURN credentials refused with 401, by reason", None, &refusals)?;
+
+        let refreshed = self.sum(|c| &c.refreshed_after_expiry);
+        self.counter("turn_refreshes_after_expiry", "Refreshes granted after the credential's expiry", refreshed)
+    }
+
+    fn held(&mut self) -> fmt::Result {
+        for what in Held::ALL {
+            let help = match what {
+                Held::Sessions => "Client sessions",
+                Held::Allocations => "Allocations",
+                Held::Permissions => "Permissions in force",
+                Held::Channels => "Channels bound",
+            };
+            let name = format!("turn_{}", what.as_str());
+            let (opened, closed) = (self.sum(|c| &c.held[what].opened), self.sum(|c| &c.held[what].closed));
+            self.gauge(&name, help, opened as i64 - closed as i64)?;
+            for (suffix, value) in [("opened", opened), ("closed", closed)] {
+                self.counter(&format!("{name}_{suffix}"), &format!("{help}: {suffix} since the start"), value)?;
+            }
+        }
+        for (what, help) in [
+            (Held::Sessions, "Client sessions, by the client's transport"),
+            (Held::Allocations, "Allocations, by the client's transport"),
+        ] {
+            let name = format!("turn_{}_by_transport", what.as_str());
+            let kind = ConstGauge::new(0i64).metric_type();
+            let mut metric = self.encoder.encode_descriptor(&name, help, None, kind)?;
+            for transport in Transport::ALL {
+                let of_transport = self.workers.iter().filter(|worker| worker.transport == transport);
+                let held: i64 = of_transport.map(|worker| worker.held(what)).sum();
+                ConstGauge::new(held).encode(metric.encode_family(&[("transport", transport.as_str())])?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sum(&self, pick: impl Fn(&TurnCounters) -> &AtomicU64) -> u64 {
+        self.workers.iter().map(|worker| pick(worker).load(Ordering::Relaxed)).sum()
+    }
+
+    /// A row for each label of what `pick` finds.
+    fn each<L: Label>(
+        &self,
+        pick: impl Fn(&TurnCounters) -> &PerLabel<L, AtomicU64>,
+        name: impl Fn(L) -> Labels,
+    ) -> Vec<(Labels, u64)> {
+        L::ALL.iter().map(|label| (name(*label), self.sum(|worker| &pick(worker)[*label]))).collect()
+    }
+
+    fn family(&mut self, name: &str, help: &str, unit: Option<&Unit>, rows: &[(Labels, u64)]) -> fmt::Result {
+        let kind = ConstCounter::new(0u64).metric_type();
+        let mut metric = self.encoder.encode_descriptor(name, help, unit, kind)?;
+        for (Labels(labels), value) in rows {
+            ConstCounter::new(*value).encode(metric.encode_family(&&labels[..])?)?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let counter = ConstCounter::new(value);
+        counter.encode(self.encoder.encode_descriptor(name, help, None, counter.metric_type())?)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: i64) -> fmt::Result {
+        let gauge = ConstGauge::new(value);
+        gauge.encode(self.encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+    }
+}
+
+/// The labels of one row, each with its value.
+struct Labels(Vec<(&'static str, &'static str)>);
+
+fn of_reason<L: Label>(reason: L) -> Labels {
+    Labels(vec![("reason", reason.as_str())])
+}
