@@ -6,7 +6,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, anyhow};
@@ -140,6 +140,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let signaling = Arc::new(signaling);
     let turn = Some(workers.streams().clone());
     let state = AppState { signaling, turn, settings: http_settings(&config, &shares, file_pool) };
+    let since = Instant::now();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "started");
     startup::print(&startup::Facts {
         config: &config,
         listen: &listen_addresses,
@@ -190,6 +192,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tasks.spawn(http::serve(listeners, acceptor, state, shutdown.watch()));
     let supervised = supervise(&mut tasks, &workers, &trigger, &shutdown).await;
     let stopped = workers.stop().context("a TURN worker ended");
+    tracing::info!(seconds = since.elapsed().as_secs(), "stopped");
     supervised.and(stopped)
 }
 

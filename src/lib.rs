@@ -10,7 +10,6 @@ pub mod files;
 pub mod http;
 pub mod ice_servers;
 pub mod label;
-pub mod logging;
 pub mod membership;
 pub mod mint;
 pub mod net;

@@ -13,8 +13,8 @@ use bimcc_rtc::{
     cli::{self, Command, MintArgs, Typed},
     config::{self, Config, ConfigError},
     ice_servers::Host,
-    logging,
     mint::{self, Request},
+    observe::log,
 };
 
 fn main() -> ExitCode {
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(config: Config) -> ExitCode {
-    logging::init(&config.log, config.log_format);
+    log::init(&config.log, config.log_format);
     for problem in config::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
         tracing::warn!("{problem}");
     }
@@ -47,7 +47,10 @@ fn serve(config: Config) -> ExitCode {
         Err(error) => return fail(&error.into()),
     };
     match runtime.block_on(app::run(config)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            log::flush();
+            ExitCode::SUCCESS
+        }
         Err(error) => fail(&error),
     }
 }
@@ -99,7 +102,8 @@ fn refuse(error: &ConfigError) -> ExitCode {
 
 fn fail(error: &anyhow::Error) -> ExitCode {
     for line in format!("{error:#}").lines() {
-        eprintln!("bimcc-rtc: {line}");
+        log::say(&format!("bimcc-rtc: {line}"));
     }
+    log::flush();
     ExitCode::FAILURE
 }

@@ -8,6 +8,8 @@ use tokio::{
     sync::watch,
 };
 
+use crate::observe::log;
+
 /// Ends the program: held by whoever supervises.
 #[derive(Clone, Debug)]
 pub struct ShutdownTrigger(watch::Sender<bool>);
@@ -83,6 +85,7 @@ impl ShutdownTrigger {
                 times += 1;
                 if times > 1 {
                     tracing::warn!(signal = name, "second signal: not waiting any longer");
+                    log::flush();
                     std::process::exit(1);
                 }
                 tracing::info!(signal = name, "shutting down");

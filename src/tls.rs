@@ -116,6 +116,7 @@ impl Tls {
             exposed: if made_here { local_ca::exposed(files) } else { Vec::new() },
             local_ca: made.map(|made| made.ca),
         };
+        tracing::info!(file = %files.cert.display(), days_left = days_left(facts.not_after), "certificate loaded");
         let current = Arc::new(Current(ArcSwap::new(pair.certified)));
         let acceptor = TlsAcceptor::new(&current)?;
         Ok(Self { made_here, facts, current, acceptor, watcher })
@@ -241,7 +242,8 @@ impl Watcher {
             Ok(pair) => {
                 let is_ed25519 = pair.certified.key.algorithm() == SignatureAlgorithm::ED25519;
                 current.0.store(pair.certified);
-                tracing::info!(file = %self.files.cert.display(), "new certificate loaded");
+                let (file, days_left) = (self.files.cert.display(), days_left(pair.not_after));
+                tracing::info!(%file, days_left, "new certificate loaded");
                 if pair.not_after <= SystemTime::now() {
                     tracing::error!(file = %self.files.cert.display(), "the new certificate has expired");
                 }
@@ -260,6 +262,11 @@ impl Watcher {
             Err(_) => self.doubtful = Some(contents),
         }
     }
+}
+
+/// Whole days; 0 where it has ended, too, of which more is said.
+fn days_left(end: SystemTime) -> u64 {
+    end.duration_since(SystemTime::now()).map_or(0, |left| left.as_secs() / 86_400)
 }
 
 fn contents(files: &TlsFiles) -> Contents {

@@ -19,7 +19,7 @@ use super::{
     RelayPorts, SecretSource, TlsFiles, credential_ttl, parse,
     settings::{Given, Settings, Source, env_name},
 };
-use crate::{credentials::Secret, logging, tls};
+use crate::{credentials::Secret, observe::log, tls};
 
 /// A full room of browsers makes up to six allocations per peer connection, and a user may be in several pages.
 const ALLOCATIONS_PER_PEER: usize = 24;
@@ -104,7 +104,7 @@ impl Reader {
                 self.count("workers", cores.min(1024), 1..=1024)
             },
             state_dir,
-            log: self.one("log", logging::directives).unwrap_or_else(logging::default_directives),
+            log: self.one("log", log::directives).unwrap_or_else(log::default_directives),
             log_format: self
                 .choice("log-format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
                 .unwrap_or(LogFormat::Text),

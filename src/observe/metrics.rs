@@ -11,13 +11,20 @@ mod turn;
 use std::{fmt, sync::Arc};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, text},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::Gauge,
+    },
     registry::Registry,
 };
 
 pub use self::turn::TurnCounters;
 use self::turn::TurnMetrics;
+use super::log;
 use crate::{
     label::Label,
     membership::Directory,
@@ -221,6 +228,7 @@ impl Metrics {
         registry.register("turn_streams_opened", "TURN connections opened", streams.opened.clone());
         registry.register("turn_streams_closed", "TURN connections ended, by reason", streams.closed.clone());
         registry.register_collector(Box::new(turn.clone()));
+        registry.register_collector(Box::new(LogMetrics));
         Self { signaling, streams, turn, registry }
     }
 
@@ -247,6 +255,18 @@ impl Metrics {
         // Writing into a String cannot fail.
         let _ = text::encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// The log counts by itself, since it is there before the metrics are.
+#[derive(Debug)]
+struct LogMetrics;
+
+impl Collector for LogMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let dropped = ConstCounter::new(log::dropped_lines());
+        let help = "Lines of the log that came faster than they could be written";
+        dropped.encode(encoder.encode_descriptor("log_lines_dropped", help, None, MetricType::Counter)?)
     }
 }
 
