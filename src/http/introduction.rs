@@ -14,8 +14,8 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{
     Timeouts,
     proxy_protocol::{self, Ends, Version},
+    turned_away::TurnedAway,
 };
-use crate::observe::metrics::Refusal;
 
 /// Sent where the header was text: whoever set the proxy up may try it with an HTTP client first.
 const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n";
@@ -46,9 +46,9 @@ impl Introductions {
         from: IpAddr,
         is_trusted: bool,
         timeouts: &Timeouts,
-    ) -> Result<Introduced, Refusal> {
+    ) -> Result<Introduced, TurnedAway> {
         let begun = timeout(timeouts.first_byte, proxy_protocol::peek_until(tcp, &mut [0], |_| true)).await;
-        if !matches!(begun.map_err(|_| Refusal::handshake_timeout)?, Ok(1..)) {
+        if !matches!(begun.map_err(|_| TurnedAway::HandshakeTimeout)?, Ok(1..)) {
             // Gone again: browsers open connections in advance.
             return Ok(Introduced::Nothing);
         }
@@ -59,7 +59,7 @@ impl Introductions {
             if !is_trusted {
                 self.tell_of_untrusted(from);
                 refuse(tcp, version, "a PROXY protocol header counts from a --trusted-proxy only");
-                return Err(Refusal::untrusted_proxy_header);
+                return Err(TurnedAway::UntrustedProxyHeader);
             }
             match proxy_protocol::take_header(tcp, version).await {
                 Ok(Some(ends)) => Ok(Introduced::Client(ends)),
@@ -67,11 +67,11 @@ impl Introductions {
                 Err(error) => {
                     self.tell_of_bad(from, &error);
                     refuse(tcp, version, &error.to_string());
-                    Err(Refusal::bad_proxy_header)
+                    Err(TurnedAway::BadProxyHeader)
                 }
             }
         };
-        timeout(timeouts.handshake, header).await.unwrap_or(Err(Refusal::handshake_timeout))
+        timeout(timeouts.handshake, header).await.unwrap_or(Err(TurnedAway::HandshakeTimeout))
     }
 
     fn tell_of_untrusted(&self, from: IpAddr) {

@@ -29,6 +29,7 @@ mod server;
 mod shares;
 mod slots;
 mod stream;
+mod turned_away;
 mod ws;
 
 use std::{sync::Arc, time::Duration};
@@ -41,6 +42,7 @@ use crate::{ice_servers::Host, signaling::Signaling, turn::io::Streams};
 pub use admin::serve_admin;
 pub use server::{Listeners, serve};
 pub use shares::WebSocketLimits;
+pub use turned_away::TurnedAway;
 
 /// What the beginning of a connection and the head of a request tell, for those who test it with any input.
 #[doc(hidden)]

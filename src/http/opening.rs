@@ -7,8 +7,9 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{
     Timeouts,
     stream::{Protocol, Stream},
+    turned_away::TurnedAway,
 };
-use crate::{observe::metrics::Refusal, tls::TlsAcceptor};
+use crate::tls::TlsAcceptor;
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +38,13 @@ pub(super) enum Opened {
 /// A connection that comes to nothing.
 pub(super) struct Unopened {
     /// `None` where it is nobody's fault: browsers open connections in advance.
-    pub(super) why: Option<Refusal>,
+    pub(super) why: Option<TurnedAway>,
     /// To be ended in order.
     pub(super) stream: Option<Stream>,
 }
 
 impl Unopened {
-    fn new(why: Refusal, stream: Stream) -> Self {
+    fn new(why: TurnedAway, stream: Stream) -> Self {
         Self { why: Some(why), stream: Some(stream) }
     }
 }
@@ -73,7 +74,7 @@ impl Opening<'_> {
         match protocol {
             Protocol::Http => Ok(Opened::Http(stream)),
             Protocol::Stun if self.serves_turn => Ok(Opened::Turn(stream)),
-            Protocol::Stun | Protocol::Tls => Err(Unopened::new(Refusal::unknown_protocol, stream)),
+            Protocol::Stun | Protocol::Tls => Err(Unopened::new(TurnedAway::UnknownProtocol, stream)),
         }
     }
 
@@ -83,21 +84,21 @@ impl Opening<'_> {
             Ok(Ok(Some(first))) => first,
             // Gone again.
             Ok(_) => return Err(Unopened { why: None, stream: Some(stream) }),
-            Err(_) => return Err(Unopened::new(Refusal::handshake_timeout, stream)),
+            Err(_) => return Err(Unopened::new(TurnedAway::HandshakeTimeout, stream)),
         };
         let allowed = |protocol: &Protocol| self.speaks.allows(*protocol, is_within_tls);
         let found = if Protocol::may_precede(first) && allowed(&Protocol::Http) {
             match timeout(self.timeouts.handshake, stream.skip_empty_lines()).await {
                 Ok(Ok(Some(next))) => Protocol::of(next).filter(|protocol| *protocol == Protocol::Http),
                 Ok(_) => return Err(Unopened { why: None, stream: Some(stream) }),
-                Err(_) => return Err(Unopened::new(Refusal::handshake_timeout, stream)),
+                Err(_) => return Err(Unopened::new(TurnedAway::HandshakeTimeout, stream)),
             }
         } else {
             Protocol::of(first)
         };
         match found.filter(allowed) {
             Some(protocol) => Ok((stream, protocol)),
-            None => Err(Unopened::new(Refusal::unknown_protocol, stream)),
+            None => Err(Unopened::new(TurnedAway::UnknownProtocol, stream)),
         }
     }
 
@@ -106,14 +107,14 @@ impl Opening<'_> {
         match handshake.await {
             Ok(Ok(tls)) => Ok(Stream::Tls(Box::new(tls))),
             Ok(Err(failed)) if failed.error.kind() == io::ErrorKind::TimedOut => {
-                Err(Unopened { why: Some(Refusal::handshake_timeout), stream: failed.stream.map(Stream::Plain) })
+                Err(Unopened { why: Some(TurnedAway::HandshakeTimeout), stream: failed.stream.map(Stream::Plain) })
             }
             Ok(Err(failed)) => {
                 tracing::debug!(error = %failed.error, "TLS handshake failed");
                 // The alert that says why is on its way.
-                Err(Unopened { why: Some(Refusal::bad_handshake), stream: failed.stream.map(Stream::Plain) })
+                Err(Unopened { why: Some(TurnedAway::BadHandshake), stream: failed.stream.map(Stream::Plain) })
             }
-            Err(_) => Err(Unopened { why: Some(Refusal::handshake_timeout), stream: None }),
+            Err(_) => Err(Unopened { why: Some(TurnedAway::HandshakeTimeout), stream: None }),
         }
     }
 }

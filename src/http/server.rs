@@ -38,12 +38,13 @@ use super::{
     shares::{Full, Share, WebSockets},
     slots::{Slot, Slots},
     stream::{Prefixed, Stream},
+    turned_away::TurnedAway,
     ws::{self, Refused},
 };
 use crate::{
     farewell,
     ice_servers::{DirectPort, Host, Reached},
-    observe::metrics::{Metrics, Refusal, RefusalLabel},
+    observe::metrics::{Metrics, TurnedAwayLabel, Value},
     signaling::{Arrival, Signaling, session::told_to_stop},
     tls::TlsAcceptor,
     turn::{
@@ -216,7 +217,7 @@ impl Server {
             self.slots.take(peer.ip())
         };
         if slot.is_none() {
-            self.count_refused(Refusal::too_many_from_address);
+            self.count_refused(TurnedAway::TooManyFromAddress);
             if self.tls.is_none() && speaks == Speaks::All {
                 // Waiting for the request would be what the limit is there to prevent.
                 let _ =
@@ -239,7 +240,7 @@ impl Server {
         let is_proxy = self.trust.is_proxy(peer.ip());
         let introduced = tokio::select! {
             introduced = self.introductions.hear(&mut tcp, peer.ip(), is_proxy, &self.settings.timeouts) => introduced,
-            () = slot.must_go() => return self.count_refused(Refusal::too_many_half_open),
+            () = slot.must_go() => return self.count_refused(TurnedAway::TooManyHalfOpen),
             () = told_to_stop(&mut shutdown) => return,
         };
         match introduced {
@@ -265,7 +266,7 @@ impl Server {
         };
         let opened = tokio::select! {
             opened = opening.open(tcp) => opened,
-            () = slot.must_go() => return self.count_refused(Refusal::too_many_half_open),
+            () = slot.must_go() => return self.count_refused(TurnedAway::TooManyHalfOpen),
             () = told_to_stop(&mut shutdown) => return,
         };
         let stream = match opened {
@@ -288,7 +289,7 @@ impl Server {
         let http = Box::pin(self.http(stream, connection.clone()));
         let upgraded = tokio::select! {
             upgraded = http => upgraded,
-            () = slot.must_go() => return self.count_refused(Refusal::too_many_half_open),
+            () = slot.must_go() => return self.count_refused(TurnedAway::TooManyHalfOpen),
         };
         let Some((stream, read_ahead)) = upgraded else {
             return;
@@ -327,7 +328,7 @@ impl Server {
         let has_room = clients.len() < self.settings.max_turn_streams;
         let Some(turn) = self.turn.as_ref().filter(|_| has_room && !*self.shutdown.borrow()) else {
             if !has_room {
-                self.count_refused(Refusal::too_many_turn_streams);
+                self.count_refused(TurnedAway::TooManyTurnStreams);
             }
             return Err((stream, slot));
         };
@@ -346,7 +347,7 @@ impl Server {
         let mut end = self.end_of_turn.subscribe();
         let until = async move {
             tokio::select! {
-                () = must_go => count_refused(&metrics, Refusal::too_many_half_open),
+                () = must_go => count_refused(&metrics, TurnedAway::TooManyHalfOpen),
                 () = told_to_stop(&mut end) => {}
             }
         };
@@ -387,7 +388,7 @@ impl Server {
         };
         let is_late = outcome.as_ref().is_err_and(hyper::Error::is_timeout);
         if is_late {
-            self.count_refused(Refusal::handshake_timeout);
+            self.count_refused(TurnedAway::HandshakeTimeout);
         }
         let parts = http.into_parts();
         let mut stream = parts.io.into_inner().stream;
@@ -404,7 +405,7 @@ impl Server {
         None
     }
 
-    fn count_refused(&self, reason: Refusal) {
+    fn count_refused(&self, reason: TurnedAway) {
         count_refused(self.signaling.metrics(), reason);
     }
 
@@ -420,8 +421,8 @@ impl Server {
     }
 }
 
-fn count_refused(metrics: &Metrics, reason: Refusal) {
-    metrics.signaling.connections_refused.get_or_create(&RefusalLabel { reason }).inc();
+fn count_refused(metrics: &Metrics, reason: TurnedAway) {
+    metrics.signaling.connections_refused.get_or_create(&TurnedAwayLabel { reason: Value(reason) }).inc();
 }
 
 impl Connection {
@@ -429,7 +430,7 @@ impl Connection {
         let server = &self.server;
         if let Err(refused) = ws::check_host(request.version(), request.headers()) {
             if ws::is_attempt(request.headers()) {
-                server.count_refused(Refusal::bad_handshake);
+                server.count_refused(TurnedAway::BadHandshake);
             }
             return refused.response();
         }
@@ -463,16 +464,16 @@ impl Connection {
         request: &Request<Incoming>,
         client: ClientInfo,
         needs_tls: bool,
-    ) -> Result<Response<Body>, (Refusal, Refused)> {
+    ) -> Result<Response<Body>, (TurnedAway, Refused)> {
         let server = &self.server;
         if needs_tls {
             let why = "This port speaks TLS only: use wss:// instead of ws://.";
-            return Err((Refusal::tls_required, Refused::new(StatusCode::UPGRADE_REQUIRED, why)));
+            return Err((TurnedAway::TlsRequired, Refused::new(StatusCode::UPGRADE_REQUIRED, why)));
         }
-        let response = ws::accept(request).map_err(|refused| (Refusal::bad_handshake, refused))?;
+        let response = ws::accept(request).map_err(|refused| (TurnedAway::BadHandshake, refused))?;
         if !ws::is_origin_allowed(request.headers(), &server.settings.origins) {
             let why = "Pages of this Origin may not connect; the server's --origin lists those that may.";
-            return Err((Refusal::origin, Refused::new(StatusCode::FORBIDDEN, why)));
+            return Err((TurnedAway::Origin, Refused::new(StatusCode::FORBIDDEN, why)));
         }
         if client.has_unknown_proxy {
             server.warn_of_proxy(self.peer);
@@ -480,7 +481,7 @@ impl Connection {
         let mut slot = None;
         let too_many = || {
             let why = "Too many connections from this address that have not joined a room.";
-            (Refusal::too_many_from_address, Refused::new(StatusCode::TOO_MANY_REQUESTS, why))
+            (TurnedAway::TooManyFromAddress, Refused::new(StatusCode::TOO_MANY_REQUESTS, why))
         };
         if server.slots.has_too_many(self.peer.ip()) {
             return Err(too_many());

@@ -12,11 +12,8 @@ use std::{
 
 use http::StatusCode;
 
-use super::{half_open::ipv6_network, ws::Refused};
-use crate::{
-    files::{FromPool, Pool},
-    observe::metrics::Refusal,
-};
+use super::{half_open::ipv6_network, turned_away::TurnedAway, ws::Refused};
+use crate::files::{FromPool, Pool};
 
 /// The bits of what one site has in IPv6: with its /64s alone somebody could take all.
 const SITE_BITS: u32 = 48;
@@ -62,15 +59,15 @@ pub(super) enum Full {
 
 impl Full {
     /// What the client is told.
-    pub(super) fn refusal(self) -> (Refusal, Refused) {
+    pub(super) fn refusal(self) -> (TurnedAway, Refused) {
         let (reason, status, why) = match self {
             Self::Address => (
-                Refusal::too_many_from_address,
+                TurnedAway::TooManyFromAddress,
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many WebSockets from this address, in rooms or not.",
             ),
             Self::Server => (
-                Refusal::too_many_websockets,
+                TurnedAway::TooManyWebsockets,
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The server has as many WebSockets as it may have.",
             ),

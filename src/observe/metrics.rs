@@ -26,8 +26,10 @@ pub use self::turn::TurnCounters;
 use self::turn::TurnMetrics;
 use super::log;
 use crate::{
+    http::TurnedAway,
     label::Label,
     membership::Directory,
+    signaling::{CloseReason, resume::Resume},
     turn::transport::{StreamClose, Transport},
 };
 
@@ -60,7 +62,7 @@ pub struct SignalingMetrics {
     /// WebSocket connections ended, by who or what ended them.
     pub connections_closed: Family<CloseReasonLabel, Counter>,
     /// Connections turned away before the upgrade.
-    pub connections_refused: Family<RefusalLabel, Counter>,
+    pub connections_refused: Family<TurnedAwayLabel, Counter>,
     /// Messages from clients, by event; `unknown` stands for every event the protocol does not have.
     pub messages_received: Family<EventLabel, Counter>,
     /// Messages queued to clients (a broadcast counts once per receiver).
@@ -83,70 +85,21 @@ impl<L: Label> EncodeLabelValue for Value<L> {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct CloseReasonLabel {
     /// Why.
-    pub reason: CloseReason,
-}
-
-/// Why a WebSocket connection ended.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-#[expect(missing_docs, reason = "the names say it")]
-#[allow(non_camel_case_types, reason = "the names are the label values")]
-pub enum CloseReason {
-    client,
-    connection_lost,
-    idle,
-    too_many_errors,
-    message_too_large,
-    slow_reader,
-    shutdown,
-    protocol_error,
-    invalid_text,
-    replaced,
-    kicked,
-    made_room,
+    pub reason: Value<CloseReason>,
 }
 
 /// Label of [`SignalingMetrics::resumes`].
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ResumeLabel {
     /// What became of it.
-    pub how: Resume,
-}
-
-/// What became of a join with a good resume token.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-#[allow(non_camel_case_types, reason = "the names are the label values")]
-pub enum Resume {
-    /// The member was away and is back; nobody was told.
-    within_grace,
-    /// It replaced a connection that was still there; nobody was told.
-    takeover,
-    /// It is a newcomer with its old id.
-    announced,
+    pub how: Value<Resume>,
 }
 
 /// Label of [`SignalingMetrics::connections_refused`].
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct RefusalLabel {
+pub struct TurnedAwayLabel {
     /// Why.
-    pub reason: Refusal,
-}
-
-/// Why a connection was turned away.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
-#[expect(missing_docs, reason = "the names say it")]
-#[allow(non_camel_case_types, reason = "the names are the label values")]
-pub enum Refusal {
-    origin,
-    too_many_from_address,
-    tls_required,
-    handshake_timeout,
-    bad_handshake,
-    unknown_protocol,
-    too_many_half_open,
-    too_many_turn_streams,
-    bad_proxy_header,
-    untrusted_proxy_header,
-    too_many_websockets,
+    pub reason: Value<TurnedAway>,
 }
 
 /// Label of [`SignalingMetrics::messages_received`].

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::observe::metrics::CloseReason;
+use super::close_reason::CloseReason;
 
 /// The stable code of an `_error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,16 +126,16 @@ const KICKED: CloseCode = CloseCode::Library(4002);
 /// The code and text of the Close frame that goes with a reason; `None` if the connection ends without one.
 pub(crate) fn close_frame(reason: CloseReason) -> Option<(CloseCode, &'static str)> {
     match reason {
-        CloseReason::client | CloseReason::connection_lost => None,
-        CloseReason::idle => Some((CloseCode::Away, "nothing heard for too long")),
-        CloseReason::too_many_errors => Some((CloseCode::Policy, "too many bad messages")),
-        CloseReason::message_too_large => Some((CloseCode::Size, "message too large")),
-        CloseReason::slow_reader => Some((CloseCode::Again, "too slow at reading")),
-        CloseReason::made_room => Some((CloseCode::Again, "not in a room, and others came")),
-        CloseReason::shutdown => Some((CloseCode::Away, "server is shutting down")),
-        CloseReason::protocol_error => Some((CloseCode::Protocol, "not valid WebSocket")),
-        CloseReason::replaced => Some((REPLACED, "another connection has taken over")),
-        CloseReason::kicked => Some((KICKED, "removed from the room")),
-        CloseReason::invalid_text => Some((CloseCode::Invalid, "text is not UTF-8")),
+        CloseReason::Client | CloseReason::ConnectionLost => None,
+        CloseReason::Idle => Some((CloseCode::Away, "nothing heard for too long")),
+        CloseReason::TooManyErrors => Some((CloseCode::Policy, "too many bad messages")),
+        CloseReason::MessageTooLarge => Some((CloseCode::Size, "message too large")),
+        CloseReason::SlowReader => Some((CloseCode::Again, "too slow at reading")),
+        CloseReason::MadeRoom => Some((CloseCode::Again, "not in a room, and others came")),
+        CloseReason::Shutdown => Some((CloseCode::Away, "server is shutting down")),
+        CloseReason::ProtocolError => Some((CloseCode::Protocol, "not valid WebSocket")),
+        CloseReason::Replaced => Some((REPLACED, "another connection has taken over")),
+        CloseReason::Kicked => Some((KICKED, "removed from the room")),
+        CloseReason::InvalidText => Some((CloseCode::Invalid, "text is not UTF-8")),
     }
 }

@@ -22,10 +22,11 @@ use std::{
 pub use super::room::{Full, MemberSummary, Outbox, RoomSummary, Sent};
 use super::{
     clock::Step,
+    close_reason::CloseReason,
     error::{Code, Refusal},
     instruments::{Instruments, RemoveReason},
     message::{self, ClientMessage, Frame, Peers, Profile},
-    resume::{Claims, ResumeKey},
+    resume::{Claims, Resume, ResumeKey},
     room::{Room, Seat, Unsent},
     room_name,
     roster::{Found, Roster},
@@ -34,7 +35,7 @@ use crate::{
     credentials::User,
     ice_servers::{IceServers, Issuer, Reached},
     membership::{Directory, MemberId, RoomTag},
-    observe::metrics::{CloseReason, Resume, SignalingMetrics},
+    observe::metrics::SignalingMetrics,
 };
 
 const SHARDS: usize = 64;
@@ -284,7 +285,7 @@ impl<O: Outbox + Clone> Hub<O> {
         let outbox = found.room.outbox(id);
         self.remove(&mut roster, id, RemoveReason::Kicked);
         if let Some(outbox) = outbox {
-            outbox.end(CloseReason::kicked);
+            outbox.end(CloseReason::Kicked);
         }
         true
     }
@@ -406,7 +407,7 @@ impl<O: Outbox + Clone> Hub<O> {
                 client.id = id;
                 if let Some(claims) = claims {
                     client.epoch = claims.epoch;
-                    self.instruments.count_resumed(Resume::announced);
+                    self.instruments.count_resumed(Resume::Announced);
                 }
                 self.enter(&mut roster, client, room, profile, now);
             }
@@ -454,12 +455,12 @@ impl<O: Outbox + Clone> Hub<O> {
         if is_away {
             self.instruments.count_no_longer_away();
         }
-        self.instruments.count_resumed(if is_away { Resume::within_grace } else { Resume::takeover });
+        self.instruments.count_resumed(if is_away { Resume::WithinGrace } else { Resume::Takeover });
         if let Some(old) = old {
             let refusal = replaced();
             self.instruments.count_refused(&refusal);
             self.instruments.count_sent(usize::from(old.try_send(message::error(&refusal)).is_ok()));
-            old.end(CloseReason::replaced);
+            old.end(CloseReason::Replaced);
         }
     }
 

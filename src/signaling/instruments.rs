@@ -5,8 +5,9 @@ use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge}
 use super::{
     error::{Code, Refusal},
     message::{CLIENT_EVENTS, ClientMessage},
+    resume::Resume,
 };
-use crate::observe::metrics::{ErrorCodeLabel, EventLabel, Resume, ResumeLabel, SignalingMetrics};
+use crate::observe::metrics::{ErrorCodeLabel, EventLabel, ResumeLabel, SignalingMetrics, Value};
 
 /// Why a member was removed, as its peers are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,6 @@ impl Instruments {
     }
 
     pub(crate) fn count_resumed(&self, how: Resume) {
-        self.resumes.get_or_create(&ResumeLabel { how }).inc();
+        self.resumes.get_or_create(&ResumeLabel { how: Value(how) }).inc();
     }
 }

@@ -11,6 +11,7 @@
 
 mod clock;
 mod close_code;
+mod close_reason;
 mod debtors;
 pub mod error;
 pub mod hub;
@@ -25,6 +26,7 @@ pub mod room_name;
 mod roster;
 pub mod session;
 
+pub use close_reason::CloseReason;
 pub use hub::{Limits, MemberSummary, RoomSummary};
 pub use resume::ResumeKey;
 pub use session::{Arrival, Signaling, Timing};

@@ -15,11 +15,11 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
+    close_reason::CloseReason,
     debtors::{Debtors, Standing, Tick},
     hub::{Full, Outbox},
     message::Frame,
 };
-use crate::observe::metrics::CloseReason;
 
 /// Frames that may wait. A newcomer to a room of 30 is sent 29 answers and their candidates in one go.
 const MAX_FRAMES: usize = 2048;
@@ -307,7 +307,7 @@ impl Queue {
     /// says so.
     pub(crate) fn ended(&self) -> Option<CloseReason> {
         let state = self.lock();
-        state.ended.or(state.overflowed.then_some(CloseReason::slow_reader))
+        state.ended.or(state.overflowed.then_some(CloseReason::SlowReader))
     }
 
     /// Waits until something was put in since the last call.
@@ -387,7 +387,7 @@ mod tests {
         let queue = a_queue();
         assert!((0..MAX_FRAMES).all(|_| queue.try_send(frame(1)).is_ok()));
         assert_eq!(queue.try_send(frame(1)), Err(Full));
-        assert_eq!(queue.ended(), Some(CloseReason::slow_reader));
+        assert_eq!(queue.ended(), Some(CloseReason::SlowReader));
 
         let queue = a_queue();
         assert_eq!(queue.try_send(frame(MAX_BYTES + 1)), Ok(()), "one long frame");
@@ -406,9 +406,9 @@ mod tests {
     fn who_is_replaced_is_told_so_even_if_it_does_not_read() {
         let queue = a_queue();
         while queue.try_send(frame(1000)).is_ok() {}
-        queue.end(CloseReason::replaced);
-        queue.end(CloseReason::kicked);
-        assert_eq!(queue.ended(), Some(CloseReason::replaced), "the first reason counts");
+        queue.end(CloseReason::Replaced);
+        queue.end(CloseReason::Kicked);
+        assert_eq!(queue.ended(), Some(CloseReason::Replaced), "the first reason counts");
     }
 
     #[test]
@@ -548,7 +548,7 @@ mod tests {
         stalled.try_send(frame(300_000)).unwrap();
         let other = Arc::new(Queue::new(common.clone()));
         other.try_send(frame(500_000)).unwrap();
-        assert_eq!((stalled.ended(), other.ended()), (Some(CloseReason::slow_reader), None));
+        assert_eq!((stalled.ended(), other.ended()), (Some(CloseReason::SlowReader), None));
         assert_eq!(used(&common), cost(500_000));
         assert!(stalled.is_empty() && stalled.must_go_at_once(), "600,000 bytes are in its socket's buffer");
         assert!(stalled.pop().is_none());

@@ -16,7 +16,19 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::hmac;
 
 use super::clock::Step;
-use crate::membership::MemberId;
+use crate::{label::labels, membership::MemberId};
+
+labels! {
+    /// What became of a join with a good resume token.
+    pub enum Resume {
+        /// The member was away and is back; nobody was told.
+        WithinGrace = "within_grace",
+        /// It replaced a connection that was still there; nobody was told.
+        Takeover = "takeover",
+        /// It is a newcomer with its old id.
+        Announced = "announced",
+    }
+}
 
 const VERSION: u8 = 1;
 const CLAIMS_BYTES: usize = 1 + 16 + 4 + 8;

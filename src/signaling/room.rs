@@ -14,11 +14,11 @@ use std::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::message::{self, Frame, Peers, Profile, ProfileChange};
-use crate::{
-    membership::{MemberId, RoomTag},
-    observe::metrics::CloseReason,
+use super::{
+    close_reason::CloseReason,
+    message::{self, Frame, Peers, Profile, ProfileChange},
 };
+use crate::membership::{MemberId, RoomTag};
 
 /// The way to one client. Called under a room's lock: it must neither block nor call back.
 pub trait Outbox {

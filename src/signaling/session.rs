@@ -28,6 +28,7 @@ use tokio_tungstenite::{
 use super::{
     clock::{self, StepWatch},
     close_code::Frames,
+    close_reason::CloseReason,
     error::{Code, Refusal, close_frame},
     hub::{Client, Hub, Limits, MemberSummary, RoomSummary, Verdict},
     message::Frame,
@@ -40,7 +41,7 @@ use crate::{
     farewell,
     ice_servers::{Issuer, Reached},
     membership::{Directory, MemberId},
-    observe::metrics::{CloseReason, CloseReasonLabel, Metrics},
+    observe::metrics::{CloseReasonLabel, Metrics, Value},
 };
 
 /// Read at once. An idle connection keeps this much.
@@ -279,7 +280,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             next_ping: now,
             renew_at: None,
             clock_steps: signaling.steps.subscribe(),
-            ended: CloseReason::shutdown,
+            ended: CloseReason::Shutdown,
         };
         session.plan_ping(now);
         session
@@ -312,13 +313,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 }
                 () = self.client.outbox().changed() => self.write(false).await,
                 () = &mut timer => self.tick().await,
-                () = &mut must_go, if !has_joined => Err(CloseReason::made_room),
+                () = &mut must_go, if !has_joined => Err(CloseReason::MadeRoom),
                 _ = self.clock_steps.changed() => { self.hasten_renewal(); Ok(()) }
                 () = told_to_stop(shutdown) => {
                     self.signaling.hub.start_draining();
                     // Spread, so that not all clients come back at once.
                     self.signaling.hub.say_closing(&self.client, rand::random_range(1000..=5000));
-                    Err(CloseReason::shutdown)
+                    Err(CloseReason::Shutdown)
                 }
             };
             if let Err(reason) = step {
@@ -337,7 +338,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         let message = match incoming {
             Some(Ok(message)) => message,
             Some(Err(error)) => return Err(self.read_failed(&error)),
-            None => return Err(CloseReason::connection_lost),
+            None => return Err(CloseReason::ConnectionLost),
         };
         self.last_heard = now;
         self.ws.get_mut().give_back(message.len());
@@ -352,12 +353,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 let refusal = Refusal::new(Code::BadMessage, "binary frames have no meaning here");
                 self.signaling.hub.refuse(&self.client, &refusal)
             }
-            Message::Close(_) => return Err(CloseReason::client),
+            Message::Close(_) => return Err(CloseReason::Client),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Verdict::Fine,
         };
         self.pace.charge(message.len(), self.client.take_sent());
         match verdict {
-            Verdict::Bad if !self.pace.forgive(now.into_std()) => return Err(CloseReason::too_many_errors),
+            Verdict::Bad if !self.pace.forgive(now.into_std()) => return Err(CloseReason::TooManyErrors),
             Verdict::CredentialsIssued => self.plan_renewal(now),
             _ => {}
         }
@@ -370,12 +371,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 let limit = self.signaling.hub.limits().max_message_bytes;
                 let refusal = Refusal::new(Code::TooLarge, format!("a message has at most {limit} bytes"));
                 self.signaling.hub.refuse(&self.client, &refusal);
-                CloseReason::message_too_large
+                CloseReason::MessageTooLarge
             }
-            Error::Utf8(_) => CloseReason::invalid_text,
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseReason::connection_lost,
-            Error::Protocol(_) => CloseReason::protocol_error,
-            _ => CloseReason::connection_lost,
+            Error::Utf8(_) => CloseReason::InvalidText,
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseReason::ConnectionLost,
+            Error::Protocol(_) => CloseReason::ProtocolError,
+            _ => CloseReason::ConnectionLost,
         }
     }
 
@@ -383,7 +384,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     async fn tick(&mut self) -> Result<(), CloseReason> {
         let now = Instant::now();
         if now >= self.last_heard + self.signaling.timing.idle_timeout {
-            return Err(CloseReason::idle);
+            return Err(CloseReason::Idle);
         }
         if self.renew_at.is_some_and(|at| now >= at) {
             self.signaling.hub.push_ice_servers(&self.client, self.signaling.unix_now());
@@ -441,7 +442,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         }
         // Others wait for the place of who makes room: what can be said at once is said.
         let limit = match reason {
-            CloseReason::made_room => Duration::ZERO,
+            CloseReason::MadeRoom => Duration::ZERO,
             _ => self.signaling.timing.farewell_timeout,
         };
         // Kept off the task: it would be carried through the connection's whole life.
@@ -452,13 +453,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     async fn say_goodbye(&mut self, reason: CloseReason) -> Result<(), Error> {
         let queue = self.client.outbox();
         let Some((code, why)) = close_frame(reason) else {
-            if reason == CloseReason::client {
+            if reason == CloseReason::Client {
                 // The answer to the client's Close frame. With it out the library says that all is over.
                 let _ = self.ws.flush().await;
             }
             return Ok(farewell::end(self.ws.get_mut().unmeasured()).await?);
         };
-        if reason == CloseReason::slow_reader {
+        if reason == CloseReason::SlowReader {
             queue.clear();
         }
         while let Some(frame) = queue.pop() {
@@ -502,7 +503,7 @@ impl<S> Drop for Session<'_, S> {
         self.signaling.disconnect(&mut self.client);
         let metrics = &self.signaling.metrics.signaling;
         metrics.connections.dec();
-        metrics.connections_closed.get_or_create(&CloseReasonLabel { reason: self.ended }).inc();
+        metrics.connections_closed.get_or_create(&CloseReasonLabel { reason: Value(self.ended) }).inc();
     }
 }
 
@@ -513,8 +514,8 @@ fn text(frame: Frame) -> Message {
 fn written(outcome: Result<Result<(), Error>, tokio::time::error::Elapsed>) -> Result<(), CloseReason> {
     match outcome {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(CloseReason::connection_lost),
-        Err(_) => Err(CloseReason::slow_reader),
+        Ok(Err(_)) => Err(CloseReason::ConnectionLost),
+        Err(_) => Err(CloseReason::SlowReader),
     }
 }
 

@@ -17,9 +17,9 @@ use bimcc_rtc::{
     credentials::Secret,
     ice_servers::{Host, Issuer, Transports},
     membership::{Directory, MemberId},
-    observe::metrics::{CloseReason, SignalingMetrics},
+    observe::metrics::SignalingMetrics,
     signaling::{
-        Limits, ResumeKey,
+        CloseReason, Limits, ResumeKey,
         hub::{Client, Full, Hub, Outbox, Verdict},
         message::Frame,
     },

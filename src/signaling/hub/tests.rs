@@ -658,7 +658,7 @@ impl Outbox for Log {
     }
 
     fn end(&self, reason: CloseReason) {
-        let frame = json!({"eventName": "(closed)", "data": format!("{reason:?}")}).to_string();
+        let frame = json!({"eventName": "(closed)", "data": reason.as_str()}).to_string();
         self.sent.borrow_mut().push((self.name, frame.into()));
     }
 }

@@ -20,8 +20,14 @@ fn named(events: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
 }
 
 fn resumes(world: &World) -> [u64; 3] {
-    [Resume::within_grace, Resume::takeover, Resume::announced]
-        .map(|how| world.metrics.signaling.resumes.get_or_create(&crate::observe::metrics::ResumeLabel { how }).get())
+    [Resume::WithinGrace, Resume::Takeover, Resume::Announced].map(|how| {
+        world
+            .metrics
+            .signaling
+            .resumes
+            .get_or_create(&crate::observe::metrics::ResumeLabel { how: crate::observe::metrics::Value(how) })
+            .get()
+    })
 }
 
 #[test]
