@@ -1,10 +1,6 @@
-//! What clients are told when something is wrong: codes in `_error`, and codes and reasons of closing.
+//! What clients are told when something is wrong: codes in `_error`.
 
 use std::borrow::Cow;
-
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-
-use super::close_reason::CloseReason;
 
 /// The stable code of an `_error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,27 +111,5 @@ impl Refusal {
             self.target = Some(target.to_owned());
         }
         self
-    }
-}
-
-/// The client should not come back by itself: it is here already, by another connection.
-const REPLACED: CloseCode = CloseCode::Library(4001);
-/// The client should not come back by itself: it was removed.
-const KICKED: CloseCode = CloseCode::Library(4002);
-
-/// The code and text of the Close frame that goes with a reason; `None` if the connection ends without one.
-pub(crate) fn close_frame(reason: CloseReason) -> Option<(CloseCode, &'static str)> {
-    match reason {
-        CloseReason::Client | CloseReason::ConnectionLost => None,
-        CloseReason::Idle => Some((CloseCode::Away, "nothing heard for too long")),
-        CloseReason::TooManyErrors => Some((CloseCode::Policy, "too many bad messages")),
-        CloseReason::MessageTooLarge => Some((CloseCode::Size, "message too large")),
-        CloseReason::SlowReader => Some((CloseCode::Again, "too slow at reading")),
-        CloseReason::MadeRoom => Some((CloseCode::Again, "not in a room, and others came")),
-        CloseReason::Shutdown => Some((CloseCode::Away, "server is shutting down")),
-        CloseReason::ProtocolError => Some((CloseCode::Protocol, "not valid WebSocket")),
-        CloseReason::Replaced => Some((REPLACED, "another connection has taken over")),
-        CloseReason::Kicked => Some((KICKED, "removed from the room")),
-        CloseReason::InvalidText => Some((CloseCode::Invalid, "text is not UTF-8")),
     }
 }

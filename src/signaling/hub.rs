@@ -24,12 +24,13 @@ use super::{
     clock::Step,
     close_reason::CloseReason,
     error::{Code, Refusal},
+    frame::Frame,
     instruments::{Instruments, RemoveReason},
-    message::{self, ClientMessage, Frame, Peers, Profile},
     resume::{Claims, Resume, ResumeKey},
     room::{Room, Seat, Unsent},
     room_name,
     roster::{Found, Roster},
+    wire::{self, ClientMessage, Peers, Profile},
 };
 use crate::{
     credentials::User,
@@ -202,7 +203,7 @@ impl<O: Outbox + Clone> Hub<O> {
 
     /// Acts upon a text frame of `client`; `now` is the wall clock in Unix seconds.
     pub fn handle_text(&self, client: &mut Client<O>, text: &str, now: u64) -> Verdict {
-        let outcome = message::parse(text).and_then(|message| {
+        let outcome = wire::parse(text).and_then(|message| {
             self.instruments.count_received(&message);
             let event = message.event();
             self.act(client, message, now).map_err(|refusal| refusal.of_event(event))
@@ -213,7 +214,7 @@ impl<O: Outbox + Clone> Hub<O> {
     /// Tells `client` that something it sent was not acted upon.
     pub fn refuse(&self, client: &Client<O>, refusal: &Refusal) -> Verdict {
         self.instruments.count_refused(refusal);
-        self.send(client, message::error(refusal));
+        self.send(client, wire::error(refusal));
         if refusal.code.is_clients_fault() { Verdict::Bad } else { Verdict::Refused }
     }
 
@@ -228,7 +229,7 @@ impl<O: Outbox + Clone> Hub<O> {
         {
             let ice = self.issuer.issue(&User::Member(client.id), now, &client.reached);
             let resume = self.resume_token(client.id, client.epoch, room, now);
-            return self.send(client, message::ice_servers(&ice, &resume));
+            return self.send(client, wire::ice_servers(&ice, &resume));
         }
         Sent::default()
     }
@@ -242,7 +243,7 @@ impl<O: Outbox + Clone> Hub<O> {
 
     /// Tells `client` that the server is about to go, and when to come back.
     pub fn say_closing(&self, client: &Client<O>, reconnect_after_ms: u32) {
-        self.send(client, message::closing(reconnect_after_ms));
+        self.send(client, wire::closing(reconnect_after_ms));
     }
 
     /// The connection of `client` has ended. If the client asked for it, it is waited for until `until`.
@@ -322,19 +323,19 @@ impl<O: Outbox + Clone> Hub<O> {
                 return self.join(client, room.as_deref(), profile, resume.as_deref(), now);
             }
             ClientMessage::Directed { event, target, fields } => {
-                self.send_to_peer(client, &target, |sender| message::directed(event, sender, &fields))?;
+                self.send_to_peer(client, &target, |sender| wire::directed(event, sender, &fields).into())?;
             }
             ClientMessage::Message { target: Some(target), fields } => {
-                self.send_to_peer(client, &target, |sender| message::message(sender, &fields))?;
+                self.send_to_peer(client, &target, |sender| wire::message(sender, &fields).into())?;
             }
             ClientMessage::Message { target: None, fields } => {
                 let Place { room, seat } = place_of(client)?;
-                let sent = room.publish(*seat, &message::message(client.id, &fields));
+                let sent = room.publish(*seat, &wire::message(client.id, &fields).into());
                 self.note_sent(client, sent.map_err(|_| replaced())?);
             }
             ClientMessage::Update { fields, change } => {
                 let Place { room, seat } = place_of(client)?;
-                let sent = room.update(*seat, change, &message::peer_updated(client.id, &fields));
+                let sent = room.update(*seat, change, &wire::peer_updated(client.id, &fields).into());
                 self.note_sent(client, sent.map_err(|_| replaced())?);
             }
             ClientMessage::IceServers => {
@@ -352,7 +353,7 @@ impl<O: Outbox + Clone> Hub<O> {
                     return Err(replaced());
                 }
             }
-            ClientMessage::Ping { data } => client.sent += self.send(client, message::pong(data)),
+            ClientMessage::Ping { data } => client.sent += self.send(client, wire::pong(data)),
         }
         Ok(Verdict::Fine)
     }
@@ -459,7 +460,7 @@ impl<O: Outbox + Clone> Hub<O> {
         if let Some(old) = old {
             let refusal = replaced();
             self.instruments.count_refused(&refusal);
-            self.instruments.count_sent(usize::from(old.try_send(message::error(&refusal)).is_ok()));
+            self.instruments.count_sent(usize::from(old.try_send(wire::error(&refusal).into()).is_ok()));
             old.end(CloseReason::Replaced);
         }
     }
@@ -534,7 +535,7 @@ impl<O: Outbox + Clone> Hub<O> {
         let Some(Found { room, is_away, .. }) = roster.remove(id) else {
             return Sent::default();
         };
-        let farewell = (!self.draining.load(Ordering::Relaxed)).then(|| message::remove_peer(id, reason.as_str()));
+        let farewell = (!self.draining.load(Ordering::Relaxed)).then(|| wire::remove_peer(id, reason.as_str()).into());
         let mut shard = self.shard(&room.name);
         let sent = room.leave(id, farewell.as_ref(), || self.directory.leave(id));
         if room.is_empty() {
@@ -576,8 +577,8 @@ impl<O: Outbox + Clone> Hub<O> {
         client.sent += sent;
     }
 
-    fn send(&self, client: &Client<O>, frame: Frame) -> Sent {
-        let sent = Sent::back(frame, &client.outbox);
+    fn send(&self, client: &Client<O>, frame: String) -> Sent {
+        let sent = Sent::back(frame.into(), &client.outbox);
         self.instruments.count_sent(sent.frames);
         sent
     }

@@ -4,8 +4,8 @@ use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge}
 
 use super::{
     error::{Code, Refusal},
-    message::{CLIENT_EVENTS, ClientMessage},
     resume::Resume,
+    wire::{CLIENT_EVENTS, ClientMessage},
 };
 use crate::observe::metrics::{ErrorCodeLabel, EventLabel, ResumeLabel, SignalingMetrics, Value};
 

@@ -6,17 +6,18 @@
 //! leaves or loses its connection is reported by `_remove_peer`. `__message` reaches one member or all, without any
 //! peer connection. Whatever the server does not act upon is answered by `_error` with a stable code.
 //!
-//! [`hub`] and its `room` are the core and do no I/O, `message` knows the wire, [`session`] is the shell
+//! [`hub`] and its `room` are the core and do no I/O, `wire` knows the frames, [`session`] is the shell
 //! around one socket.
 
 mod clock;
 mod close_code;
 mod close_reason;
+mod closing;
 mod debtors;
 pub mod error;
+pub mod frame;
 pub mod hub;
 mod instruments;
-pub mod message;
 mod overhead;
 mod pace;
 mod queue;
@@ -25,6 +26,7 @@ mod room;
 pub mod room_name;
 mod roster;
 pub mod session;
+pub mod wire;
 
 pub use close_reason::CloseReason;
 pub use hub::{Limits, MemberSummary, RoomSummary};

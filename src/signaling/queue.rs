@@ -17,8 +17,8 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     close_reason::CloseReason,
     debtors::{Debtors, Standing, Tick},
+    frame::Frame,
     hub::{Full, Outbox},
-    message::Frame,
 };
 
 /// Frames that may wait. A newcomer to a room of 30 is sent 29 answers and their candidates in one go.

@@ -16,7 +16,8 @@ use serde_json::value::RawValue;
 
 use super::{
     close_reason::CloseReason,
-    message::{self, Frame, Peers, Profile, ProfileChange},
+    frame::Frame,
+    wire::{self, Peers, Profile, ProfileChange},
 };
 use crate::membership::{MemberId, RoomTag};
 
@@ -160,7 +161,7 @@ impl<O: Outbox> Room<O> {
         peers: &Peers<'_>,
         before_peers: impl FnOnce(),
     ) -> Sent {
-        let announcement = message::new_peer(seat.id, &profile);
+        let announcement = wire::new_peer(seat.id, &profile).into();
         let mut state = self.lock();
         state.reserved -= 1;
         before_peers();
@@ -191,7 +192,7 @@ impl<O: Outbox> Room<O> {
         before_peers();
         let changed = state.member(seat.id).and_then(|member| member.profile.renew(profile));
         let mut sent = changed.map_or(Sent::default(), |changed| {
-            let news = message::peer_renewed(seat.id, &changed);
+            let news = wire::peer_renewed(seat.id, &changed).into();
             state.send_to_all_but(seat.id, &news)
         });
         sent += Sent::back(state.peers_of(seat.id, peers), &outbox);
@@ -288,7 +289,7 @@ impl<O: Outbox> State<O> {
     /// `_peers` for the member `id`: all others, also those that are away, because they may come back unannounced.
     fn peers_of(&self, id: MemberId, peers: &Peers<'_>) -> Frame {
         let others = self.members.iter().filter(|member| member.seat.id != id);
-        peers.frame(others.map(|member| (member.seat.id, &member.profile)))
+        peers.frame(others.map(|member| (member.seat.id, &member.profile))).into()
     }
 
     fn send_to_all_but(&self, id: MemberId, frame: &Frame) -> Sent {

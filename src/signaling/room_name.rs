@@ -9,7 +9,7 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 
 use super::{
     error::{Code, Refusal},
-    message::DEFAULT_ROOM,
+    wire::DEFAULT_ROOM,
 };
 
 /// Longest name of a room, in bytes.

@@ -20,8 +20,8 @@ use bimcc_rtc::{
     observe::metrics::SignalingMetrics,
     signaling::{
         CloseReason, Limits, ResumeKey,
+        frame::Frame,
         hub::{Client, Full, Hub, Outbox, Verdict},
-        message::Frame,
     },
 };
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-// The signaling wire as docs/PROTOCOL.md has it, kept equal to the server's src/signaling/message.rs by shared samples.
+// The signaling wire as docs/PROTOCOL.md has it, kept equal to the server's src/signaling/wire.rs by shared samples.
 // Reading is strict about the types of what we use and blind to everything else, so that a newer server may say more.
 
 import { OLD_API } from "./hooks";

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::ice_servers::IceServer;
+use crate::{
+    ice_servers::{IceServer, IceServers},
+    membership::MemberId,
+};
 
 const SENDER: MemberId = MemberId::from_bits(3);
 const PEER: MemberId = MemberId::from_bits(5);
@@ -24,8 +27,8 @@ fn samples(text: &str) -> Vec<Sample> {
     serde_json::from_str(text).unwrap()
 }
 
-fn value(frame: &Frame) -> Value {
-    serde_json::from_str(frame.as_str()).unwrap()
+fn value(frame: &str) -> Value {
+    serde_json::from_str(frame).unwrap()
 }
 
 #[test]
@@ -65,7 +68,7 @@ fn what_clients_say_is_understood_and_forwarded_as_the_samples_have_it() {
             ClientMessage::Ping { data } => Some(pong(data)),
             ClientMessage::IceServers | ClientMessage::Leave => None,
         };
-        assert_eq!(frame.as_ref().map(value), sample.arrives, "{}", sample.about);
+        assert_eq!(frame.as_deref().map(value), sample.arrives, "{}", sample.about);
     }
     assert_eq!(events, CLIENT_EVENTS.into(), "every event has a sample");
 }

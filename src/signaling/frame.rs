@@ -1,0 +1,60 @@
+//! A frame on its way to clients: one text, however many queues it waits in.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// A text frame to a client. Clones share the text.
+#[derive(Clone)]
+pub struct Frame(Arc<Shared>);
+
+struct Shared {
+    text: Utf8Bytes,
+    /// How many queues count it among what they hold of the common bytes.
+    holders: AtomicUsize,
+}
+
+/// A text that was made with more spare room than this gives it back before it waits somewhere.
+const MAX_SPARE: usize = 4096;
+
+impl Frame {
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        &self.0.text
+    }
+
+    pub(crate) fn into_inner(self) -> Utf8Bytes {
+        self.0.text.clone()
+    }
+
+    /// Notes another holder. Whether it is the only one.
+    pub(crate) fn hold(&self) -> bool {
+        self.0.holders.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// Takes back a [`Self::hold`]. Whether nobody else is left.
+    pub(crate) fn release(&self) -> bool {
+        self.0.holders.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+}
+
+impl From<String> for Frame {
+    fn from(mut text: String) -> Self {
+        if text.capacity() - text.len() > MAX_SPARE {
+            text.shrink_to_fit();
+        }
+        Self(Arc::new(Shared { text: text.into(), holders: AtomicUsize::new(0) }))
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Frame").field(&self.as_str()).finish()
+    }
+}
