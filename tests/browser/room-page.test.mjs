@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   enter,
+  fill,
   foreignRequests,
   hears,
   inState,
@@ -109,6 +110,52 @@ test("from the lobby into a room nobody guesses", { skip, timeout: TIMEOUT }, as
   await enter(page, { camera: false });
   await inState(page, "alone");
   assert.match(await page.run(() => location.pathname), /^\/r\/[a-z]{3}-[a-z]{3}-[a-z]{3}$/);
+});
+
+test("texts that are too long stay where they were put, with a word, and are not cut", { skip, timeout: TIMEOUT }, async (t) => {
+  const host = await (await setStage(t)).host();
+  const server = await host.serve();
+  const browser = await host.browse("chromium");
+  const room = `${server.url("127.0.0.1")}/r/x`;
+  const other = await openRoom(browser, room, { camera: false });
+  const valueOf = (page, selector) => page.run((selector) => document.querySelector(selector).value, selector);
+  const isTold = (page, selector) =>
+    page.until((selector) => {
+      const field = document.querySelector(selector);
+      const note = document.getElementById(field.getAttribute("aria-describedby") ?? "");
+      return field.getAttribute("aria-invalid") === "true" && note?.checkVisibility() && note.textContent;
+    }, selector);
+
+  const longName = `${"Ada ".repeat(16)}Lovelace`;
+  const page = await browser.open(`${room}?name=${longName}`);
+  await inState(page, "entry");
+  assert.equal(await valueOf(page, "#entry-name"), longName);
+  assert.match(await isTold(page, "#entry-name"), /too long. Up to 60/);
+  for (const button of ["#join-without", "#join"]) {
+    await page.click(button);
+    assert.equal(await page.run(() => document.body.dataset.state), "entry");
+  }
+  await fill(page, "#entry-name", "Ada");
+  await enter(page, { camera: false });
+  await inState(page, "joined");
+  await rename(page, longName);
+  await isTold(page, "#name");
+  assert.equal(await valueOf(page, "#name"), longName);
+  assert.equal(await page.run(() => window.bimccRtc.room.name), "Ada");
+
+  const text = `${"long ".repeat(800)}end`;
+  await say(page, text);
+  assert.match(await isTold(page, "#chat-text"), /Up to 4,000 characters fit.*3 too many/);
+  assert.equal(await valueOf(page, "#chat-text"), text);
+  assert.deepEqual(await seriousFindings(page), []);
+  if (process.env.SHOTS) await page.screenshot(`${process.env.SHOTS}/too-long.png`);
+  assert.equal(await page.run(() => document.querySelectorAll("#chat-log .message").length), 0);
+  await say(page, text.slice(5));
+  assert.equal(await valueOf(page, "#chat-text"), "");
+  await hears(other, text.slice(5));
+  // Pages of others may send more.
+  await page.run((text) => window.bimccRtc.room.send(text), `${"x".repeat(4000)}${text}`);
+  await hears(other, "4,003 characters more");
 });
 
 test("without https the page says why there is no camera, and receives", { skip, timeout: TIMEOUT }, async (t) => {

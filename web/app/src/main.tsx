@@ -4,7 +4,6 @@ import { joinRoom } from "bimcc-rtc";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
 import { BASE_PATH } from "./logic/base_path";
-import { LONGEST_NAME } from "./logic/names";
 import { roomInPath } from "./logic/room_name";
 import { LocalMedia } from "./model/media";
 import { Session } from "./model/session";
@@ -22,7 +21,7 @@ function sessionOf(room: string): Session {
     media: new LocalMedia(navigator.mediaDevices),
     relayOnly: query.get("relay") === "1",
     token: query.get("token") ?? undefined,
-    name: query.get("name")?.slice(0, LONGEST_NAME),
+    name: query.get("name") ?? undefined,
   });
 }
 

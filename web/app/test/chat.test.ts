@@ -58,12 +58,25 @@ describe("messages", () => {
     expect(entries()).toHaveLength(before);
   });
 
-  it("are cut where they are too long", () => {
-    const { room, chat, texts } = visit();
+  it("of others are cut where they are too long, and say by how much", () => {
+    const { room, entries, texts } = visit();
     const ada = room.enter("1", "Ada");
     room.emit("message", ada, "x".repeat(10_000_000), via);
-    chat.say("y".repeat(5000));
-    expect(texts().map((text) => text.length)).toEqual([LONGEST_MESSAGE, LONGEST_MESSAGE]);
+    room.emit("message", ada, `${"x".repeat(LONGEST_MESSAGE - 1)}😀`, via);
+    room.emit("message", ada, "x".repeat(LONGEST_MESSAGE), via);
+    expect(texts().map((text) => text.length)).toEqual([LONGEST_MESSAGE, LONGEST_MESSAGE - 1, LONGEST_MESSAGE]);
+    expect(entries()).toMatchObject([{}, { leftOut: 9_996_000 }, { leftOut: 2 }, { leftOut: 0 }]);
+    expect(texts()[1]).toBe("x".repeat(LONGEST_MESSAGE - 1));
+  });
+
+  it("of this member are sent whole, or not at all", () => {
+    const { room, chat, texts } = visit();
+    room.enter("1", "Ada");
+    expect(chat.say("y".repeat(LONGEST_MESSAGE + 1))).toBe(false);
+    expect(room.sent).toEqual([]);
+    expect(texts()).toEqual([]);
+    expect(chat.say(` ${"y".repeat(LONGEST_MESSAGE)}\n`)).toBe(true);
+    expect(room.sent).toEqual([{ data: "y".repeat(LONGEST_MESSAGE), options: undefined }]);
   });
 
   it("come in no flood: what is too fast is left out, and its sender named", () => {

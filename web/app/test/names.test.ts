@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { cleanText, displayName, fileNameOf, hueOf, initials } from "../src/logic/names";
+import { cleanText, displayName, fileNameOf, hueOf, initials, nameProblem } from "../src/logic/names";
 
 describe("names of people", () => {
   it("keeps every script and emoji", () => {
@@ -24,6 +24,14 @@ describe("names of people", () => {
     expect([...name]).toHaveLength(60);
     expect(name.endsWith("…")).toBe(true);
     expect(new TextDecoder().decode(new TextEncoder().encode(name))).toBe(name);
+  });
+
+  it("that one gives to oneself is refused where others would not be shown all of it", () => {
+    for (const fits of ["", "Ada", "😀".repeat(60), ` ${"a".repeat(60)} `]) {
+      expect(nameProblem(fits)).toBeUndefined();
+      expect(displayName({ id: "1", name: fits || "x" })).toBe(fits.trim() || "x");
+    }
+    for (const long of ["a".repeat(61), "😀".repeat(61)]) expect(nameProblem(long)).toMatch(/too long/);
   });
 
   it("is what it says when it is not text at all", () => {

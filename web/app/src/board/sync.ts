@@ -305,7 +305,8 @@ export class BoardSync {
     const edit = adoptLocalEdit(usable, this.#store, this.#random, this.#successors);
     if ("refused" in edit) {
       if (isHeld) return false;
-      this.#problem(now, undefined, `Something was taken off the board: ${edit.refused}.`);
+      const what = this.#store.get(usable.id) ? "A change was taken back" : "Something was taken off the board";
+      this.#problem(now, undefined, `${what}: ${edit.refused}.`);
       this.#takeBack(now, raw);
       return true;
     }

@@ -30,6 +30,12 @@ export function cleanText(text: string, longest: number): string {
   return letters.length <= longest ? visible : `${letters.slice(0, longest - 1).join("")}…`;
 }
 
+/** Why others would not be shown the whole of a name that somebody gives to themselves; undefined if they are. */
+export function nameProblem(name: string): string | undefined {
+  const fits = [...wellFormed(name.trim())].length <= LONGEST_NAME;
+  return fits ? undefined : `This name is too long. Up to ${LONGEST_NAME} letters fit.`;
+}
+
 /** What a member is called here: those without a name are told apart by their ids. */
 export function displayName({ id, name }: Named): string {
   return (typeof name === "string" && cleanText(name, LONGEST_NAME)) || `guest ${cleanText(String(id).slice(-4), 4)}`;

@@ -30,7 +30,7 @@ interface EntryBase {
 }
 
 export type ChatEntry =
-  | (EntryBase & { readonly kind: "text"; readonly text: string; readonly failed: boolean })
+  | (EntryBase & { readonly kind: "text"; readonly text: string; readonly leftOut: number; readonly failed: boolean })
   | (EntryBase & { readonly kind: "event"; readonly from: Author; readonly what: "joined" | "left" })
   | (EntryBase & { readonly kind: "file"; readonly file: FileView });
 
@@ -74,16 +74,19 @@ export class Chat {
     this.unread.changed();
   }
 
-  say(text: string): void {
-    const cut = text.trim().slice(0, LONGEST_MESSAGE);
-    if (!cut) return;
-    const entry = this.#add({ kind: "text", text: cut, failed: false, from: undefined });
+  /** False if it is not sent, for being too long. */
+  say(typed: string): boolean {
+    if (surplusOf(typed) > 0) return false;
+    const text = typed.trim();
+    if (!text) return true;
+    const entry = this.#add({ kind: "text", text, leftOut: 0, failed: false, from: undefined });
     // A bare text, as pages on the old API and the first clients write and read it.
-    this.room.send(cut).catch(() => {
+    this.room.send(text).catch(() => {
       this.#kept = this.#kept.map((kept) => (kept.id === entry.id ? { ...kept, failed: true } : kept));
       this.entries.changed();
     });
     this.entries.flush();
+    return true;
   }
 
   sendFiles(files: Iterable<File>): void {
@@ -135,8 +138,12 @@ export class Chat {
   #receive(peer: Peer, data: unknown): void {
     if (typeof data !== "string") return;
     if (!this.#maySpeak(peer, "messages")) return;
-    const text = data.slice(0, LONGEST_MESSAGE).trim();
-    if (text) this.#news({ kind: "text", text, failed: false, from: authorOf(peer) });
+    const whole = data.trim();
+    // Not in the midst of a character.
+    const text =
+      whole.length > LONGEST_MESSAGE ? whole.slice(0, LONGEST_MESSAGE).replace(/[\ud800-\udbff]$/, "") : whole;
+    const leftOut = whole.length - text.length;
+    if (text) this.#news({ kind: "text", text, leftOut, failed: false, from: authorOf(peer) });
   }
 
   #offered(peer: Peer, file: IncomingFile): void {
@@ -205,6 +212,11 @@ function toEntry({ transfer, ...entry }: Kept): ChatEntry {
 
 function authorOf(peer: Peer): Author {
   return { id: peer.id, name: displayName(peer) };
+}
+
+/** How many characters a message has that cannot be sent with it. */
+export function surplusOf(typed: string): number {
+  return Math.max(0, typed.trim().length - LONGEST_MESSAGE);
 }
 
 /** A line that says what an entry is, for notices. */

@@ -2,7 +2,7 @@ import { type FormEvent, memo, useEffect, useRef, useState } from "react";
 import { clockTime } from "../logic/format";
 import { splitLinks } from "../logic/links";
 import { hueOf } from "../logic/names";
-import { type Chat, type ChatEntry, LONGEST_MESSAGE } from "../model/chat";
+import { type Chat, type ChatEntry, LONGEST_MESSAGE, surplusOf } from "../model/chat";
 import type { Visit } from "../model/session";
 import { useSource } from "../model/store";
 import { Boundary, Broken } from "./Boundary";
@@ -94,6 +94,11 @@ const Line = memo(function Line({ entry }: { entry: Exclude<ChatEntry, { kind: "
           ),
         )}
       </p>
+      {entry.leftOut > 0 && (
+        <p className="hint left-out">
+          {`${entry.leftOut.toLocaleString("en")} ${entry.leftOut === 1 ? "character" : "characters"} more: too long to be shown here`}
+        </p>
+      )}
       {entry.failed && <p className="failed">Not everybody got this.</p>}
     </li>
   );
@@ -119,6 +124,7 @@ function Composer({ visit }: { visit: Visit }) {
   const { chat } = visit;
   const people = useSource(visit.people.list);
   const [text, setText] = useState("");
+  const surplus = surplusOf(text);
   const files = useRef<HTMLInputElement>(null);
   const field = useRef<HTMLTextAreaElement>(null);
 
@@ -126,13 +132,20 @@ function Composer({ visit }: { visit: Visit }) {
 
   const send = (event?: FormEvent) => {
     event?.preventDefault();
-    chat.say(text);
-    setText("");
+    if (chat.say(text)) setText("");
   };
 
   return (
     <form className="composer" id="chat-form" onSubmit={send}>
       {people.length === 0 && <p className="hint">Nobody else is here to read it yet.</p>}
+      {surplus > 0 && (
+        <p className="problem" id="chat-problem">
+          <span role="alert">
+            {`Up to ${LONGEST_MESSAGE.toLocaleString("en")} characters fit. Shorten it, or send it as a file.`}
+          </span>{" "}
+          {`(${surplus.toLocaleString("en")} too many)`}
+        </p>
+      )}
       <div className="row">
         <button
           type="button"
@@ -160,9 +173,10 @@ function Composer({ visit }: { visit: Visit }) {
           id="chat-text"
           rows={1}
           value={text}
-          maxLength={LONGEST_MESSAGE}
           placeholder="Message"
           aria-label="Message to everybody"
+          aria-invalid={surplus > 0}
+          aria-describedby={surplus > 0 ? "chat-problem" : undefined}
           onChange={(event) => setText(event.target.value)}
           onKeyDown={(event) => {
             // Enter also confirms a choice of characters, which must not send.

@@ -1,5 +1,6 @@
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { BASE_PATH } from "../logic/base_path";
+import { nameProblem } from "../logic/names";
 import { NO_WEBRTC } from "../model/endings";
 import type { MediaState } from "../model/media";
 import { preferences } from "../model/preferences";
@@ -34,11 +35,13 @@ export function Entry({ session }: { session: Session }) {
   const join = () => {
     wishes.current++;
     const clean = latestName.current.trim();
+    if (nameProblem(clean)) return field.current?.focus();
     if (clean !== session.name.get()) session.rename(clean);
     void session.join();
   };
   const submit = async (event: FormEvent) => {
     event.preventDefault();
+    if (nameProblem(latestName.current)) return field.current?.focus();
     if (state.supported && !usesDevices) {
       const wish = ++wishes.current;
       await media.openBoth();
@@ -48,6 +51,7 @@ export function Entry({ session }: { session: Session }) {
     join();
   };
   const joinWithout = () => {
+    if (nameProblem(latestName.current)) return field.current?.focus();
     // The browser may never answer, or long after.
     media.giveUp();
     join();

@@ -1,5 +1,6 @@
 import { type FormEvent, useEffect, useState } from "react";
 import { BASE_PATH } from "../logic/base_path";
+import { nameProblem } from "../logic/names";
 import { randomRoomName, roomNameOf, roomNameProblem, roomPath } from "../logic/room_name";
 import { preferences } from "../model/preferences";
 import { Brand } from "./icons";
@@ -22,7 +23,7 @@ export function Lobby() {
   const go = (event: FormEvent) => {
     event.preventDefault();
     const wanted = typed || randomRoomName();
-    if (roomNameProblem(wanted)) return;
+    if (roomNameProblem(wanted) || nameProblem(name)) return;
     preferences.name = name.trim();
     location.assign(roomPath(wanted) + location.search);
   };

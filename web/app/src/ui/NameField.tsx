@@ -1,5 +1,5 @@
 import { type InputHTMLAttributes, type Ref, useEffect, useState } from "react";
-import { LONGEST_NAME } from "../logic/names";
+import { nameProblem } from "../logic/names";
 import type { Session } from "../model/session";
 import { useSource } from "../model/store";
 import { isPlainKey } from "./keys";
@@ -11,18 +11,26 @@ interface NameInputProps extends Omit<InputHTMLAttributes<HTMLInputElement>, "on
   ref?: Ref<HTMLInputElement>;
 }
 
-/** Where one types one's own name. */
+/** Where one types one's own name. One that is too long stays as it is, and is told to be. */
 export function NameInput({ onChange, ...props }: NameInputProps) {
+  const problem = nameProblem(props.value);
+  const problemId = `${props.id}-problem`;
   return (
     <div className="field">
       <label htmlFor={props.id}>Your name</label>
       <input
         {...props}
-        maxLength={LONGEST_NAME}
         autoComplete="nickname"
         placeholder="guest"
+        aria-invalid={problem !== undefined}
+        aria-describedby={problem && problemId}
         onChange={(event) => onChange(event.target.value)}
       />
+      {problem && (
+        <p className="problem" id={problemId} role="alert">
+          {problem}
+        </p>
+      )}
     </div>
   );
 }
@@ -35,6 +43,7 @@ export function NameField({ session, id }: { session: Session; id: string }) {
   const commit = () => {
     const clean = typed.trim();
     setTyped(clean);
+    if (nameProblem(clean)) return;
     if (clean !== session.name.get()) session.rename(clean);
   };
   return (

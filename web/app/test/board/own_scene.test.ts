@@ -226,6 +226,25 @@ test.each([
   expect(alice.problems).toHaveLength(1);
 });
 
+test("a text that grows too long goes back to what all have, and one that comes too long is taken off: both are said", () => {
+  const { world, boards, alice } = three(20);
+  put(alice, [label("e", null, { text: "fits", originalText: "fits" })]);
+  world.run(1_000);
+  alice.change("e", { text: "x".repeat(50_001), originalText: "x".repeat(50_001) });
+  world.run(1_000);
+  for (const board of boards) expect(board.living).toMatchObject([{ text: "fits", originalText: "fits" }]);
+  put(alice, [label("f", null, { text: "x".repeat(50_001), originalText: "x".repeat(50_001) })]);
+  world.run(1_000);
+  for (const board of boards) expect(board.living).toMatchObject([{ id: "e" }]);
+  expect(alice.problems.map(({ reason }) => reason)).toEqual([
+    "A change was taken back: text too long.",
+    "Something was taken off the board: text too long.",
+  ]);
+  put(alice, [label("g", null, { text: "x".repeat(50_000), originalText: "x".repeat(50_000) })]);
+  world.run(3_000);
+  for (const board of boards) expect(board.living.map(({ text }) => String(text).length).sort()).toEqual([4, 50_000]);
+});
+
 test("what nobody sees is taken from the author's board too, without a word", () => {
   const { world, alice, bob } = three(19);
   put(alice, [rectangle("e", { customData: { secret: 1 }, seed: -5 })]);
