@@ -2,7 +2,7 @@
 // says what is wrong, and what works is used. The browser's answers are played, the pages are real.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { enter, inState, openRoom } from "./app.mjs";
+import { enter, inState, openRoom, showsFrames } from "./app.mjs";
 import { missing, setStage } from "./harness.mjs";
 
 const TIMEOUT = 240_000;
@@ -12,7 +12,7 @@ const LONG = process.env.BIMCC_RTC_LONG === "1";
 async function serve(t, options) {
   const host = await (await setStage(t)).host();
   const server = await host.serve();
-  return { browser: await host.browse("chromium", options), url: `${server.url("127.0.0.1")}/r/devices` };
+  return { host, browser: await host.browse("chromium", options), url: `${server.url("127.0.0.1")}/r/devices` };
 }
 
 /**
@@ -244,6 +244,110 @@ test("the chosen camera is the one that is used, now and the next time", { skip,
   await inState(again, "alone");
   await isOn(again, "camera");
   assert.equal(await again.run(inUse), other);
+});
+
+/**
+ * Runs before the page. `window.unplug(id)` and `window.plugIn(id)` do what browsers do then: they list devices anew, end
+ * tracks, and give nobody what is not there.
+ */
+function stubPlugs() {
+  const away = new Set();
+  const tracks = [];
+  const devices = MediaDevices.prototype;
+  const { enumerateDevices, getUserMedia } = devices;
+  devices.enumerateDevices = async function () {
+    const all = await enumerateDevices.call(this);
+    // Chromium's second one films in a format that it does not send.
+    return all.filter(({ deviceId, label }) => !away.has(deviceId) && !label.startsWith("fake_device_1"));
+  };
+  devices.getUserMedia = async function (constraints) {
+    const there = await this.enumerateDevices();
+    for (const [kind, listed] of [["audio", "audioinput"], ["video", "videoinput"]]) {
+      if (!constraints[kind]) continue;
+      const exact = constraints[kind].deviceId?.exact;
+      if (away.has(exact)) throw new DOMException("as played", "OverconstrainedError");
+      const other = there.find((device) => device.kind === listed);
+      if (!other) throw new DOMException("as played", "NotFoundError");
+      if (!exact && other.deviceId) constraints = { ...constraints, [kind]: { deviceId: { exact: other.deviceId } } };
+    }
+    const stream = await getUserMedia.call(this, constraints);
+    tracks.push(...stream.getTracks());
+    return stream;
+  };
+  const change = () => navigator.mediaDevices.dispatchEvent(new Event("devicechange"));
+  window.unplug = (id) => {
+    away.add(id);
+    for (const track of tracks.filter((one) => one.readyState === "live" && one.getSettings().deviceId === id)) {
+      track.stop();
+      track.dispatchEvent(new Event("ended"));
+    }
+    change();
+  };
+  window.plugIn = (id) => {
+    away.delete(id);
+    change();
+  };
+  window.inUse = (kind) => tracks.find((one) => one.kind === kind && one.readyState === "live")?.getSettings().deviceId;
+}
+
+test("devices that come and go are seen in the settings, and others take their place", {
+  skip,
+  timeout: TIMEOUT,
+}, async (t) => {
+  const { host, browser, url } = await serve(t, { args: ["--use-fake-device-for-media-stream=device-count=4"] });
+  const other = await openRoom(await host.browse("chromium"), url, { camera: false });
+  const page = await openRoom(browser, url, { before: stubPlugs });
+  await inState(page, "joined");
+  await isOn(page, "camera");
+  await showsFrames(other);
+  await page.click("#open-settings");
+  const choices = (kind) =>
+    page.run((kind) => [...document.querySelectorAll(`#${kind}-choice option`)].map(({ value }) => value), kind);
+  const listed = (kind, ids) =>
+    page.until(
+      (kind, ids) =>
+        JSON.stringify([...document.querySelectorAll(`#${kind}-choice option`)].map(({ value }) => value)) === ids,
+      kind,
+      JSON.stringify(ids),
+    );
+  await page.until(() => document.querySelectorAll("#camera-choice option").length === 3);
+
+  for (const [kind, device] of [["camera", "video"], ["microphone", "audio"]]) {
+    const all = await choices(kind);
+    const used = await page.run((device) => window.inUse(device), device);
+    assert.ok(all.length > 1 && all.includes(used), `${used} of ${all}`);
+    const rest = all.filter((id) => id !== used);
+    const nameOf = (id) => page.run((id) => document.querySelector(`option[value="${id}"]`).textContent, id);
+    const [gone, next] = [await nameOf(used), await nameOf(rest[0])];
+    await page.run((id) => window.unplug(id), used);
+    await listed(kind, rest);
+    await page.until((device, id) => window.inUse(device) === id, device, rest[0]);
+    const sentence = `The ${kind} “${gone}” is gone. “${next}” is used instead.`;
+    for (const place of ["dialog.settings", ".banners"]) {
+      await page.until((place, text) => document.querySelector(place).textContent.includes(text), place, sentence);
+    }
+    assert.equal(await page.run((kind) => document.querySelector(`#${kind}-choice`).value, kind), rest[0]);
+    if (process.env.SHOTS) await page.screenshot(`${process.env.SHOTS}/gone-${kind}.png`);
+    // It is in the list again, and not used unasked.
+    await page.run((id) => window.plugIn(id), used);
+    await listed(kind, all);
+    assert.equal(await page.run((device) => window.inUse(device), device), rest[0]);
+    await showsFrames(other);
+  }
+  // With none left the camera is off, and stays so when one comes.
+  const used = await page.run(() => window.inUse("video"));
+  for (const id of (await choices("camera")).filter((id) => id !== used)) await page.run((id) => window.unplug(id), id);
+  await page.run((id) => window.unplug(id), used);
+  await isOn(page, "camera", false);
+  await says(page, /The camera is gone/);
+  await page.run((id) => window.plugIn(id), used);
+  await listed("camera", [used]);
+  await page.press("Escape");
+  await isOn(page, "camera", false);
+  await page.click("#toggle-video");
+  await isOn(page, "camera");
+  await isOn(page, "microphone");
+  assert.deepEqual(await uncaught(page), []);
 });
 
 test("a phone turns from its front camera to the rear one", { skip, timeout: TIMEOUT }, async (t) => {

@@ -9,6 +9,7 @@ export class FakeTrack extends EventTarget {
   constructor(
     readonly kind: "audio" | "video",
     private readonly settings: MediaTrackSettings = {},
+    readonly label = "",
   ) {
     super();
   }

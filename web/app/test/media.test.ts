@@ -356,3 +356,182 @@ describe("a phone's camera", () => {
     expect(media.stream.getVideoTracks()[0]?.readyState).toBe("live");
   });
 });
+
+describe("devices that come and go", () => {
+  const device = (kind: "audio" | "video", id: string) => ({ kind: `${kind}input`, deviceId: id, label: `The ${id}` });
+
+  /** Gives the device that is wished for exactly, or the first of the kind, as browsers do. */
+  function plugged(...devices: ReturnType<typeof device>[]) {
+    const events = new EventTarget();
+    let list = devices;
+    let mayName = true;
+    const pick = (kind: "audio" | "video", wish: MediaTrackConstraints | boolean | undefined) => {
+      const all = list.filter((one) => one.kind === `${kind}input`);
+      const { exact } = ((typeof wish === "object" && wish.deviceId) || {}) as ConstrainDOMStringParameters;
+      const found = exact ? all.find(({ deviceId }) => deviceId === exact) : all[0];
+      if (!found) throw all.length > 0 ? new OverconstrainedError() : failure("NotFoundError");
+      return new FakeTrack(kind, { deviceId: found.deviceId }, found.label);
+    };
+    const media = new LocalMedia({
+      enumerateDevices: async () =>
+        list.map((one) => (mayName ? one : { ...one, deviceId: "", label: "" })) as unknown as MediaDeviceInfo[],
+      getUserMedia: async ({ audio, video } = {}) => {
+        asked.push({
+          question: audio && video ? "both" : audio ? "audio" : "video",
+          constraints: { audio: !!audio, video: !!video },
+        });
+        if (!mayName) throw failure("NotAllowedError");
+        const tracks = [audio && pick("audio", audio), video && pick("video", video)].filter((track) => !!track);
+        given.push(...tracks);
+        return new FakeMediaStream(tracks) as unknown as MediaStream;
+      },
+      addEventListener: events.addEventListener.bind(events) as MediaDevices["addEventListener"],
+    });
+    const change = (...now: typeof devices) => {
+      list = now;
+      events.dispatchEvent(new Event("devicechange"));
+    };
+    const end = (id: string) => {
+      for (const track of given.filter((one) => one.getSettings().deviceId === id && one.readyState === "live")) {
+        track.stop();
+        track.dispatchEvent(new Event("ended"));
+      }
+    };
+    const forbid = () => {
+      mayName = false;
+    };
+    return { media, change, end, forbid };
+  }
+
+  const [front, desk, headset, array] = [
+    device("video", "front"),
+    device("video", "desk"),
+    device("audio", "headset"),
+    device("audio", "array"),
+  ];
+  const ids = (media: LocalMedia) =>
+    [...media.state.get().cameras, ...media.state.get().microphones].map(({ deviceId }) => deviceId);
+  const inUse = () => given.filter(({ readyState }) => readyState === "live").map((one) => one.getSettings().deviceId);
+
+  it("are in the list, and gone from it", async () => {
+    const { media, change } = plugged(front);
+    await media.refreshDevices();
+    expect(ids(media)).toEqual(["front"]);
+    change(front, desk, headset);
+    await settle();
+    expect(ids(media)).toEqual(["front", "desk", "headset"]);
+    change(desk);
+    await settle();
+    expect(ids(media)).toEqual(["desk"]);
+    expect(media.state.get().problem).toBeUndefined();
+    expect(asked).toEqual([]);
+  });
+
+  const orders = {
+    "the track ends first": ["end", "change"],
+    "the list comes first": ["change", "end"],
+    "the track does not end": ["change"],
+  };
+  it.each(Object.entries(orders))("leave their place to others, with a word: %s", async (_, steps) => {
+    for (const [kind, chosen, others] of [
+      ["video", desk, [front, headset]],
+      ["audio", headset, [desk, array]],
+    ] as const) {
+      asked = [];
+      const { media, change, end } = plugged(...others, chosen);
+      const published: string[] = [];
+      await media.chooseDevice(kind, chosen.deviceId);
+      await media.openBoth();
+      await settle();
+      media.onChange = (what) => published.push(what);
+      expect(inUse()).toContain(chosen.deviceId);
+      for (const step of steps) {
+        if (step === "end") end(chosen.deviceId);
+        else change(...others);
+        await settle();
+      }
+      await settle();
+      const [other] = others.filter((one) => one.kind === chosen.kind);
+      expect(inUse()).toContain(other?.deviceId);
+      expect(inUse()).toHaveLength(2);
+      expect(switches(media)).toEqual({ microphone: "on", camera: "on" });
+      const word = kind === "video" ? "camera" : "microphone";
+      expect(media.state.get()).toMatchObject({
+        problem: `The ${word} “${chosen.label}” is gone. “${other?.label}” is used instead.`,
+        [`${word}Id`]: other?.deviceId,
+      });
+      expect(published.length).toBeGreaterThan(0);
+      // It is the chosen one still, for when it is there again.
+      expect(preferences.device(kind)).toBe(chosen.deviceId);
+      media.stop();
+      given = [];
+    }
+  });
+
+  it("leave it to nobody who is not there, or was muted", async () => {
+    const { media, change, end } = plugged(desk, headset, array);
+    await media.chooseDevice("audio", "headset");
+    await media.openBoth();
+    await media.setMicrophone(false);
+    const before = asked.length;
+    change(array);
+    end("desk");
+    end("headset");
+    await patience();
+    expect(asked.length).toBe(before);
+    expect(inUse()).toEqual([]);
+    expect(media.state.get()).toMatchObject({ microphone: "off", camera: "off" });
+    expect(media.state.get().problem).toMatch(/is gone. It was unplugged/);
+    // A camera that comes long after is not switched on by itself.
+    change(array, front);
+    await patience();
+    expect(inUse()).toEqual([]);
+    await media.setMicrophone(true);
+    expect(inUse()).toEqual(["array"]);
+  });
+
+  it("are not asked for where leave was taken back", async () => {
+    for (const isListed of [true, false]) {
+      const { media, change, end, forbid } = plugged(front, desk, headset);
+      await media.chooseDevice("video", "desk");
+      await media.openBoth();
+      await settle();
+      const before = asked.length;
+      if (!isListed) forbid();
+      end("desk");
+      change(front, desk, headset);
+      await patience();
+      change(front, headset);
+      await patience();
+      expect(asked.length).toBe(before);
+      expect(media.state.get().camera).toBe("off");
+      expect(media.state.get().problem).toMatch(/^The camera is gone. It was unplugged, or may not be used/);
+      media.stop();
+    }
+  });
+
+  it("give way to what the user does meanwhile", async () => {
+    const { media, change, end } = plugged(front, desk, headset);
+    await media.chooseDevice("video", "desk");
+    await media.openBoth();
+    end("desk");
+    await settle();
+    await media.setCamera(false);
+    change(front, headset);
+    await patience();
+    expect(inUse()).toEqual(["headset"]);
+  });
+
+  it("are told by the latest answer, though an earlier one comes after it", async () => {
+    const answers: ((list: readonly unknown[]) => void)[] = [];
+    const enumerateDevices = () => new Promise<MediaDeviceInfo[]>((resolve) => answers.push(resolve as never));
+    const media = new LocalMedia({ enumerateDevices, getUserMedia: never as never });
+    void media.refreshDevices();
+    void media.refreshDevices();
+    answers[1]?.([front]);
+    await settle();
+    answers[0]?.([front, desk]);
+    await settle();
+    expect(ids(media)).toEqual(["front"]);
+  });
+});

@@ -11,7 +11,7 @@ export interface Wish {
 
 /** What `navigator.mediaDevices` does here; tests give another. */
 export type Devices = Pick<MediaDevices, "getUserMedia" | "enumerateDevices"> &
-  Partial<Pick<MediaDevices, "getDisplayMedia">>;
+  Partial<Pick<MediaDevices, "getDisplayMedia" | "addEventListener">>;
 
 const TASTES: Record<Kind, MediaTrackConstraints> = {
   audio: { echoCancellation: true, noiseSuppression: true },

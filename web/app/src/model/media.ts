@@ -4,7 +4,15 @@
 // A browser may answer late, or never. So nothing waits for an answer that cannot be given up: what is asked for is a
 // `Request`, from which each kind can be withdrawn, and a track that comes for a withdrawn one is stopped at once.
 import { captureBoth, captureOne, type Devices, type Facing, type Wish } from "./capture";
-import { goneInWords, type Kind, nameOfError, noAnswerAbout, problemOf, whyNoScreen } from "./media_words";
+import {
+  goneInWords,
+  type Kind,
+  nameOfError,
+  noAnswerAbout,
+  problemOf,
+  replacedInWords,
+  whyNoScreen,
+} from "./media_words";
 import { preferences } from "./preferences";
 import { Cell } from "./store";
 
@@ -35,6 +43,16 @@ export interface MediaState {
 const KINDS = ["audio", "video"] as const;
 /** A person needs less to see the question; a device that takes longer hangs. */
 const PATIENCE = 8_000;
+
+/** A track may end so long before the browser's list of devices says why, or after it. */
+const LIST_LAGS = 5_000;
+
+/** A device that went while it was in use. */
+interface Gone {
+  readonly id: string | undefined;
+  readonly label: string;
+  readonly at: number;
+}
 
 /** One question to the browser. */
 class Request {
@@ -76,6 +94,8 @@ export class LocalMedia {
   readonly #wishes: Record<Kind, Wish>;
   /** The question for a screen that is open. */
   #screenRequest: object | undefined;
+  readonly #gone = new Map<Kind, Gone>();
+  #refreshes = 0;
   /** What is said beside the failures. */
   #remark: string | undefined;
 
@@ -95,6 +115,7 @@ export class LocalMedia {
       problem: undefined,
       version: 0,
     });
+    devices?.addEventListener?.("devicechange", () => void this.refreshDevices());
   }
 
   /** Camera and microphone with one question; what there is of them. */
@@ -177,18 +198,25 @@ export class LocalMedia {
   }
 
   async refreshDevices(): Promise<void> {
+    const refresh = ++this.#refreshes;
     let all: readonly MediaDeviceInfo[] = [];
     try {
       all = (await this.devices?.enumerateDevices()) ?? [];
     } catch {
       // Then there is nothing to choose from.
     }
+    if (refresh !== this.#refreshes) return;
     // Before leave is given, browsers list devices without names or ids, which is nothing to choose from.
     const named = all.filter((device) => device.deviceId && device.label);
+    const before = { audio: this.#listed("audio"), video: this.#listed("video") };
     this.#changed({
       cameras: named.filter((device) => device.kind === "videoinput"),
       microphones: named.filter((device) => device.kind === "audioinput"),
     });
+    for (const kind of KINDS) {
+      this.#endUnlisted(kind, before[kind]);
+      void this.#replaceGone(kind);
+    }
   }
 
   forgetProblem(): void {
@@ -336,6 +364,7 @@ export class LocalMedia {
   }
 
   #giveUp(kind: Kind): void {
+    this.#gone.delete(kind);
     for (const request of this.#requests) request.withdraw(kind);
     this.#changed();
   }
@@ -367,11 +396,52 @@ export class LocalMedia {
   #lost(track: MediaStreamTrack): void {
     if (!this.stream.getTracks().includes(track)) return;
     this.stream.removeTrack(track);
+    const kind = track.kind as Kind;
     // Some phones end one camera when the other is opened.
-    if (!this.#isAsked(track.kind as Kind)) this.#remark = goneInWords(track.kind as Kind);
+    if (!this.#isAsked(kind)) {
+      this.#remark = goneInWords(kind);
+      // Who is muted needs no other microphone before speaking again.
+      const { id, label } = { id: track.getSettings?.().deviceId, label: track.label ?? "" };
+      if (track.enabled) this.#gone.set(kind, { id, label, at: performance.now() });
+    }
     this.#changed();
     this.onChange("camera");
     void this.refreshDevices();
+  }
+
+  #listed(kind: Kind): readonly MediaDeviceInfo[] {
+    const { cameras, microphones } = this.state.get();
+    return kind === "audio" ? microphones : cameras;
+  }
+
+  /** Not every browser ends the track of a device that is gone. If none is listed, that may be for want of leave. */
+  #endUnlisted(kind: Kind, before: readonly MediaDeviceInfo[]): void {
+    const track = this.#track(kind);
+    const now = this.#listed(kind);
+    const has = (list: readonly MediaDeviceInfo[]) =>
+      list.some(({ deviceId }) => deviceId === track?.getSettings?.().deviceId);
+    if (!track || now.length === 0 || !has(before) || has(now)) return;
+    track.stop();
+    this.#lost(track);
+  }
+
+  /** Another device in the place of one that went. Not where leave was taken back: then it is still listed, or none is. */
+  async #replaceGone(kind: Kind): Promise<void> {
+    const gone = this.#gone.get(kind);
+    if (!gone) return;
+    const isRecent = performance.now() - gone.at < LIST_LAGS;
+    const others = this.#listed(kind);
+    // What browsers list as the default one keeps its id, and gets the name of another.
+    const isListed = others.some(({ deviceId, label }) => deviceId === gone.id && label === gone.label);
+    if (isRecent && (others.length === 0 || isListed)) return;
+    this.#gone.delete(kind);
+    if (!isRecent || this.#track(kind) || this.#isAsked(kind) || !this.#mayAsk()) return;
+    const request = new Request([kind]);
+    const error = await this.#ask(request);
+    const track = this.#track(kind);
+    if (error !== undefined) this.#fail(request, error);
+    else if (track) this.#remark = replacedInWords(kind, gone.label, track.label ?? "");
+    this.#changed();
   }
 
   #drop(kind: Kind): void {

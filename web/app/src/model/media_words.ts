@@ -58,6 +58,11 @@ export function goneInWords(kind: Kind): string {
   return `The ${WORDS[kind]} is gone. It was unplugged, or may not be used any more.`;
 }
 
+/** `gone` and `now`: the devices' own names, which may be missing. */
+export function replacedInWords(kind: Kind, gone: string, now: string): string {
+  return `The ${WORDS[kind]}${gone && ` “${gone}”`} is gone. ${now ? `“${now}”` : "Another"} is used instead.`;
+}
+
 export function whyNoScreen(error: unknown): string {
   switch (nameOfError(error)) {
     case "NotAllowedError":

@@ -33,6 +33,7 @@ export function Settings({ session, open, onClose }: SettingsProps) {
           </header>
           <NameField session={session} id="settings-name" />
           <DeviceChoices media={session.media} />
+          <MediaProblem media={session.media} />
           <ThemeChoices />
           <h3>Keyboard</h3>
           <dl className="shortcuts">
@@ -59,7 +60,7 @@ export function Settings({ session, open, onClose }: SettingsProps) {
 }
 
 export function DeviceChoices({ media }: { media: LocalMedia }) {
-  const { supported, cameras, microphones, cameraId, microphoneId } = useSource(media.state);
+  const { supported, cameras, microphones, cameraId, microphoneId, camera, microphone } = useSource(media.state);
   if (!supported) return null;
   return (
     <>
@@ -68,6 +69,7 @@ export function DeviceChoices({ media }: { media: LocalMedia }) {
         label="Camera"
         devices={cameras}
         chosen={cameraId}
+        isOff={camera === "off"}
         onChoose={(id) => void media.chooseDevice("video", id)}
       />
       <DeviceChoice
@@ -75,10 +77,21 @@ export function DeviceChoices({ media }: { media: LocalMedia }) {
         label="Microphone"
         devices={microphones}
         chosen={microphoneId}
+        isOff={microphone === "off"}
         onChoose={(id) => void media.chooseDevice("audio", id)}
       />
     </>
   );
+}
+
+/** Where a dialog covers what the page says. */
+function MediaProblem({ media }: { media: LocalMedia }) {
+  const { problem } = useSource(media.state);
+  return problem ? (
+    <p className="problem" role="alert">
+      {problem}
+    </p>
+  ) : null;
 }
 
 interface DeviceChoiceProps {
@@ -86,11 +99,13 @@ interface DeviceChoiceProps {
   label: string;
   devices: readonly MediaDeviceInfo[];
   chosen: string;
+  isOff: boolean;
   onChoose: (id: string) => void;
 }
 
-function DeviceChoice({ id, label, devices, chosen, onChoose }: DeviceChoiceProps) {
+function DeviceChoice({ id, label, devices, chosen, isOff, onChoose }: DeviceChoiceProps) {
   const known = devices.some((device) => device.deviceId === chosen);
+  const isAway = isOff && !known && chosen !== "" && devices.length > 0;
   return (
     <div className="field">
       <label htmlFor={id}>{label}</label>
@@ -107,6 +122,7 @@ function DeviceChoice({ id, label, devices, chosen, onChoose }: DeviceChoiceProp
           </option>
         ))}
       </select>
+      {isAway && <p className="hint">The one used last is not there.</p>}
     </div>
   );
 }
