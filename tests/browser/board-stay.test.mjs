@@ -1,8 +1,8 @@
 // What is left of a board when people come, go and come back, in real browsers.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { inState } from "./app.mjs";
-import { assertEqualBoards, bring, elementsOf, noise, openBoard, readyWith, rectangle } from "./board.mjs";
+import { inState, seriousFindings } from "./app.mjs";
+import { assertEqualBoards, bring, drawingFile, elementsOf, noise, openBoard, readyWith, rectangle } from "./board.mjs";
 import { missing, setStage } from "./harness.mjs";
 
 const TIMEOUT = 240_000;
@@ -105,4 +105,70 @@ test("whoever comes late sees all of the board", { skip: missing("chromium"), ti
     }),
     [0, 0],
   );
+});
+
+test("whoever comes late to a board larger than a window can show sees where most is, and is led to the rest", {
+  skip: missing("chromium"),
+  timeout: TIMEOUT,
+}, async (t) => {
+  const { host, url } = await room(t);
+  const page = await openBoard(await host.browse("chromium"), url);
+  const crowd = [0, 1, 2, 3].map((i) => rectangle({ id: `near-${i}`, x: 400_000 + i * 200, y: 90_000, index: `a${i}` }));
+  const frame = rectangle({ id: "around", x: -60_000, y: -60_000, width: 500_000, height: 200_000, backgroundColor: "transparent", index: "a8" });
+  await page.run(
+    (elements) => window.bimccRtc.board.api.updateScene({ elements }),
+    [...crowd, rectangle({ id: "far", x: 0, y: 0, index: "a6" }), frame],
+  );
+  // Which elements are in the middle of the board, where nothing covers them; of the frame, its border.
+  const seen = (page) =>
+    page.run(() => {
+      const { scrollX, scrollY, zoom, width, height } = window.bimccRtc.board.api.getAppState();
+      const [left, top] = [16 / zoom.value - scrollX, 70 / zoom.value - scrollY];
+      const [right, bottom] = [(width - 16) / zoom.value - scrollX, (height - 70) / zoom.value - scrollY];
+      return window.bimccRtc.board
+        .elements()
+        .filter((element) => {
+          const [x2, y2] = [element.x + element.width, element.y + element.height];
+          const touches = element.x < right && x2 > left && element.y < bottom && y2 > top;
+          const surrounds = element.x < left && x2 > right && element.y < top && y2 > bottom;
+          return touches && !surrounds;
+        })
+        .map(({ id }) => id);
+    });
+  const note = () => document.querySelector(".whiteboard-part p")?.textContent;
+
+  for (const viewport of [{ width: 1280, height: 800 }, { width: 390, height: 844, isMobile: true, hasTouch: true }]) {
+    const late = await openBoard(await host.browse("chromium"), url, { viewport });
+    await assertEqualBoards([page, late], (elements) => elements.length === 6);
+    await late.until(() => document.querySelector(".whiteboard-part"));
+    assert.deepEqual(await seen(late), ["near-0", "near-1", "near-2", "near-3"]);
+    assert.match(await late.run(note), /part 1 of 3/);
+    assert.deepEqual(await seriousFindings(late), []);
+    if (process.env.SHOTS) await late.screenshot(`${process.env.SHOTS}/part-${viewport.width}.png`);
+    const others = [];
+    for (const part of [2, 3]) {
+      await late.click("#next-part");
+      await late.until((part) => document.querySelector(".whiteboard-part p").textContent.includes(`part ${part} of`), part);
+      others.push(...(await seen(late)));
+    }
+    assert.deepEqual(others.sort(), ["around", "far"]);
+    await late.click("#next-part");
+    await late.until(() => document.querySelector(".whiteboard-part p").textContent.includes("part 1 of"));
+    assert.equal((await seen(late)).length, 4);
+    await late.click("#close-part");
+    assert.equal(await late.run(note), undefined);
+    assert.ok((await late.run(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)) <= 0);
+    await late.close();
+    await readyWith(page, 0);
+  }
+
+  // A drawing that is brought is looked at in the same way, wherever it is.
+  const brought = drawingFile("wide.excalidraw", [
+    ...[0, 1, 2].map((i) => rectangle({ id: `brought-${i}`, x: 2_000_000 + 200 * i, y: 0, index: `a${i}` })),
+    rectangle({ id: "brought-far", x: 2_500_000, y: 300_000, index: "a5" }),
+  ]);
+  await bring(page, "choose", brought);
+  await page.until(() => window.bimccRtc.board.elements().length === 10);
+  await page.until(() => /part 1 of 2/.test(document.querySelector(".whiteboard-part p")?.textContent));
+  assert.deepEqual(await seen(page), ["brought-0", "brought-1", "brought-2"]);
 });

@@ -10,9 +10,10 @@ import { conceal, expose as exposeToPage } from "../debug";
 import type { BoardProps } from "./Board";
 import { BoardMenu, BoardWelcome } from "./BoardMenu";
 import { IMAGE_TYPES } from "./board_file";
-import { ExcalidrawScene } from "./excalidraw_scene";
+import { ExcalidrawScene, type Part } from "./excalidraw_scene";
 import { Intake } from "./intake";
 import { nameForReaders } from "./names_for_readers";
+import { PartNote } from "./PartNote";
 import { BoardSession } from "./session";
 import { sha256 } from "./sha256";
 import { remeasureTexts } from "./text_measures";
@@ -40,7 +41,9 @@ export default function ExcalidrawBoard({ room, theme, readOnly = false, onProbl
   // Excalidraw puts its own first scene in place some time after it has handed out its API.
   const [isReady, setReady] = useState(false);
   const [isLoading, setLoading] = useState(false);
+  const [part, setPart] = useState<Part>();
   const session = useRef<BoardSession>(undefined);
+  const shownScene = useRef<ExcalidrawScene>(undefined);
   const filePicker = useRef<HTMLInputElement>(null);
   const tell = useRef(onProblem);
   tell.current = onProblem;
@@ -49,7 +52,8 @@ export default function ExcalidrawBoard({ room, theme, readOnly = false, onProbl
 
   useEffect(() => {
     if (!api || !isReady) return;
-    const scene = new ExcalidrawScene(api, room);
+    const scene = new ExcalidrawScene(api, room, setPart);
+    shownScene.current = scene;
     const problems: string[] = [];
     const onProblem = (peer: Peer | undefined, reason: string) => {
       problems.splice(0, problems.length - 99);
@@ -78,6 +82,8 @@ export default function ExcalidrawBoard({ room, theme, readOnly = false, onProbl
       closeWayIn();
       clearInterval(images);
       started.end();
+      shownScene.current = undefined;
+      setPart(undefined);
       session.current = undefined;
       withdraw();
     };
@@ -123,6 +129,13 @@ export default function ExcalidrawBoard({ room, theme, readOnly = false, onProbl
           event.target.value = "";
         }}
       />
+      {part ? (
+        <PartNote
+          part={part}
+          onNext={() => shownScene.current?.showPart(part.number + 1)}
+          onClose={() => setPart(undefined)}
+        />
+      ) : null}
       {isLoading ? (
         <p className="whiteboard-state" role="status">
           Fetching the board…

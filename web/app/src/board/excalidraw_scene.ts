@@ -2,7 +2,13 @@
 
 import { CaptureUpdateAction, mutateElement, reconcileElements } from "@excalidraw/excalidraw";
 import type { ExcalidrawImageElement, OrderedExcalidrawElement } from "@excalidraw/excalidraw/element/types";
-import type { BinaryFileData, Collaborator, ExcalidrawImperativeAPI, SocketId } from "@excalidraw/excalidraw/types";
+import type {
+  BinaryFileData,
+  Collaborator,
+  ExcalidrawImperativeAPI,
+  NormalizedZoomValue,
+  SocketId,
+} from "@excalidraw/excalidraw/types";
 import type { Room } from "bimcc-rtc";
 import { displayName } from "../logic/names";
 import { IMAGE_TYPES } from "./board_file";
@@ -13,14 +19,24 @@ import type { ImageFile, Images } from "./images";
 import { waitsForFile } from "./local_edits";
 import type { SceneAccess } from "./session";
 import { sha256 } from "./sha256";
+import { viewsOf } from "./views";
 
 type RemoteElement = Parameters<typeof reconcileElements>[1][number];
 
 /** Excalidraw still measures an image that was put in less than this ago, in milliseconds. */
 const REST = 700;
 
+/** Excalidraw's. */
+const LEAST_ZOOM = 0.1;
+
 /** By Excalidraw's tools, at the edges of the board. */
 const COVERED = { top: 70, bottom: 70, left: 16, right: 16 };
+
+/** Which of the parts is seen of what is too large for the window. */
+export interface Part {
+  readonly number: number;
+  readonly of: number;
+}
 
 export class ExcalidrawScene implements SceneAccess {
   /** Versions of image elements and since when they have them, to see which have come to rest. */
@@ -28,11 +44,13 @@ export class ExcalidrawScene implements SceneAccess {
   readonly #hashes = new WeakMap<BinaryFileData, string>();
   readonly #unreadable = new WeakSet<BinaryFileData>();
   readonly #firstView: string;
+  #isWanted: (id: string) => boolean = () => true;
   #adopting = false;
 
   constructor(
     readonly api: ExcalidrawImperativeAPI,
     readonly room: Room,
+    readonly onPart: (part: Part | undefined) => void = () => {},
   ) {
     this.#firstView = this.#view();
   }
@@ -74,7 +92,44 @@ export class ExcalidrawScene implements SceneAccess {
   fit(): void {
     // Nobody's pen is moved to another place in the midst of a stroke.
     if (this.#view() !== this.#firstView || this.api.getAppState().cursorButton === "down") return;
-    this.api.scrollToContent(undefined, { fitToContent: true, animate: false, canvasOffsets: COVERED });
+    this.lookAt(() => true);
+  }
+
+  /** Shows all of what is wanted, or a part if it is too large for the window. */
+  lookAt(isWanted: (id: string) => boolean): void {
+    this.#isWanted = isWanted;
+    this.showPart(1);
+  }
+
+  /** Of what was looked at last. After the last part comes the first. */
+  showPart(number: number): void {
+    const { width, height } = this.#uncovered();
+    const shapes = this.api.getSceneElements().filter(({ id }) => this.#isWanted(id));
+    const views = viewsOf(shapes, { width: width / LEAST_ZOOM, height: height / LEAST_ZOOM });
+    const index = views.length > 0 ? (number - 1) % views.length : 0;
+    const view = views[index];
+    if (!view || views.length === 1) {
+      this.api.scrollToContent(shapes, { fitToContent: true, animate: false, canvasOffsets: COVERED });
+      this.onPart(undefined);
+      return;
+    }
+    const fitting = Math.min(width / (view.right - view.left), height / (view.bottom - view.top));
+    const zoom = Math.min(1, Math.max(LEAST_ZOOM, Math.floor(fitting * 10) / 10));
+    this.api.updateScene({
+      appState: {
+        scrollX: (COVERED.left + width / 2) / zoom - (view.left + view.right) / 2,
+        scrollY: (COVERED.top + height / 2) / zoom - (view.top + view.bottom) / 2,
+        zoom: { value: zoom as NormalizedZoomValue },
+      },
+      captureUpdate: CaptureUpdateAction.NEVER,
+    });
+    this.onPart({ number: index + 1, of: views.length });
+  }
+
+  /** What is not covered, in the page's pixels. */
+  #uncovered(): { width: number; height: number } {
+    const { width, height } = this.api.getAppState();
+    return { width: width - COVERED.left - COVERED.right, height: height - COVERED.top - COVERED.bottom };
   }
 
   #view(): string {

@@ -52,7 +52,8 @@ export class Intake {
       ) as OrderedExcalidrawElement[];
       api.addFiles([...files.values()]);
       scene.add(placed);
-      api.scrollToContent(placed, { fitToContent: true });
+      const added = new Set(placed.map(({ id }) => id));
+      scene.lookAt((id) => added.has(id));
     } catch {
       onProblem(`“${name}” holds no drawing that can be read.`);
     }
