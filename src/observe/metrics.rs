@@ -233,9 +233,9 @@ impl Default for Metrics {
 mod tests {
     use super::*;
     use crate::turn::{
-        Held,
         message::{ErrorCode, TurnMethod},
         packet::Path,
+        session::event::Event,
     };
 
     #[test]
@@ -244,10 +244,14 @@ mod tests {
         let (a, b) = (metrics.add_turn_worker(), metrics.add_turn_worker());
         a.relayed(Path::InProcess, 100);
         b.relayed(Path::InProcess, 11);
-        a.response(TurnMethod::Allocate, Ok(()));
-        b.response(TurnMethod::Allocate, Err(ErrorCode::Unauthenticated));
-        a.opened(Held::Channels, 3);
-        b.closed(Held::Channels, 1);
+        a.count(&Event::Answered { method: TurnMethod::Allocate, outcome: Ok(()) });
+        b.count(&Event::Answered { method: TurnMethod::Allocate, outcome: Err(ErrorCode::Unauthenticated) });
+        let peer = std::net::SocketAddr::from(([192, 0, 2, 1], 1));
+        for number in [0x4000, 0x4001, 0x4002] {
+            a.count(&Event::ChannelBound { number, peer, is_new: true });
+            a.count(&Event::ChannelBound { number, peer, is_new: false });
+        }
+        b.count(&Event::ChannelEnded { number: 0x4000, peer });
         let text = metrics.encode();
         for line in [
             "bimcc_rtc_turn_relayed_bytes_total{direction=\"client_to_client\",path=\"in_process\"} 111",

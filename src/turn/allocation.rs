@@ -10,16 +10,15 @@ use std::{
 };
 
 use super::{
-    Held,
     bitrate::{Bitrate, Direction, Meter},
     message::{ByFamily, Family, Key, TransactionId},
+    packet::DropReason,
     quota::Place,
     relayed::OwnerTag,
+    session::FiveTuple,
+    session::event::{EndReason, Ended, Event, EventQueue, Holder, MemberEntry},
 };
-use crate::{
-    membership::{AllocationRef, MemberId, RoomWatch},
-    observe::metrics::TurnCounters,
-};
+use crate::membership::{AllocationRef, MemberId, RoomWatch};
 
 /// Lifetime of a permission (RFC 8656 section 9).
 pub const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
@@ -83,7 +82,26 @@ pub struct Allocation {
     meter: Option<Box<Meter>>,
     /// The transaction that gave up one of two relayed addresses, and the answer, for retransmissions.
     pub gave_up_by: Option<Box<(TransactionId, Box<[u8]>)>>,
-    counters: Arc<TurnCounters>,
+    since: Instant,
+    totals: Totals,
+}
+
+/// What an allocation has relayed: payload that was let through, whatever became of it on the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// From the client to its peers.
+    pub from_client: Total,
+    /// From peers to the client.
+    pub to_client: Total,
+}
+
+/// One direction of [`Totals`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// Datagrams.
+    pub packets: u64,
+    /// Their payload.
+    pub bytes: u64,
 }
 
 /// The terms of an allocation.
@@ -132,22 +150,43 @@ pub struct AllocatingMember {
 }
 
 impl Allocation {
-    /// A new allocation without permissions and channels. It counts in `counters` until it is dropped.
-    pub fn new(grant: Grant, counters: Arc<TurnCounters>) -> Self {
-        counters.opened(Held::Allocations, 1);
-        Self { grant, permissions: Vec::new(), channels: Vec::new(), meter: None, gave_up_by: None, counters }
+    /// A new allocation without permissions and channels.
+    pub fn new(grant: Grant, now: Instant) -> Self {
+        Self {
+            grant,
+            permissions: Vec::new(),
+            channels: Vec::new(),
+            meter: None,
+            gave_up_by: None,
+            since: now,
+            totals: Totals::default(),
+        }
     }
 
-    /// Limits what it may relay from `now` on.
+    /// Limits what it may relay from its beginning on.
     #[must_use]
-    pub fn limited_to(mut self, rate: Option<Bitrate>, now: Instant) -> Self {
-        self.meter = rate.map(|rate| Box::new(Meter::new(rate, now)));
+    pub fn limited_to(mut self, rate: Option<Bitrate>) -> Self {
+        self.meter = rate.map(|rate| Box::new(Meter::new(rate, self.since)));
         self
     }
 
-    /// Whether so much payload may go this way now; then it is taken off.
-    pub fn admits(&mut self, direction: Direction, bytes: usize, now: Instant) -> bool {
-        self.meter.as_mut().is_none_or(|meter| meter.admits(direction, bytes, now))
+    /// Lets so much payload go this way now: it is taken off what it may relay, and added to what it has.
+    ///
+    /// # Errors
+    /// [`DropReason::Bitrate`] if that is too much; then nothing is taken.
+    pub fn admit(&mut self, direction: Direction, bytes: usize, now: Instant) -> Result<(), DropReason> {
+        if let Some(meter) = &mut self.meter
+            && !meter.admits(direction, bytes, now)
+        {
+            return Err(DropReason::Bitrate);
+        }
+        let total = match direction {
+            Direction::FromClient => &mut self.totals.from_client,
+            Direction::ToClient => &mut self.totals.to_client,
+        };
+        total.packets += 1;
+        total.bytes += bytes as u64;
+        Ok(())
     }
 
     /// The relayed address of this family.
@@ -161,13 +200,31 @@ impl Allocation {
     }
 
     /// Gives up the relayed address of this family, and what was for its peers.
-    pub fn give_up(&mut self, family: Family) {
-        self.grant.leases[family] = None;
-        self.judge_again(|permission| (Family::of(permission.ip) != family).then_some(permission.reach));
-        let is_over = |channel: &Channel| Family::of(channel.peer.ip()) == family;
-        let bound = self.channels.iter().filter(|channel| is_over(channel) && channel.is_bound).count();
-        self.channels.retain(|channel| !is_over(channel));
-        self.counters.closed(Held::Channels, bound);
+    pub fn give_up(&mut self, family: Family, events: &mut EventQueue) {
+        let Some(lease) = self.grant.leases[family].take() else {
+            return;
+        };
+        self.judge_again(|permission| (Family::of(permission.ip) != family).then_some(permission.reach), events);
+        self.channels.retain(|channel| {
+            let is_over = Family::of(channel.peer.ip()) == family;
+            if is_over && channel.is_bound {
+                events.push(Event::ChannelEnded { number: channel.number, peer: channel.peer });
+            }
+            !is_over
+        });
+        events.push(Event::RelayEnded { family, address: lease.address });
+    }
+
+    /// Ends all of it.
+    pub fn end(mut self, tuple: FiveTuple, reason: EndReason, now: Instant, events: &mut EventQueue) {
+        for family in Family::BOTH {
+            self.give_up(family, events);
+        }
+        let Self { grant: Grant { username, owner, member, .. }, totals, since, .. } = self;
+        let member = member.map(|AllocatingMember { id, entry, .. }| MemberEntry { id, entry });
+        let holder = Holder { username, owner, member, tuple };
+        let duration = now.saturating_duration_since(since);
+        events.push(Event::Ended(Box::new(Ended { holder, reason, totals, duration })));
     }
 
     /// The permission for `ip`, if in force.
@@ -185,28 +242,28 @@ impl Allocation {
     }
 
     /// Installs or refreshes a permission.
-    pub fn permit(&mut self, ip: IpAddr, reach: Reach, now: Instant) {
-        let expires = now + PERMISSION_LIFETIME;
-        match self.permissions.binary_search_by(|p| p.ip.cmp(&ip)) {
-            Ok(index) => self.permissions[index] = Permission { ip, reach, expires },
-            Err(index) => {
-                self.permissions.insert(index, Permission { ip, reach, expires });
-                self.counters.opened(Held::Permissions, 1);
-            }
+    pub fn permit(&mut self, ip: IpAddr, reach: Reach, now: Instant, events: &mut EventQueue) {
+        let permission = Permission { ip, reach, expires: now + PERMISSION_LIFETIME };
+        let found = self.permissions.binary_search_by(|p| p.ip.cmp(&ip));
+        match found {
+            Ok(index) => self.permissions[index] = permission,
+            Err(index) => self.permissions.insert(index, permission),
         }
+        events.push(Event::Permitted { ip, reach, is_new: found.is_err() });
     }
 
     /// Judges every permission again: `judge` gives the new reach, or `None` to end it.
-    pub fn judge_again(&mut self, mut judge: impl FnMut(&Permission) -> Option<Reach>) {
-        let before = self.permissions.len();
+    pub fn judge_again(&mut self, mut judge: impl FnMut(&Permission) -> Option<Reach>, events: &mut EventQueue) {
         self.permissions.retain_mut(|permission| match judge(permission) {
             Some(reach) => {
                 permission.reach = reach;
                 true
             }
-            None => false,
+            None => {
+                events.push(Event::PermissionEnded { ip: permission.ip });
+                false
+            }
         });
-        self.counters.closed(Held::Permissions, before - self.permissions.len());
     }
 
     /// Whether `number` may be bound to `peer` (RFC 8656 section 12.2).
@@ -222,21 +279,23 @@ impl Allocation {
     ///
     /// # Errors
     /// [`TooManyPeers`]
-    pub fn bind(&mut self, number: u16, peer: SocketAddr, now: Instant) -> Result<(), TooManyPeers> {
+    pub fn bind(
+        &mut self,
+        number: u16,
+        peer: SocketAddr,
+        now: Instant,
+        events: &mut EventQueue,
+    ) -> Result<(), TooManyPeers> {
         let bound = Channel { number, peer, bound_until: now + CHANNEL_LIFETIME, is_bound: true };
-        match self.channels.binary_search_by_key(&number, |c| c.number) {
-            Ok(index) => {
-                if !self.channels[index].is_bound {
-                    self.counters.opened(Held::Channels, 1);
-                }
-                self.channels[index] = bound;
-            }
+        let is_new = match self.channels.binary_search_by_key(&number, |c| c.number) {
+            Ok(index) => !std::mem::replace(&mut self.channels[index], bound).is_bound,
             Err(_) if self.channels.len() >= MAX_PEERS => return Err(TooManyPeers),
             Err(index) => {
                 self.channels.insert(index, bound);
-                self.counters.opened(Held::Channels, 1);
+                true
             }
-        }
+        };
+        events.push(Event::ChannelBound { number, peer, is_new });
         Ok(())
     }
 
@@ -261,30 +320,20 @@ impl Allocation {
     }
 
     /// Drops what has ended. The allocation is over when no relayed address is left.
-    pub fn expire(&mut self, now: Instant) {
+    pub fn expire(&mut self, now: Instant, events: &mut EventQueue) {
         for family in Family::BOTH {
             if self.grant.leases[family].as_ref().is_some_and(|lease| lease.expires <= now) {
-                self.give_up(family);
+                self.give_up(family, events);
             }
         }
-        let before = self.permissions.len();
-        self.permissions.retain(|p| now < p.expires);
-        self.counters.closed(Held::Permissions, before - self.permissions.len());
+        self.judge_again(|p| (now < p.expires).then_some(p.reach), events);
         for channel in &mut self.channels {
             if channel.is_bound && channel.bound_until <= now {
                 channel.is_bound = false;
-                self.counters.closed(Held::Channels, 1);
+                events.push(Event::ChannelEnded { number: channel.number, peer: channel.peer });
             }
         }
         self.channels.retain(|c| now < c.bound_until + CHANNEL_REST);
-    }
-}
-
-impl Drop for Allocation {
-    fn drop(&mut self) {
-        self.counters.closed(Held::Permissions, self.permissions.len());
-        self.counters.closed(Held::Channels, self.channels.iter().filter(|c| c.is_bound).count());
-        self.counters.closed(Held::Allocations, 1);
     }
 }
 
@@ -298,7 +347,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn allocation(now: Instant, counters: &Arc<TurnCounters>) -> Allocation {
+    fn allocation(now: Instant) -> Allocation {
         let quotas = Quotas::new(2, 2);
         let new = Grant {
             username: "1:alice".into(),
@@ -320,7 +369,7 @@ mod tests {
             made_by: (TransactionId([0; 12]), Box::default()),
             policy_revision: 0,
         };
-        Allocation::new(new, counters.clone())
+        Allocation::new(new, now)
     }
 
     fn peer(n: u16) -> SocketAddr {
@@ -330,34 +379,36 @@ mod tests {
     #[test]
     fn the_next_deadline_is_whatever_ends_first() {
         let now = Instant::now();
-        let mut allocation = allocation(now, &Arc::default());
+        let mut allocation = allocation(now);
+        let events = &mut EventQueue::new();
         assert_eq!(allocation.next_deadline(), Some(now + HOUR));
-        allocation.bind(0x4000, peer(1), now).unwrap();
+        allocation.bind(0x4000, peer(1), now, events).unwrap();
         assert_eq!(allocation.next_deadline(), Some(now + CHANNEL_LIFETIME));
-        allocation.permit(peer(1).ip(), Reach::Own, now);
+        allocation.permit(peer(1).ip(), Reach::Own, now, events);
         assert_eq!(allocation.next_deadline(), Some(now + PERMISSION_LIFETIME));
-        allocation.expire(now + PERMISSION_LIFETIME);
+        allocation.expire(now + PERMISSION_LIFETIME, events);
         assert_eq!(allocation.next_deadline(), Some(now + CHANNEL_LIFETIME));
-        allocation.expire(now + CHANNEL_LIFETIME);
+        allocation.expire(now + CHANNEL_LIFETIME, events);
         assert_eq!(allocation.next_deadline(), Some(now + CHANNEL_LIFETIME + CHANNEL_REST));
-        allocation.expire(now + CHANNEL_LIFETIME + CHANNEL_REST);
+        allocation.expire(now + CHANNEL_LIFETIME + CHANNEL_REST, events);
         assert_eq!(allocation.next_deadline(), Some(now + HOUR));
-        allocation.expire(now + HOUR);
+        allocation.expire(now + HOUR, events);
         assert_eq!(allocation.next_deadline(), None);
     }
 
     #[test]
     fn each_deadline_is_followed_by_a_later_one() {
         let now = Instant::now();
-        let mut allocation = allocation(now, &Arc::default());
+        let mut allocation = allocation(now);
+        let events = &mut EventQueue::new();
         for n in 0..10 {
             let later = now + Duration::from_secs(n * 7);
-            allocation.bind(0x4000 + n as u16, peer(n as u16), later).unwrap();
-            allocation.permit(IpAddr::from([203, 0, 113, n as u8]), Reach::Own, later);
+            allocation.bind(0x4000 + n as u16, peer(n as u16), later, events).unwrap();
+            allocation.permit(IpAddr::from([203, 0, 113, n as u8]), Reach::Own, later, events);
         }
         let mut deadline = allocation.next_deadline().unwrap();
         while let Some(next) = {
-            allocation.expire(deadline);
+            allocation.expire(deadline, events);
             allocation.next_deadline()
         } {
             assert!(next > deadline, "a timer at a deadline must get something done");
@@ -370,10 +421,11 @@ mod tests {
     #[test]
     fn an_order_of_binding_does_not_matter_to_looking_up() {
         let now = Instant::now();
-        let mut allocation = allocation(now, &Arc::default());
+        let mut allocation = allocation(now);
+        let events = &mut EventQueue::new();
         for n in [5, 1, 9, 3, 7] {
-            allocation.bind(0x4000 + n, peer(n), now).unwrap();
-            allocation.permit(IpAddr::from([203, 0, 113, n as u8]), Reach::Own, now);
+            allocation.bind(0x4000 + n, peer(n), now, events).unwrap();
+            allocation.permit(IpAddr::from([203, 0, 113, n as u8]), Reach::Own, now, events);
         }
         for n in 0..10 {
             let is_there = [5, 1, 9, 3, 7].contains(&n);

@@ -156,6 +156,31 @@ impl Lifetimes {
 mod tests {
     use super::*;
 
+    /// What a core must know nothing of: it tells what it has to tell, and is given all else.
+    #[test]
+    fn the_core_neither_counts_nor_logs_nor_waits() {
+        let core = [
+            include_str!("session.rs"),
+            include_str!("session/event.rs"),
+            include_str!("session/requests.rs"),
+            include_str!("allocation.rs"),
+            include_str!("message.rs"),
+            include_str!("message/data.rs"),
+            include_str!("message/keys.rs"),
+            include_str!("message/code.rs"),
+            include_str!("channel_data.rs"),
+            include_str!("framing.rs"),
+        ];
+        for source in core {
+            let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+            for foreign in
+                ["observe::", "metrics::", "tracing::", "tokio::", "mio::", "Atomic", "Mutex", "RwLock", "::now()"]
+            {
+                assert!(!code.contains(foreign), "{foreign} in\n{code}");
+            }
+        }
+    }
+
     #[test]
     fn rfc8656_7_2_a_short_longest_lifetime_shortens_the_usual_one() {
         let granted = |max, requested| Lifetimes::up_to(Duration::from_secs(max)).granted(requested).as_secs();

@@ -8,22 +8,21 @@
 //! 3. Hand each datagram that reaches a relayed address to [`Session::handle_peer`] and send what it wrote; hand errors
 //!    that the network reports about datagrams to peers to [`Session::handle_icmp`].
 //! 4. At [`Session::next_deadline`], call [`Session::handle_timeout`].
-//! 5. After each of these, when [`Session::relayed`] is `None` for a family, close its relay socket; when
-//!    [`Session::is_idle`], forget the session. A session for a stranger is made on the stack and forgotten at once:
-//!    strangers create no state.
+//! 5. After each of these, and before what they return is performed, hear all that [`Context::events`] holds: each
+//!    [`event::Event::RelayEnded`] closes a relay socket. Then, when [`Session::is_idle`], forget the session. A session
+//!    for a stranger is made on the stack and forgotten at once: strangers create no state.
 //!
-//! No clock, no socket, no runtime: time and everything that sessions share come in with [`Context`]. Methods that touch
-//! a packet of data do not allocate.
+//! No clock, no socket, no runtime, and nothing is counted or logged: time and everything that sessions share come in with
+//! [`Context`], what there is to tell goes out by it. Methods that touch a packet of data do not allocate.
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
     Shared,
-    allocation::{Allocation, Reach},
+    allocation::{Allocation, Permission, Reach},
     bitrate::Direction,
     channel_data,
     limiter::AnswerLimiter,
@@ -36,9 +35,12 @@ use super::{
     quota::Place,
     relayed::OwnerTag,
 };
-use crate::{credentials::User, membership::MemberId, observe::metrics::TurnCounters};
+use crate::{credentials::User, membership::MemberId};
 
+pub mod event;
 mod requests;
+
+use self::event::{EndReason, EventQueue};
 
 /// How long the answer to the Refresh that ended an allocation is kept for its retransmissions: a client gives up after
 /// 39.5 s (RFC 8489 section 6.2.1).
@@ -69,10 +71,10 @@ pub struct Context<'a> {
     pub now: Now,
     /// What all sessions share.
     pub shared: &'a Shared,
-    /// The owner's counters.
-    pub counters: &'a Arc<TurnCounters>,
     /// Answers to strangers.
     pub limiter: &'a AnswerLimiter,
+    /// Where sessions put what they have to tell.
+    pub events: &'a mut EventQueue,
 }
 
 /// What the owner shall do.
@@ -80,6 +82,8 @@ pub struct Context<'a> {
 pub enum Output<'p> {
     /// Nothing.
     Nothing,
+    /// The datagram goes nowhere.
+    Dropped(DropReason),
     /// Send this to the client.
     Reply(Vec<u8>),
     /// Bind relay sockets and call [`Session::handle_relay_bound`].
@@ -175,7 +179,7 @@ enum State {
     Binding(Box<Binding>),
     Allocated(Box<Allocation>),
     /// The allocation was ended by the client, who may ask again whether it was.
-    Ended(Box<Ended>),
+    Ended(Box<LastReply>),
 }
 
 /// An Allocate that waits for its relay socket.
@@ -210,7 +214,7 @@ struct Signature {
 }
 
 #[derive(Debug)]
-struct Ended {
+struct LastReply {
     username: Box<str>,
     by: TransactionId,
     reply: Box<[u8]>,
@@ -268,7 +272,7 @@ impl Session {
     pub fn handle_client<'p>(&mut self, datagram: &'p [u8], cx: &mut Context<'_>) -> Output<'p> {
         self.expire(cx);
         let Some(first) = datagram.first() else {
-            return self.dropped(DropReason::Malformed, cx);
+            return Output::Dropped(DropReason::Malformed);
         };
         let outcome = if channel_data::is_channel_data(*first) {
             self.handle_channel_data(datagram, cx)
@@ -277,7 +281,7 @@ impl Session {
         } else {
             return self.handle_request(datagram, cx);
         };
-        outcome.unwrap_or_else(|reason| self.dropped(reason, cx))
+        outcome.unwrap_or_else(Output::Dropped)
     }
 
     /// A datagram from `peer` reached the relayed address; its payload is at `buffer[start..end]`. Writes the message for
@@ -293,22 +297,21 @@ impl Session {
         buffer: &mut [u8],
         start: usize,
         end: usize,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Result<(usize, usize), DropReason> {
         self.expire(cx);
         self.judge_again(cx);
         self.indications = self.indications.wrapping_add(1);
-        let now = cx.now.instant;
-        let allocation = self.allocation().ok_or(DropReason::NoAllocation)?;
+        let (now, id) = (cx.now.instant, self.indication_id());
+        let allocation = self.allocation_mut().ok_or(DropReason::NoAllocation)?;
         let permission = allocation.permission(peer.ip(), now).ok_or(DropReason::NoPermission)?;
         if via == Via::Network && permission.reach == Reach::Own {
             return Err(DropReason::OwnAddress);
         }
-        self.meter(Direction::ToClient, end.saturating_sub(start), cx)?;
-        let allocation = self.allocation().ok_or(DropReason::NoAllocation)?;
+        allocation.admit(Direction::ToClient, end.saturating_sub(start), now)?;
         let written = match allocation.channel_of(peer, now) {
             Some(number) => channel_data::encode_before(buffer, start, end, number).map(|begin| (begin, end)),
-            None => message::write_data_indication(buffer, start, end, peer, self.indication_id()),
+            None => message::write_data_indication(buffer, start, end, peer, id),
         };
         written.ok_or(DropReason::Malformed)
     }
@@ -316,7 +319,7 @@ impl Session {
     /// The network says what became of a datagram to `peer`: the message for the client, if it is told.
     ///
     /// RFC 8656 section 11.5.
-    pub fn handle_icmp(&mut self, peer: SocketAddr, error: IcmpError, cx: &Context<'_>) -> Option<Vec<u8>> {
+    pub fn handle_icmp(&mut self, peer: SocketAddr, error: IcmpError, cx: &mut Context<'_>) -> Option<Vec<u8>> {
         self.expire(cx);
         self.judge_again(cx);
         // Destination unreachable and time exceeded; for ICMPv6 packet too big as well.
@@ -346,13 +349,13 @@ impl Session {
     }
 
     /// Ends what has come to its time.
-    pub fn handle_timeout(&mut self, cx: &Context<'_>) {
+    pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         let now = cx.now.instant;
         match &mut self.state {
             State::Allocated(allocation) => {
-                allocation.expire(now);
+                allocation.expire(now, cx.events);
                 if allocation.next_end().is_none() {
-                    self.end(cx);
+                    self.end(EndReason::Expired, cx);
                 }
             }
             State::Ended(ended) if ended.until <= now => self.state = State::Idle,
@@ -361,62 +364,51 @@ impl Session {
     }
 
     /// Timers may be late; a relayed address that is over must neither relay nor be refreshed.
-    fn expire(&mut self, cx: &Context<'_>) {
+    fn expire(&mut self, cx: &mut Context<'_>) {
         let next_end = self.allocation().and_then(Allocation::next_end);
         if next_end.is_some_and(|end| end <= cx.now.instant) {
             self.handle_timeout(cx);
         }
     }
 
-    /// Ends the allocation and forgets what it left: its owner is gone, or its client's transport is.
-    pub fn end(&mut self, cx: &Context<'_>) {
-        if let State::Allocated(allocation) = std::mem::replace(&mut self.state, State::Idle)
-            && let Some(member) = &allocation.grant.member
-        {
-            cx.shared.directory.allocation_closed(member.id, member.entry);
+    /// Ends the allocation, if there is one, and forgets what it left.
+    pub fn end(&mut self, reason: EndReason, cx: &mut Context<'_>) {
+        if let State::Allocated(allocation) = std::mem::replace(&mut self.state, State::Idle) {
+            allocation.end(self.tuple, reason, cx.now.instant, cx.events);
         }
     }
 
     /// RFC 8656 section 12.6.
-    fn handle_channel_data<'p>(&mut self, datagram: &'p [u8], cx: &Context<'_>) -> Result<Output<'p>, DropReason> {
+    fn handle_channel_data<'p>(&mut self, datagram: &'p [u8], cx: &mut Context<'_>) -> Result<Output<'p>, DropReason> {
         self.judge_again(cx);
-        let allocation = self.allocation().ok_or(DropReason::NoAllocation)?;
+        let allocation = self.allocation_mut().ok_or(DropReason::NoAllocation)?;
         let (number, payload) = channel_data::decode(datagram).ok_or(DropReason::Malformed)?;
         let peer = allocation.channel_peer(number, cx.now.instant).ok_or(DropReason::NoChannel)?;
         let permission = allocation.permission(peer.ip(), cx.now.instant).ok_or(DropReason::NoPermission)?;
         let reach = permission.reach;
-        self.meter(Direction::FromClient, payload.len(), cx)?;
+        allocation.admit(Direction::FromClient, payload.len(), cx.now.instant)?;
         Ok(Output::ToPeer { peer, payload, reach, dont_fragment: false })
     }
 
     /// RFC 8656 section 11.2.
-    fn handle_send<'p>(&mut self, datagram: &'p [u8], cx: &Context<'_>) -> Result<Output<'p>, DropReason> {
+    fn handle_send<'p>(&mut self, datagram: &'p [u8], cx: &mut Context<'_>) -> Result<Output<'p>, DropReason> {
         self.judge_again(cx);
-        let allocation = self.allocation().ok_or(DropReason::NoAllocation)?;
+        let allocation = self.allocation_mut().ok_or(DropReason::NoAllocation)?;
         let SendIndication { peer, payload, dont_fragment } =
             SendIndication::decode(datagram).ok_or(DropReason::Malformed)?;
         let permission = allocation.permission(peer.ip(), cx.now.instant).ok_or(DropReason::NoPermission)?;
         let reach = permission.reach;
-        self.meter(Direction::FromClient, payload.len(), cx)?;
+        allocation.admit(Direction::FromClient, payload.len(), cx.now.instant)?;
         Ok(Output::ToPeer { peer, payload, reach, dont_fragment })
     }
 
-    /// Takes payload off what the allocation may relay.
-    fn meter(&mut self, direction: Direction, bytes: usize, cx: &Context<'_>) -> Result<(), DropReason> {
-        let is_within = match &mut self.state {
-            State::Allocated(allocation) => allocation.admits(direction, bytes, cx.now.instant),
-            _ => true,
-        };
-        is_within.then_some(()).ok_or(DropReason::Bitrate)
-    }
-
     /// Looks at the permissions again if a member left the room or the host's addresses changed: two loads otherwise.
-    fn judge_again(&mut self, cx: &Context<'_>) {
+    fn judge_again(&mut self, cx: &mut Context<'_>) {
         let State::Allocated(allocation) = &mut self.state else {
             return;
         };
-        let policy = &cx.shared.policy;
-        let policy_revision = policy.revision();
+        let shared = cx.shared;
+        let policy_revision = shared.policy.revision();
         let host_changed = allocation.grant.policy_revision != policy_revision;
         let room_changed =
             allocation.grant.member.as_ref().is_some_and(|member| member.seen != member.watch.revision());
@@ -428,19 +420,19 @@ impl Session {
             member.seen = member.watch.revision();
         }
         let owner = allocation.grant.owner;
-        let owner_left = allocation.grant.member.as_ref().is_some_and(|member| !still_in_room(owner, member.id, cx));
-        if owner_left {
-            return self.end(cx);
+        let member = allocation.grant.member.as_ref();
+        if member.is_some_and(|member| !still_in_room(owner, member.id, shared)) {
+            return self.end(EndReason::MemberLeft, cx);
         }
-        allocation.judge_again(|permission| {
+        let judge = |permission: &Permission| {
             let member_stays = match permission.reach {
-                Reach::Network { because_of: Some(member) } => Some(still_in_room(owner, member, cx)),
+                Reach::Network { because_of: Some(member) } => Some(still_in_room(owner, member, shared)),
                 Reach::Network { because_of: None } | Reach::Own => None,
             };
             if !host_changed && member_stays != Some(false) {
                 return Some(permission.reach);
             }
-            match reach(owner, permission.ip, cx) {
+            match reach(owner, permission.ip, shared) {
                 Ok(reach) => Some(reach),
                 // No longer among the member's latest addresses, which ends nothing that is in force.
                 Err(PeerRefusal::NotInRoom | PeerRefusal::NotPublic) if member_stays == Some(true) => {
@@ -448,7 +440,8 @@ impl Session {
                 }
                 Err(_) => None,
             }
-        });
+        };
+        allocation.judge_again(judge, cx.events);
     }
 
     fn allocation(&self) -> Option<&Allocation> {
@@ -458,24 +451,26 @@ impl Session {
         }
     }
 
-    fn dropped<'p>(&self, reason: DropReason, cx: &Context<'_>) -> Output<'p> {
-        cx.counters.dropped(reason);
-        Output::Nothing
+    fn allocation_mut(&mut self) -> Option<&mut Allocation> {
+        match &mut self.state {
+            State::Allocated(allocation) => Some(allocation),
+            _ => None,
+        }
     }
 }
 
 /// How `owner` may reach `ip` today.
-fn reach(owner: OwnerTag, ip: IpAddr, cx: &Context<'_>) -> Result<Reach, PeerRefusal> {
-    match cx.shared.policy.judge(owner, ip, &cx.shared.directory) {
+fn reach(owner: OwnerTag, ip: IpAddr, shared: &Shared) -> Result<Reach, PeerRefusal> {
+    match shared.policy.judge(owner, ip, &shared.directory) {
         Verdict::Own => Ok(Reach::Own),
         Verdict::Allowed { because_of } => Ok(Reach::Network { because_of }),
         Verdict::Refused(reason) => Err(reason),
     }
 }
 
-fn still_in_room(owner: OwnerTag, member: MemberId, cx: &Context<'_>) -> bool {
+fn still_in_room(owner: OwnerTag, member: MemberId, shared: &Shared) -> bool {
     match owner {
-        OwnerTag::Room(room) => cx.shared.directory.is_in_room(member, room),
+        OwnerTag::Room(room) => shared.directory.is_in_room(member, room),
         OwnerTag::Api => false,
     }
 }

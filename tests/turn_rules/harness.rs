@@ -22,10 +22,14 @@ use bimcc_rtc::{
         bitrate::Bitrate,
         limiter::AnswerLimiter,
         message::{self, ByFamily, Family, IcmpError},
+        packet::DropReason,
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
         quota::Quotas,
         relayed::Home,
-        session::{Bound, Context, FiveTuple, Now, Output, PortWish, RelayWish, Session, Via},
+        session::{
+            Bound, Context, FiveTuple, Now, Output, PortWish, RelayWish, Session, Via,
+            event::{EndReason, Event, EventQueue},
+        },
     },
 };
 pub(crate) use stun::{
@@ -323,8 +327,15 @@ impl Reply {
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Silence,
+    /// Counted, and then silence.
+    Dropped(DropReason),
     Reply(Reply),
-    ToPeer { peer: SocketAddr, payload: Vec<u8>, reach: Reach, dont_fragment: bool },
+    ToPeer {
+        peer: SocketAddr,
+        payload: Vec<u8>,
+        reach: Reach,
+        dont_fragment: bool,
+    },
 }
 
 impl Outcome {
@@ -380,6 +391,8 @@ pub(crate) struct World {
     new_session: fn(FiveTuple) -> Session,
     sessions: BTreeMap<SocketAddr, Slot>,
     to_end: Arc<Mutex<Vec<AllocationRef>>>,
+    /// What sessions have told, by their clients.
+    pub(crate) told: Vec<(SocketAddr, Event)>,
     started: Instant,
     next_port: u16,
     next_slot: u32,
@@ -426,6 +439,7 @@ impl World {
             new_session: if setup.on_streams { Session::on_stream } else { Session::new },
             sessions: BTreeMap::new(),
             to_end,
+            told: Vec::new(),
             started: now.instant,
             next_port: 50_000,
             next_slot: 0,
@@ -493,7 +507,7 @@ impl World {
         for allocation in told {
             let found = self.sessions.iter().find(|(_, slot)| u64::from(slot.number) == allocation.key);
             if let Some(at) = found.map(|(at, _)| *at) {
-                self.with_session(at, |session, cx| session.end(cx));
+                self.with_session(at, |session, cx| session.end(EndReason::MemberLeft, cx));
             }
         }
     }
@@ -508,12 +522,17 @@ impl World {
     pub(crate) fn send(&mut self, at: SocketAddr, datagram: &[u8]) -> Outcome {
         let bind = match self.with_session(at, |session, cx| match session.handle_client(datagram, cx) {
             Output::Nothing => Ok(Outcome::Silence),
+            Output::Dropped(reason) => Ok(Outcome::Dropped(reason)),
             Output::Reply(bytes) => Ok(Outcome::Reply(Reply::read(&bytes))),
             Output::BindRelay(wish) => Err(wish),
             Output::ToPeer { peer, payload, reach, dont_fragment } => {
                 Ok(Outcome::ToPeer { peer, payload: payload.to_vec(), reach, dont_fragment })
             }
         }) {
+            Ok(Outcome::Dropped(reason)) => {
+                self.counters.dropped(reason);
+                return Outcome::Silence;
+            }
             Ok(outcome) => return outcome,
             Err(wish) => wish,
         };
@@ -572,12 +591,9 @@ impl World {
         buffer.extend_from_slice(payload);
         let end = buffer.len();
         buffer.resize(end + message::TAILROOM, 0xEE);
-        let (begin, end) = self.with_session(at, |session, cx| {
-            session
-                .handle_peer(peer, &mut buffer, message::HEADROOM, end, cx)
-                .map_err(|reason| cx.counters.dropped(reason))
-                .ok()
-        })?;
+        let written =
+            self.with_session(at, |session, cx| session.handle_peer(peer, &mut buffer, message::HEADROOM, end, cx));
+        let (begin, end) = written.map_err(|reason| self.counters.dropped(reason)).ok()?;
         Some(read_from_server(&buffer[begin..end]))
     }
 
@@ -650,7 +666,7 @@ impl World {
 
     /// Ends the session of a client, as if its transport were gone.
     pub(crate) fn end(&mut self, at: SocketAddr) {
-        self.with_session(at, |session, cx| session.end(cx));
+        self.with_session(at, |session, cx| session.end(EndReason::TransportGone, cx));
     }
 
     /// The value of a metric, `turn_` and its labels.
@@ -688,14 +704,21 @@ impl World {
                 relayed: ByFamily::default(),
             }
         });
-        let mut cx = Context { now: self.now, shared: &self.shared, counters: &self.counters, limiter: &self.limiter };
+        let mut events = EventQueue::new();
+        let mut cx = Context { now: self.now, shared: &self.shared, limiter: &self.limiter, events: &mut events };
         let result = act(&mut slot.session, &mut cx);
-        for family in Family::BOTH {
-            if slot.session.relayed(family).is_none()
-                && let Some(relayed) = slot.relayed[family].take()
-            {
-                self.shared.relayed.release(family, relayed.port());
+        while let Some(event) = events.poll() {
+            self.counters.count(&event);
+            event.tell(&self.directory);
+            if let Event::RelayEnded { family, address } = event {
+                assert_eq!(slot.relayed[family].take(), Some(address));
+                self.shared.relayed.release(family, address.port());
             }
+            self.told.push((at, event));
+        }
+        for family in Family::BOTH {
+            let relayed = slot.session.relayed(family);
+            assert_eq!(relayed, slot.relayed[family], "what ends is told");
         }
         if slot.session.is_idle() {
             self.sessions.remove(&at);

@@ -5,6 +5,7 @@ mod allocate;
 mod authentication;
 mod channels;
 mod elsewhere;
+mod events;
 mod harness;
 mod icmp;
 mod permissions;

@@ -24,6 +24,7 @@ use crate::{
         message::{ErrorCode, TurnMethod},
         packet::{DropReason, Path},
         peer_policy::PeerRefusal,
+        session::event::{Event, Objection},
         transport::Transport,
     },
 };
@@ -61,6 +62,31 @@ impl TurnCounters {
         Self { transport, ..Self::default() }
     }
 
+    /// Something that a session has told.
+    pub fn count(&self, event: &Event) {
+        match event {
+            Event::Requested(method) => add(&self.requests[*method], 1),
+            Event::Answered { method, outcome: Ok(()) } => add(&self.successes[*method], 1),
+            Event::Answered { method, outcome: Err(code) } => add(&self.errors[*method][*code], 1),
+            Event::Refused(Objection::Credential(reason)) => add(&self.credential_refusals[*reason], 1),
+            Event::Refused(Objection::Peer { reason, .. }) => add(&self.peer_refusals[*reason], 1),
+            Event::Refreshed { is_after_expiry, .. } => add(&self.refreshed_after_expiry, u64::from(*is_after_expiry)),
+            Event::Allocated(_) => {
+                add(&self.held[Held::Sessions].opened, 1);
+                add(&self.held[Held::Allocations].opened, 1);
+            }
+            Event::Ended(_) => {
+                add(&self.held[Held::Sessions].closed, 1);
+                add(&self.held[Held::Allocations].closed, 1);
+            }
+            Event::Permitted { is_new, .. } => add(&self.held[Held::Permissions].opened, u64::from(*is_new)),
+            Event::PermissionEnded { .. } => add(&self.held[Held::Permissions].closed, 1),
+            Event::ChannelBound { is_new, .. } => add(&self.held[Held::Channels].opened, u64::from(*is_new)),
+            Event::ChannelEnded { .. } => add(&self.held[Held::Channels].closed, 1),
+            Event::RelayEnded { .. } | Event::Withdrawn(_) => {}
+        }
+    }
+
     /// A packet of `len` payload bytes went along `path`.
     pub fn relayed(&self, path: Path, len: usize) {
         add(&self.packets[path], 1);
@@ -70,45 +96,6 @@ impl TurnCounters {
     /// A packet was dropped.
     pub fn dropped(&self, reason: DropReason) {
         add(&self.drops[reason], 1);
-    }
-
-    /// A request arrived; retransmissions count.
-    pub fn request(&self, method: TurnMethod) {
-        add(&self.requests[method], 1);
-    }
-
-    /// A response was made, a success or an error. Retransmitted answers count.
-    pub fn response(&self, method: TurnMethod, outcome: Result<(), ErrorCode>) {
-        let counter = match outcome {
-            Ok(()) => &self.successes[method],
-            Err(code) => &self.errors[method][code],
-        };
-        add(counter, 1);
-    }
-
-    /// A peer address was refused.
-    pub fn peer_refused(&self, reason: PeerRefusal) {
-        add(&self.peer_refusals[reason], 1);
-    }
-
-    /// Credentials were refused.
-    pub fn credential_refused(&self, reason: CredentialRefusal) {
-        add(&self.credential_refusals[reason], 1);
-    }
-
-    /// A Refresh succeeded although the credential's expiry had passed.
-    pub fn refreshed_after_expiry(&self) {
-        add(&self.refreshed_after_expiry, 1);
-    }
-
-    /// `n` of these came to be.
-    pub fn opened(&self, what: Held, n: usize) {
-        add(&self.held[what].opened, n as u64);
-    }
-
-    /// `n` of these ended.
-    pub fn closed(&self, what: Held, n: usize) {
-        add(&self.held[what].closed, n as u64);
     }
 
     /// How many of these there are.

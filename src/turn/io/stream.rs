@@ -34,7 +34,7 @@ use crate::{
         Shared,
         limiter::AnswerLimiter,
         message::{HEADROOM, TAILROOM},
-        session::FiveTuple,
+        session::{FiveTuple, event::EndReason},
         transport::{StreamClose, Transport},
     },
 };
@@ -138,7 +138,10 @@ impl Streams {
             reason = ended => reason,
             () = must_go => StreamClose::Server,
         };
-        let mut stream = client.into_stream();
+        let mut stream = client.into_stream(match reason {
+            StreamClose::Server => EndReason::Server,
+            _ => EndReason::TransportGone,
+        });
         counted.end(reason);
         // Without it a client over TLS could not tell the end from an attack.
         let _ = timeout(FAREWELL, farewell::end(&mut stream)).await;

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use mio::{Events, Poll, Registry, Token};
+use mio::{Poll, Registry, Token};
 use rand::rngs::StdRng;
 use slab::Slab;
 
@@ -26,13 +26,16 @@ use crate::{
     membership::AllocationRef,
     observe::metrics::TurnCounters,
     turn::{
-        Held, Shared,
+        Shared,
         allocation::Reach,
         limiter::AnswerLimiter,
         message::{Family, HEADROOM, IcmpError, TAILROOM},
         packet::{DropReason, Path},
         relayed::Home,
-        session::{Bound, Context, FiveTuple, Now, Output, RelayWish, Session, Via},
+        session::{
+            Bound, Context, FiveTuple, Now, Output, RelayWish, Session, Via,
+            event::{EndReason, Event, EventQueue},
+        },
     },
 };
 
@@ -82,6 +85,8 @@ struct Clients {
     listeners: Vec<UdpSocket>,
     shared: Arc<Shared>,
     counters: Arc<TurnCounters>,
+    /// What the session that had the last input has told.
+    events: EventQueue,
     mailboxes: Arc<Mailboxes>,
     relay_ports: RelayPorts,
     held: Arc<HeldRelays>,
@@ -102,8 +107,6 @@ struct Client {
     session: Session,
     listener: usize,
     relays: Relays<UdpSocket>,
-    /// Whether it counts as a session.
-    has_allocation: bool,
     deadline: Option<Instant>,
     /// Tells its allocation from earlier ones in the same slot: a late command must not end the wrong one.
     generation: u32,
@@ -122,6 +125,7 @@ impl Worker {
                 listeners,
                 shared: setup.shared,
                 counters: setup.counters,
+                events: EventQueue::new(),
                 mailboxes: setup.mailboxes,
                 relay_ports: setup.relay_ports,
                 held: setup.held,
@@ -145,7 +149,7 @@ impl Worker {
 
     /// Serves until told to stop.
     pub(super) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(256);
+        let mut events = mio::Events::with_capacity(256);
         loop {
             let may_wait = self.unfinished.is_empty() && self.clients.mailbox().fall_asleep();
             let timeout = if may_wait { self.clients.time_to_deadline() } else { Some(Duration::ZERO) };
@@ -175,7 +179,10 @@ impl Worker {
                 match command {
                     Command::End(allocation) => self.clients.end(allocation),
                     Command::Held => {}
-                    Command::Stop => return Ok(()),
+                    Command::Stop => {
+                        self.clients.end_all();
+                        return Ok(());
+                    }
                 }
             }
             self.clients.handle_deadlines();
@@ -249,20 +256,21 @@ impl Clients {
         match self.slot_by_tuple.get(&tuple) {
             Some(&slot) => {
                 let output = {
-                    let Self { slots, shared, counters, limiter, now, .. } = self;
-                    let mut cx = Context { now: *now, shared, counters, limiter };
+                    let Self { slots, shared, events, limiter, now, .. } = self;
+                    let mut cx = Context { now: *now, shared, limiter, events };
                     slots[slot].session.handle_client(datagram, &mut cx)
                 };
-                // The session may just have found that its allocation is over, before the timer or the command that says
-                // so: the next Allocate, possibly this very datagram, must not take the place of a relay that is open.
-                self.close_ended_relay(slot);
+                // What a request gave up is given back before it is answered. And the session may just have found that its
+                // allocation is over, before the timer or the command that says so: the next Allocate, possibly this very
+                // datagram, must not take the place of a relay that is open.
+                self.hear(Some(slot));
                 match output {
                     Output::Nothing => {}
+                    Output::Dropped(reason) => self.counters.dropped(reason),
                     Output::ToPeer { peer, payload, reach, dont_fragment } => {
                         self.send_to_peer(slot, peer, payload, reach, dont_fragment);
                     }
                     Output::Reply(reply) => {
-                        // First give back what the request gave up: the client may count on it once it has the answer.
                         let listener = self.slots[slot].listener;
                         self.tidy(slot);
                         self.send(listener, tuple, &reply);
@@ -273,15 +281,17 @@ impl Clients {
             None => {
                 // A stranger: the session lives on the stack unless it allocates.
                 let mut session = Session::new(tuple);
-                let mut cx =
-                    Context { now: self.now, shared: &self.shared, counters: &self.counters, limiter: &self.limiter };
-                match session.handle_client(datagram, &mut cx) {
+                let Self { shared, events, limiter, now, .. } = self;
+                let mut cx = Context { now: *now, shared, limiter, events };
+                let output = session.handle_client(datagram, &mut cx);
+                self.hear(None);
+                match output {
                     Output::Nothing | Output::ToPeer { .. } => {}
+                    Output::Dropped(reason) => self.counters.dropped(reason),
                     Output::Reply(reply) => self.send(listener, tuple, &reply),
                     Output::BindRelay(wish) => {
                         let relays = Relays::default();
-                        let client =
-                            Client { session, listener, relays, has_allocation: false, deadline: None, generation: 0 };
+                        let client = Client { session, listener, relays, deadline: None, generation: 0 };
                         let slot = self.slots.insert(client);
                         self.slot_by_tuple.insert(tuple, slot);
                         self.bind_relay(slot, wish);
@@ -342,12 +352,14 @@ impl Clients {
 
     fn tell_client(&mut self, slot: usize, reports: &[(SocketAddr, IcmpError)]) {
         for (peer, error) in reports {
-            let Self { slots, shared, counters, limiter, now, .. } = self;
-            let cx = Context { now: *now, shared, counters, limiter };
+            let Self { slots, shared, events, limiter, now, .. } = self;
+            let mut cx = Context { now: *now, shared, limiter, events };
             let Some(client) = slots.get_mut(slot) else {
                 return;
             };
-            if let Some(indication) = client.session.handle_icmp(*peer, *error, &cx) {
+            let told = client.session.handle_icmp(*peer, *error, &mut cx);
+            self.hear(Some(slot));
+            if let Some(indication) = told {
                 self.send_to_client(slot, &indication);
             }
         }
@@ -388,9 +400,12 @@ impl Clients {
         let end = HEADROOM + payload.len();
         self.scratch.get_mut(HEADROOM..end)?.copy_from_slice(payload);
         let client = self.slots.get_mut(slot)?;
-        let Self { shared, counters, limiter, now, .. } = self;
-        let cx = Context { now: *now, shared, counters, limiter };
-        match client.session.handle_peer(peer, &mut self.scratch, HEADROOM, end, &cx) {
+        let Self { shared, events, limiter, now, .. } = self;
+        let mut cx = Context { now: *now, shared, limiter, events };
+        let written = client.session.handle_peer(peer, &mut self.scratch, HEADROOM, end, &mut cx);
+        self.hear(Some(slot));
+        let client = &self.slots[slot];
+        match written {
             Ok((begin, end)) => {
                 let tuple = client.session.tuple();
                 let listener = &self.listeners[client.listener];
@@ -411,13 +426,10 @@ impl Clients {
         client.relays = relays;
         client.generation = self.generation;
         let entry = AllocationRef { worker: self.index, key: key(slot, client.generation) };
-        let Self { shared, counters, limiter, now, .. } = self;
-        let mut cx = Context { now: *now, shared, counters, limiter };
+        let Self { shared, events, limiter, now, .. } = self;
+        let mut cx = Context { now: *now, shared, limiter, events };
         let output = client.session.handle_relay_bound(bound, entry, &mut cx);
-        if client.session.is_allocated() {
-            self.counters.opened(Held::Sessions, 1);
-            self.slots[slot].has_allocation = true;
-        }
+        self.hear(Some(slot));
         if bound.next.is_some() {
             self.mailboxes.holds();
         }
@@ -443,19 +455,17 @@ impl Clients {
         })
     }
 
-    /// Closes the relays of what is over. While they are being bound there are none yet.
-    fn close_ended_relay(&mut self, slot: usize) {
-        let client = &mut self.slots[slot];
-        for family in Family::BOTH {
-            if client.session.relayed(family).is_none()
-                && let Some(relay) = client.relays[family].take()
+    /// Takes what the session in `slot` has told; one without a slot has no relays.
+    fn hear(&mut self, slot: Option<usize>) {
+        while let Some(event) = self.events.poll() {
+            self.counters.count(&event);
+            event.tell(&self.shared.directory);
+            if let Event::RelayEnded { family, .. } = event
+                && let Some(slot) = slot
+                && let Some(relay) = self.slots[slot].relays[family].take()
             {
                 relay.close(&self.shared.relayed);
             }
-        }
-        if client.has_allocation && !client.session.is_allocated() {
-            client.has_allocation = false;
-            self.counters.closed(Held::Sessions, 1);
         }
     }
 
@@ -464,7 +474,7 @@ impl Clients {
         if !self.slots.contains(slot) {
             return;
         }
-        self.close_ended_relay(slot);
+        self.hear(Some(slot));
         let client = &mut self.slots[slot];
         let deadline = client.session.next_deadline();
         if client.deadline != deadline {
@@ -487,20 +497,30 @@ impl Clients {
         if self.ended.len() > MAX_ENDED
             && let Some((_, oldest)) = self.ended.pop_first()
         {
-            let Self { slots, shared, counters, limiter, now, .. } = self;
-            slots[oldest].session.end(&Context { now: *now, shared, counters, limiter });
+            let Self { slots, shared, events, limiter, now, .. } = self;
+            slots[oldest].session.end(EndReason::MemberLeft, &mut Context { now: *now, shared, limiter, events });
             self.tidy(oldest);
         }
     }
 
     fn end(&mut self, allocation: AllocationRef) {
         let slot = allocation.key as u32 as usize;
-        let Self { slots, shared, counters, limiter, now, .. } = self;
+        let Self { slots, shared, events, limiter, now, .. } = self;
         if let Some(client) = slots.get_mut(slot)
             && key(slot, client.generation) == allocation.key
         {
-            client.session.end(&Context { now: *now, shared, counters, limiter });
+            client.session.end(EndReason::MemberLeft, &mut Context { now: *now, shared, limiter, events });
             self.tidy(slot);
+        }
+    }
+
+    /// The server ends.
+    fn end_all(&mut self) {
+        let slots: Vec<_> = self.slots.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let Self { slots, shared, events, limiter, now, .. } = self;
+            slots[slot].session.end(EndReason::Server, &mut Context { now: *now, shared, limiter, events });
+            self.hear(Some(slot));
         }
     }
 
@@ -526,9 +546,9 @@ impl Clients {
         while let Some(&(deadline, slot)) = self.deadlines.first()
             && deadline <= self.now.instant
         {
-            let Self { slots, shared, counters, limiter, now, .. } = self;
+            let Self { slots, shared, events, limiter, now, .. } = self;
             let before = slots[slot].deadline.take();
-            slots[slot].session.handle_timeout(&Context { now: *now, shared, counters, limiter });
+            slots[slot].session.handle_timeout(&mut Context { now: *now, shared, limiter, events });
             if let Some(before) = before {
                 self.deadlines.remove(&(before, slot));
                 self.ended.remove(&(before, slot));

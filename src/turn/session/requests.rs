@@ -3,7 +3,10 @@
 //! A refusal is a value: handlers return `Err(Refusal)` and the one place that knows how to say no turns it into an error
 //! response. RFC 8656 sections 7 (Allocate), 8 (Refresh), 10 (CreatePermission), 12 (ChannelBind); RFC 8489 section 9.2.
 
-use super::*;
+use super::{
+    event::{Allocated, Event, Holder, MemberEntry, Objection},
+    *,
+};
 use crate::{
     credentials::{self, UsernameError},
     membership::{AllocationRef, Membership},
@@ -51,11 +54,11 @@ impl Session {
             Ok(request) if request.method() != TurnMethod::Other => request,
             // An unknown method is discarded (RFC 8489 section 6.3), and so is a response or a stray indication.
             Ok(_) | Err(NotARequest::OtherClass | NotARequest::Malformed) => {
-                return self.dropped(DropReason::Malformed, cx);
+                return Output::Dropped(DropReason::Malformed);
             }
         };
         let method = request.method();
-        cx.counters.request(method);
+        cx.events.push(Event::Requested(method));
         if method == TurnMethod::Binding {
             return self.handle_binding(&request, cx);
         }
@@ -68,7 +71,7 @@ impl Session {
         };
         let signature = identity.signature;
         if let Some(reply) = self.earlier_reply(&request, &identity) {
-            cx.counters.response(method, Ok(()));
+            answered(method, Ok(()), cx);
             return Output::Reply(reply);
         }
         let unknown = request.unknown_attributes();
@@ -88,7 +91,7 @@ impl Session {
         };
         match outcome {
             Ok(reply) => {
-                cx.counters.response(method, Ok(()));
+                answered(method, Ok(()), cx);
                 Output::Reply(reply)
             }
             Err(refusal) => self.refuse(&request, refusal, Some(signature), cx),
@@ -98,21 +101,21 @@ impl Session {
     /// RFC 8489 section 6.3.1. No authentication; the answer stays under 1.5 times the request.
     fn handle_binding<'p>(&self, request: &Request, cx: &mut Context<'_>) -> Output<'p> {
         if !self.may_answer(cx) {
-            return self.dropped(DropReason::RateLimited, cx);
+            return Output::Dropped(DropReason::RateLimited);
         }
         let unknown = request.unknown_attributes();
         if !unknown.is_empty() {
-            cx.counters.response(TurnMethod::Binding, Err(ErrorCode::UnknownAttribute));
+            answered(TurnMethod::Binding, Err(ErrorCode::UnknownAttribute), cx);
             return Output::Reply(
                 Response::error(request, ErrorCode::UnknownAttribute).unknown_attributes(&unknown).finish(),
             );
         }
-        cx.counters.response(TurnMethod::Binding, Ok(()));
+        answered(TurnMethod::Binding, Ok(()), cx);
         Output::Reply(Response::success(request).mapped(self.tuple.client).finish())
     }
 
     /// The checks of RFC 8489 section 9.2.4.
-    fn authenticate(&self, request: &mut Request, cx: &Context<'_>) -> Result<Identity, Refusal> {
+    fn authenticate(&self, request: &mut Request, cx: &mut Context<'_>) -> Result<Identity, Refusal> {
         let integrity = request.integrity().ok_or(Refusal::Unproven(ErrorCode::Unauthenticated))?;
         let (Some(username), Some(nonce), Some(_)) = (request.username(), request.nonce(), request.realm()) else {
             return Err(Refusal::Unproven(ErrorCode::BadRequest));
@@ -144,16 +147,18 @@ impl Session {
         &mut self,
         request: &Request,
         identity: Identity,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Result<PendingAllocate, Refusal> {
         // 1: authentication, as far as it is more than the long-term mechanism. Who may allocate at all?
         let (expires_at, user) = user_of(&identity.username, cx)?;
         if expires_at <= cx.now.unix {
             return Err(credential_refused(CredentialRefusal::Expired, cx));
         }
-        let not_here = || credential_refused(CredentialRefusal::NotHere, cx);
         let owner = match &user {
-            User::Member(id) => OwnerTag::Room(self.membership(*id, cx).ok_or_else(not_here)?.room),
+            User::Member(id) => match cx.shared.directory.membership(*id) {
+                Some(membership) => OwnerTag::Room(membership.room),
+                None => return Err(credential_refused(CredentialRefusal::NotHere, cx)),
+            },
             User::Api(_) => OwnerTag::Api,
         };
         // 2: the 5-tuple must be free. (A retransmission was answered before.)
@@ -229,10 +234,10 @@ impl Session {
     /// The relay sockets that an Allocate waits for are bound, or could not be. `entry` is how the owner finds this
     /// session when the member leaves. Returns the reply for the client.
     ///
-    /// Sockets of families for which [`Self::relayed`] then is `None` must be closed. What was bound as the next port is
-    /// a reservation in any case.
+    /// What is not taken is told to have ended. What was bound as the next port is a reservation in any case.
     pub fn handle_relay_bound(&mut self, bound: Bound, entry: AllocationRef, cx: &mut Context<'_>) -> Output<'static> {
         let State::Binding(binding) = std::mem::replace(&mut self.state, State::Idle) else {
+            return_relays(&bound, cx);
             return Output::Nothing;
         };
         let Binding { request, mut pending } = *binding;
@@ -247,20 +252,21 @@ impl Session {
             bound.relayed[family].zip(place).map(|(address, place)| Lease { address, expires, place })
         });
         if leases.iter().next().is_none() {
+            return_relays(&bound, cx);
             return self.refuse(&request, Refusal::Code(ErrorCode::InsufficientCapacity), Some(signature), cx);
         }
         let member = match pending.user {
             User::Member(id) => {
                 // It may have left meanwhile, or have moved to another room.
-                let membership = self.membership(id, cx);
+                let membership = cx.shared.directory.membership(id);
                 let opened = membership.filter(|_| cx.shared.directory.allocation_opened(id, entry));
-                let is_here = still_in_room(pending.owner, id, cx);
+                let is_here = still_in_room(pending.owner, id, cx.shared);
                 let Some(Membership { watch, .. }) = opened.filter(|_| is_here) else {
-                    cx.shared.directory.allocation_closed(id, entry);
+                    cx.events.push(Event::Withdrawn(MemberEntry { id, entry }));
+                    return_relays(&bound, cx);
                     let refusal = credential_refused(CredentialRefusal::NotHere, cx);
                     return self.refuse(&request, refusal, None, cx);
                 };
-                cx.shared.directory.verify_address(id, self.tuple.client.ip());
                 Some(AllocatingMember { id, seen: watch.revision(), watch, entry })
             }
             User::Api(_) => None,
@@ -280,6 +286,17 @@ impl Session {
             response = response.reservation_token(&token);
         }
         let reply = sign(response.mapped(self.tuple.client), signature);
+        let allocated = Allocated {
+            holder: Holder {
+                username: pending.username.clone(),
+                owner: pending.owner,
+                member: member.as_ref().map(|member| MemberEntry { id: member.id, entry }),
+                tuple: self.tuple,
+            },
+            relayed: ByFamily::new(|family| leases[family].as_ref().map(|lease| lease.address)),
+            lifetime: pending.lifetime,
+        };
+        cx.events.push(Event::Allocated(Box::new(allocated)));
         let grant = Grant {
             username: pending.username,
             key: signature.key,
@@ -290,14 +307,19 @@ impl Session {
             made_by: (request.transaction_id(), reply.clone().into()),
             policy_revision: cx.shared.policy.revision(),
         };
-        let allocation = Allocation::new(grant, cx.counters.clone()).limited_to(cx.shared.bitrate, cx.now.instant);
+        let allocation = Allocation::new(grant, cx.now.instant).limited_to(cx.shared.bitrate);
         self.state = State::Allocated(Box::new(allocation));
-        cx.counters.response(TurnMethod::Allocate, Ok(()));
+        answered(TurnMethod::Allocate, Ok(()), cx);
         Output::Reply(reply)
     }
 
     /// RFC 8656 section 8.2.
-    fn handle_refresh(&mut self, request: &Request, identity: &Identity, cx: &Context<'_>) -> Result<Vec<u8>, Refusal> {
+    fn handle_refresh(
+        &mut self,
+        request: &Request,
+        identity: &Identity,
+        cx: &mut Context<'_>,
+    ) -> Result<Vec<u8>, Refusal> {
         let allocation = self.allocation_of(identity, cx)?;
         // 1: REQUESTED-ADDRESS-FAMILY chooses one relayed address, which must be there; else all are meant.
         let families = match request.requested_family()? {
@@ -310,14 +332,14 @@ impl Session {
         if request.lifetime()? == Some(0) {
             let reply = reply(0);
             for family in Family::BOTH.into_iter().filter(|family| families.contains(*family)) {
-                allocation.give_up(family);
+                allocation.give_up(family, cx.events);
             }
             if allocation.next_end().is_some() {
                 allocation.gave_up_by = Some(Box::new((request.transaction_id(), reply.clone().into())));
                 return Ok(reply);
             }
-            self.end(cx);
-            self.state = State::Ended(Box::new(Ended {
+            self.end(EndReason::GivenUp, cx);
+            self.state = State::Ended(Box::new(LastReply {
                 username: identity.username.clone(),
                 by: request.transaction_id(),
                 reply: reply.clone().into(),
@@ -331,9 +353,8 @@ impl Session {
                 lease.expires = cx.now.instant + lifetime;
             }
         }
-        if allocation.grant.credential_expires_at <= cx.now.unix {
-            cx.counters.refreshed_after_expiry();
-        }
+        let is_after_expiry = allocation.grant.credential_expires_at <= cx.now.unix;
+        cx.events.push(Event::Refreshed { lifetime, is_after_expiry });
         Ok(reply(lifetime.as_secs() as u32))
     }
 
@@ -342,7 +363,7 @@ impl Session {
         &mut self,
         request: &Request,
         identity: &Identity,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Result<Vec<u8>, Refusal> {
         self.judge_again(cx);
         let allocation = self.allocation_of(identity, cx)?;
@@ -355,10 +376,10 @@ impl Session {
             .map(|peer| Ok((peer.ip(), permissible(allocation, *peer, cx)?)))
             .collect::<Result<Vec<_>, Refusal>>()?;
         if !allocation.has_room_for(peers.iter().map(SocketAddr::ip)) {
-            return Err(peer_refused(PeerRefusal::TooManyPeers, cx));
+            return Err(peer_refused(peers[0].ip(), PeerRefusal::TooManyPeers, cx));
         }
         for (ip, reach) in permissions {
-            allocation.permit(ip, reach, cx.now.instant);
+            allocation.permit(ip, reach, cx.now.instant, cx.events);
         }
         Ok(sign(Response::success(request), identity.signature))
     }
@@ -368,7 +389,7 @@ impl Session {
         &mut self,
         request: &Request,
         identity: &Identity,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Result<Vec<u8>, Refusal> {
         self.judge_again(cx);
         let allocation = self.allocation_of(identity, cx)?;
@@ -381,20 +402,20 @@ impl Session {
         }
         let reach = permissible(allocation, peer, cx)?;
         let fits = allocation.has_room_for([peer.ip()].into_iter());
-        if !fits || allocation.bind(number, peer, cx.now.instant).is_err() {
-            return Err(peer_refused(PeerRefusal::TooManyPeers, cx));
+        if !fits || allocation.bind(number, peer, cx.now.instant, cx.events).is_err() {
+            return Err(peer_refused(peer.ip(), PeerRefusal::TooManyPeers, cx));
         }
-        allocation.permit(peer.ip(), reach, cx.now.instant);
+        allocation.permit(peer.ip(), reach, cx.now.instant, cx.events);
         Ok(sign(Response::success(request), identity.signature))
     }
 
     /// The allocation that `identity` may act on: 437 if there is none, 441 if it is somebody else's.
-    fn allocation_of(&mut self, identity: &Identity, cx: &Context<'_>) -> Result<&mut Allocation, Refusal> {
+    fn allocation_of(&mut self, identity: &Identity, cx: &mut Context<'_>) -> Result<&mut Allocation, Refusal> {
         let departed = self.allocation().is_some_and(|Allocation { grant, .. }| {
-            grant.member.as_ref().is_some_and(|member| !still_in_room(grant.owner, member.id, cx))
+            grant.member.as_ref().is_some_and(|member| !still_in_room(grant.owner, member.id, cx.shared))
         });
         if departed {
-            self.end(cx);
+            self.end(EndReason::MemberLeft, cx);
         }
         match &mut self.state {
             State::Allocated(allocation) if allocation.grant.username != identity.username => {
@@ -443,13 +464,13 @@ impl Session {
         let (code, response) = match refusal {
             Refusal::Unproven(code) => {
                 if !self.is_on_stream && !request.may_be_an_allocate() {
-                    return self.dropped(DropReason::TooShortToChallenge, cx);
+                    return Output::Dropped(DropReason::TooShortToChallenge);
                 }
                 if !self.may_answer(cx) {
-                    return self.dropped(DropReason::RateLimited, cx);
+                    return Output::Dropped(DropReason::RateLimited);
                 }
                 let response = Response::error(request, code);
-                cx.counters.response(request.method(), Err(code));
+                answered(request.method(), Err(code), cx);
                 if code == ErrorCode::BadRequest {
                     return Output::Reply(response.finish());
                 }
@@ -465,7 +486,7 @@ impl Session {
                 (ErrorCode::TryAlternate, Response::error(request, ErrorCode::TryAlternate).alternate_server(address))
             }
         };
-        cx.counters.response(request.method(), Err(code));
+        answered(request.method(), Err(code), cx);
         Output::Reply(match signature {
             Some(signature) => sign(response, signature),
             None => response.software().finish(),
@@ -479,10 +500,6 @@ impl Session {
             || self.allocation().is_some()
             || cx.limiter.admits(ip, cx.now.instant)
             || cx.shared.directory.is_connected_from(ip)
-    }
-
-    fn membership(&self, id: MemberId, cx: &Context<'_>) -> Option<Membership> {
-        cx.shared.directory.membership(id)
     }
 }
 
@@ -527,8 +544,19 @@ impl PendingAllocate {
     }
 }
 
+fn answered(method: TurnMethod, outcome: Result<(), ErrorCode>, cx: &mut Context<'_>) {
+    cx.events.push(Event::Answered { method, outcome });
+}
+
+/// Relays that were bound for nothing.
+fn return_relays(bound: &Bound, cx: &mut Context<'_>) {
+    for (family, address) in Family::BOTH.into_iter().filter_map(|family| Some((family, bound.relayed[family]?))) {
+        cx.events.push(Event::RelayEnded { family, address });
+    }
+}
+
 /// Until when a username is good, and whose it is.
-fn user_of(username: &str, cx: &Context<'_>) -> Result<(u64, User), Refusal> {
+fn user_of(username: &str, cx: &mut Context<'_>) -> Result<(u64, User), Refusal> {
     credentials::parse_username(username).map_err(|error| {
         let reason = match error {
             UsernameError::NoExpiry => CredentialRefusal::NoExpiry,
@@ -538,8 +566,8 @@ fn user_of(username: &str, cx: &Context<'_>) -> Result<(u64, User), Refusal> {
     })
 }
 
-fn credential_refused(reason: CredentialRefusal, cx: &Context<'_>) -> Refusal {
-    cx.counters.credential_refused(reason);
+fn credential_refused(reason: CredentialRefusal, cx: &mut Context<'_>) -> Refusal {
+    cx.events.push(Event::Refused(Objection::Credential(reason)));
     Refusal::Unproven(ErrorCode::Unauthenticated)
 }
 
@@ -577,20 +605,20 @@ fn sign(response: Response, Signature { key, integrity }: Signature) -> Vec<u8> 
 
 /// Whether `peer` may be permitted, and how it is reached: 443 for the other family, 403 for the policy. A permission in
 /// force that stands because of a member is not judged again while that member is in the room.
-fn permissible(allocation: &Allocation, peer: SocketAddr, cx: &Context<'_>) -> Result<Reach, Refusal> {
+fn permissible(allocation: &Allocation, peer: SocketAddr, cx: &mut Context<'_>) -> Result<Reach, Refusal> {
     if allocation.relayed(Family::of(peer.ip())).is_none() {
         return Err(Refusal::Code(ErrorCode::PeerFamilyMismatch));
     }
     if let Some(permission) = allocation.permission(peer.ip(), cx.now.instant)
         && let Reach::Network { because_of: Some(member) } = permission.reach
-        && still_in_room(allocation.grant.owner, member, cx)
+        && still_in_room(allocation.grant.owner, member, cx.shared)
     {
         return Ok(permission.reach);
     }
-    reach(allocation.grant.owner, peer.ip(), cx).map_err(|reason| peer_refused(reason, cx))
+    reach(allocation.grant.owner, peer.ip(), cx.shared).map_err(|reason| peer_refused(peer.ip(), reason, cx))
 }
 
-fn peer_refused(reason: PeerRefusal, cx: &Context<'_>) -> Refusal {
-    cx.counters.peer_refused(reason);
+fn peer_refused(ip: IpAddr, reason: PeerRefusal, cx: &mut Context<'_>) -> Refusal {
+    cx.events.push(Event::Refused(Objection::Peer { ip, reason }));
     Refusal::Code(ErrorCode::Forbidden)
 }

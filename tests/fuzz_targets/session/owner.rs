@@ -22,7 +22,10 @@ use bimcc_rtc::{
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
         quota::Quotas,
         relayed::Home,
-        session::{Bound, Context, Families, FiveTuple, Now, Output, PortWish, RelayWish, Session, Via},
+        session::{
+            Bound, Context, Families, FiveTuple, Now, Output, PortWish, RelayWish, Session, Via,
+            event::{EndReason, Event, EventQueue},
+        },
     },
 };
 
@@ -108,7 +111,8 @@ struct Client {
 
 pub struct Owner {
     pub now: Now,
-    counters: Arc<TurnCounters>,
+    counters: TurnCounters,
+    events: EventQueue,
     limiter: AnswerLimiter,
     clients: Vec<Client>,
     last_port: u16,
@@ -131,7 +135,8 @@ impl Owner {
         };
         Self {
             now,
-            counters: Arc::default(),
+            counters: TurnCounters::default(),
+            events: EventQueue::new(),
             limiter: AnswerLimiter::new(RandomState::new(), now.instant),
             clients: addresses.iter().map(client).collect(),
             last_port: 49_999,
@@ -152,10 +157,10 @@ impl Owner {
     }
 
     pub fn client_says(&mut self, index: usize, datagram: &[u8]) -> Heard {
-        let Self { now, counters, limiter, clients, .. } = self;
-        let mut cx = Context { now: *now, shared: &SHARED, counters, limiter };
+        let Self { now, events, limiter, clients, .. } = self;
+        let mut cx = Context { now: *now, shared: &SHARED, limiter, events };
         let heard = match clients[index].session.handle_client(datagram, &mut cx) {
-            Output::Nothing => Heard::Nothing,
+            Output::Nothing | Output::Dropped(_) => Heard::Nothing,
             Output::Reply(reply) => Heard::Reply(reply),
             Output::BindRelay(wish) => {
                 assert!(clients[index].binds.replace(wish).is_none(), "one at a time");
@@ -189,8 +194,8 @@ impl Owner {
                 bound.next = Some((self.token, SocketAddr::new(ip, self.last_port)));
             }
         }
-        let Self { now, counters, limiter, clients, .. } = self;
-        let mut cx = Context { now: *now, shared: &SHARED, counters, limiter };
+        let Self { now, events, limiter, clients, .. } = self;
+        let mut cx = Context { now: *now, shared: &SHARED, limiter, events };
         let client = &mut clients[index];
         client.relayed = ByFamily::new(|family| bound.relayed[family]);
         client.entry = AllocationRef { worker: 0, key: (client.entry.key + (1 << 32)) | index as u64 };
@@ -230,10 +235,10 @@ impl Owner {
     ) -> Result<Vec<u8>, DropReason> {
         let mut buffer = [&[0xEE; HEADROOM], payload, &[0xEE; TAILROOM]].concat();
         let via = if in_process { Via::InProcess } else { Via::Network };
-        let Self { now, counters, limiter, clients, .. } = self;
-        let cx = Context { now: *now, shared: &SHARED, counters, limiter };
+        let Self { now, events, limiter, clients, .. } = self;
+        let mut cx = Context { now: *now, shared: &SHARED, limiter, events };
         let session = &mut clients[index].session;
-        let written = session.handle_peer((from, via), &mut buffer, HEADROOM, HEADROOM + payload.len(), &cx);
+        let written = session.handle_peer((from, via), &mut buffer, HEADROOM, HEADROOM + payload.len(), &mut cx);
         self.tidy(index);
         written.map(|(begin, end)| buffer[begin..end].to_vec())
     }
@@ -256,10 +261,10 @@ impl Owner {
     pub fn serve_timers(&mut self) {
         let now = self.now.instant;
         for index in 0..self.clients.len() {
-            let Self { now: clocks, counters, limiter, clients, .. } = self;
+            let Self { now: clocks, events, limiter, clients, .. } = self;
             let session = &mut clients[index].session;
             if session.next_deadline().is_some_and(|deadline| deadline <= now) {
-                session.handle_timeout(&Context { now: *clocks, shared: &SHARED, counters, limiter });
+                session.handle_timeout(&mut Context { now: *clocks, shared: &SHARED, limiter, events });
             }
             assert!(session.next_deadline().is_none_or(|deadline| deadline > now), "a timer at once again");
             self.tidy(index);
@@ -272,9 +277,9 @@ impl Owner {
 
     /// What the client is told of an error that the network reports about its data.
     pub fn icmp_says(&mut self, index: usize, peer: SocketAddr, error: IcmpError) -> Option<Vec<u8>> {
-        let Self { now, counters, limiter, clients, .. } = self;
-        let cx = Context { now: *now, shared: &SHARED, counters, limiter };
-        let told = clients[index].session.handle_icmp(peer, error, &cx);
+        let Self { now, events, limiter, clients, .. } = self;
+        let mut cx = Context { now: *now, shared: &SHARED, limiter, events };
+        let told = clients[index].session.handle_icmp(peer, error, &mut cx);
         self.tidy(index);
         told
     }
@@ -286,16 +291,20 @@ impl Owner {
             let index = allocation.key as u32 as usize;
             // While another one is being bound, the one that is meant is over.
             if self.clients[index].entry == allocation && self.clients[index].binds.is_none() {
-                self.end(index);
+                self.end_because(index, EndReason::MemberLeft);
             }
         }
     }
 
-    /// The client's transport ends, or its allocation must.
+    /// The client's transport ends.
     pub fn end(&mut self, index: usize) {
-        let Self { now, counters, limiter, clients, .. } = self;
+        self.end_because(index, EndReason::TransportGone);
+    }
+
+    fn end_because(&mut self, index: usize, reason: EndReason) {
+        let Self { now, events, limiter, clients, .. } = self;
         let client = &mut clients[index];
-        client.session.end(&Context { now: *now, shared: &SHARED, counters, limiter });
+        client.session.end(reason, &mut Context { now: *now, shared: &SHARED, limiter, events });
         if let Some(wish) = client.binds.take() {
             give_back(wish);
         }
@@ -305,14 +314,16 @@ impl Owner {
 
     fn tidy(&mut self, index: usize) {
         let client = &mut self.clients[index];
-        for family in Family::BOTH {
-            let relayed = client.session.relayed(family);
-            assert!(relayed.is_none() || relayed == client.relayed[family]);
-            if relayed.is_none()
-                && let Some(relayed) = client.relayed[family].take()
-            {
-                SHARED.relayed.release(family, relayed.port());
+        while let Some(event) = self.events.poll() {
+            self.counters.count(&event);
+            event.tell(&SHARED.directory);
+            if let Event::RelayEnded { family, address } = event {
+                assert_eq!(client.relayed[family].take(), Some(address));
+                SHARED.relayed.release(family, address.port());
             }
+        }
+        for family in Family::BOTH {
+            assert_eq!(client.session.relayed(family), client.relayed[family]);
         }
         if client.session.is_idle() {
             client.session = Session::new(client.session.tuple());

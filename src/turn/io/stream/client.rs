@@ -30,7 +30,6 @@ use crate::{
     membership::AllocationRef,
     observe::metrics::TurnCounters,
     turn::{
-        Held,
         allocation::Reach,
         framing::{Deframer, FramingError, LONGEST_MESSAGE, frame},
         io::{
@@ -42,7 +41,10 @@ use crate::{
         message::{Family, HEADROOM, IcmpError, LONGEST_REQUEST, TAILROOM},
         packet::{DropReason, Path},
         relayed::Home,
-        session::{Context, Now, Output, RelayWish, Session, Via},
+        session::{
+            Context, Now, Output, RelayWish, Session, Via,
+            event::{EndReason, Event, EventQueue},
+        },
         transport::{StreamClose, Transport},
     },
 };
@@ -85,6 +87,8 @@ pub(super) struct Client<S> {
     on_allocation: Box<dyn FnMut(bool) + Send>,
     without_allocation: Duration,
     session: Session,
+    /// What the session has told.
+    events: EventQueue,
     deframer: Deframer,
     inbox: Arc<Inbox>,
     /// Whole frames on their way out.
@@ -99,16 +103,16 @@ pub(super) struct Client<S> {
     blocked_at: Option<Instant>,
     /// Since when the inbox has not been empty.
     queue_since: Option<Instant>,
-    allocated: Option<Allocated>,
+    relays: Relays<TaskSocket>,
+    place: Option<Place>,
     /// When it ends if it has no allocation.
     ends_idle: Instant,
     timer: Pin<Box<Sleep>>,
     now: Now,
 }
 
-/// What an allocation takes beside the session.
-struct Allocated {
-    relays: Relays<TaskSocket>,
+/// Where an allocation's datagrams come to.
+struct Place {
     slot: usize,
     /// The directory's key.
     key: u64,
@@ -131,6 +135,7 @@ impl<S: Paced> Client<S> {
             on_allocation: client.on_allocation,
             without_allocation: client.without_allocation,
             session: Session::on_stream(client.tuple),
+            events: EventQueue::new(),
             deframer: Deframer::new(),
             inbox,
             out: Vec::new(),
@@ -140,7 +145,8 @@ impl<S: Paced> Client<S> {
             is_blocked: false,
             blocked_at: None,
             queue_since: None,
-            allocated: None,
+            relays: Relays::default(),
+            place: None,
             ends_idle,
             timer: Box::pin(sleep_until(ends_idle.into())),
             now,
@@ -148,7 +154,8 @@ impl<S: Paced> Client<S> {
     }
 
     /// The connection, to say goodbye on. The allocation ends.
-    pub(super) fn into_stream(mut self) -> S {
+    pub(super) fn into_stream(mut self, reason: EndReason) -> S {
+        self.end(reason);
         self.stream.take().expect("it is taken only here")
     }
 
@@ -156,9 +163,9 @@ impl<S: Paced> Client<S> {
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> Poll<StreamClose> {
         self.now = read_clocks();
         if let Some(ended) = self.inbox.begin(cx)
-            && self.allocated.as_ref().is_some_and(|allocated| allocated.key == ended)
+            && self.place.as_ref().is_some_and(|place| place.key == ended)
         {
-            self.end();
+            self.end(EndReason::MemberLeft);
         }
         for _ in 0..ROUNDS {
             if self.write(cx).is_err() {
@@ -272,7 +279,7 @@ impl<S: Paced> Client<S> {
 
     /// Turns letters into frames, as far as the client takes them. Whether there were any.
     fn take_letters(&mut self, desk: &mut Desk) -> bool {
-        if self.allocated.is_none() {
+        if self.place.is_none() {
             return false;
         }
         let now = self.now.instant;
@@ -282,7 +289,7 @@ impl<S: Paced> Client<S> {
         let is_queue = self.queue_since.is_some_and(|since| now.saturating_duration_since(since) > MAX_AGE);
         let max_age = if is_queue { MAX_AGE_IN_A_QUEUE } else { MAX_AGE };
         let mut were_any = false;
-        while self.allocated.is_some() && !self.is_blocked && self.unwritten() < self.batch() {
+        while self.place.is_some() && !self.is_blocked && self.unwritten() < self.batch() {
             let Poll::Ready(letter) = self.inbox.poll_next() else {
                 self.queue_since = None;
                 break;
@@ -326,7 +333,7 @@ impl<S: Paced> Client<S> {
         // What came before must go before.
         let mut is_direct = !self.is_blocked && self.inbox.is_empty();
         for _ in 0..RELAY_BUDGET {
-            let relay = self.allocated.as_ref().and_then(|allocated| allocated.relays[family].as_ref());
+            let relay = self.relays[family].as_ref();
             let Some(socket) = relay.and_then(|relay| relay.socket.as_ref()) else {
                 break;
             };
@@ -362,9 +369,10 @@ impl<S: Paced> Client<S> {
 
     /// Makes the payload at `scratch[HEADROOM..end]` a frame for the client.
     fn pass_to_client(&mut self, from: (SocketAddr, Via), scratch: &mut [u8], end: usize) {
-        let Self { streams, counters, now, .. } = self;
-        let cx = Context { now: *now, shared: &streams.shared, counters, limiter: &streams.limiter };
-        match self.session.handle_peer(from, scratch, HEADROOM, end, &cx) {
+        let Self { streams, events, now, .. } = self;
+        let mut cx = Context { now: *now, shared: &streams.shared, limiter: &streams.limiter, events };
+        let written = self.session.handle_peer(from, scratch, HEADROOM, end, &mut cx);
+        match written {
             Ok((begin, end_of_message)) => {
                 self.send(&scratch[begin..end_of_message]);
                 let path = match from.1 {
@@ -375,7 +383,7 @@ impl<S: Paced> Client<S> {
             }
             Err(reason) => self.counters.dropped(reason),
         }
-        self.close_ended_relay();
+        self.hear();
     }
 
     /// Listens to the client once. Ready if something came, or it is over.
@@ -405,14 +413,15 @@ impl<S: Paced> Client<S> {
     }
 
     fn handle_message(&mut self, message: &[u8], rng: &mut impl rand::Rng) {
-        let Self { streams, counters, now, .. } = self;
-        let mut cx = Context { now: *now, shared: &streams.shared, counters, limiter: &streams.limiter };
+        let Self { streams, events, now, .. } = self;
+        let mut cx = Context { now: *now, shared: &streams.shared, limiter: &streams.limiter, events };
         let output = self.session.handle_client(message, &mut cx);
         // What a request gave up is given back before it is answered; and the next Allocate, possibly this very message,
         // must not take the place of a relay that is open.
-        self.close_ended_relay();
+        self.hear();
         match output {
             Output::Nothing => {}
+            Output::Dropped(reason) => self.counters.dropped(reason),
             Output::Reply(reply) => self.send(&reply),
             Output::ToPeer { peer, payload, reach, dont_fragment } => {
                 self.send_to_peer((peer, reach, dont_fragment), payload);
@@ -422,7 +431,7 @@ impl<S: Paced> Client<S> {
     }
 
     fn send_to_peer(&mut self, (peer, reach, dont_fragment): (SocketAddr, Reach, bool), payload: &[u8]) {
-        let relay = self.allocated.as_ref().and_then(|allocated| allocated.relays[Family::of(peer.ip())].as_ref());
+        let relay = self.relays[Family::of(peer.ip())].as_ref();
         let (Some(relay), Some(owner)) = (relay, self.session.owner()) else {
             return;
         };
@@ -456,16 +465,18 @@ impl<S: Paced> Client<S> {
     /// Tells the client what the network has reported about what it sent.
     fn tell_client(&mut self, reports: &[(SocketAddr, IcmpError)]) {
         for (peer, error) in reports {
-            let Self { streams, counters, now, .. } = self;
-            let cx = Context { now: *now, shared: &streams.shared, counters, limiter: &streams.limiter };
-            if let Some(indication) = self.session.handle_icmp(*peer, *error, &cx) {
+            let Self { streams, events, now, .. } = self;
+            let mut cx = Context { now: *now, shared: &streams.shared, limiter: &streams.limiter, events };
+            let told = self.session.handle_icmp(*peer, *error, &mut cx);
+            self.hear();
+            if let Some(indication) = told {
                 self.send(&indication);
             }
         }
     }
 
     fn bind_relay(&mut self, wish: RelayWish, rng: &mut impl rand::Rng) {
-        let Self { streams, counters, session, now, .. } = self;
+        let Self { streams, events, session, now, .. } = self;
         let slot = streams.mailboxes.streams().insert(self.inbox.clone());
         let key = key(slot, streams.next_generation());
         let home = session.owner().zip(u32::try_from(slot).ok());
@@ -474,18 +485,17 @@ impl<S: Paced> Client<S> {
             Some(home) => Opener { shared: &streams.shared, ports: streams.relay_ports, held: &streams.held, rng }
                 .open(home, wish, |_, socket| TaskSocket::adopt(socket)),
         };
-        let mut cx = Context { now: *now, shared: &streams.shared, counters, limiter: &streams.limiter };
+        let mut cx = Context { now: *now, shared: &streams.shared, limiter: &streams.limiter, events };
         let entry = AllocationRef { worker: streams.index, key };
         let output = session.handle_relay_bound(bound, entry, &mut cx);
         if bound.next.is_some() {
             streams.mailboxes.holds();
         }
-        self.allocated = Some(Allocated { relays, slot, key });
-        if self.session.is_allocated() {
-            self.counters.opened(Held::Sessions, 1);
-            (self.on_allocation)(true);
-        } else {
-            self.give_back();
+        self.relays = relays;
+        self.place = Some(Place { slot, key });
+        self.hear();
+        if !self.session.is_allocated() {
+            self.leave_place();
         }
         if let Output::Reply(reply) = output {
             self.send(&reply);
@@ -494,7 +504,7 @@ impl<S: Paced> Client<S> {
 
     /// Lets time pass; pending until the next deadline, or over because there was no allocation for too long.
     fn keep_time(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), StreamClose>> {
-        let idle = self.allocated.is_none().then_some(self.ends_idle);
+        let idle = self.place.is_none().then_some(self.ends_idle);
         let next = self.session.next_deadline().into_iter().chain(idle).min();
         if let Some(next) = next
             && self.timer.deadline() != next.into()
@@ -503,57 +513,57 @@ impl<S: Paced> Client<S> {
         }
         std::task::ready!(self.timer.as_mut().poll(cx));
         self.now = read_clocks();
-        let Self { streams, counters, now, .. } = self;
-        self.session.handle_timeout(&Context {
+        let Self { streams, events, now, .. } = self;
+        self.session.handle_timeout(&mut Context {
             now: *now,
             shared: &streams.shared,
-            counters,
             limiter: &streams.limiter,
+            events,
         });
-        self.close_ended_relay();
+        self.hear();
         self.out.shrink_to(IDLE_CAPACITY);
-        if self.allocated.is_none() && self.ends_idle <= self.now.instant {
+        if self.place.is_none() && self.ends_idle <= self.now.instant {
             return Poll::Ready(Err(StreamClose::NoAllocation));
         }
         Poll::Ready(Ok(()))
     }
-
-    fn end(&mut self) {
-        let Self { streams, counters, now, .. } = self;
-        self.session.end(&Context { now: *now, shared: &streams.shared, counters, limiter: &streams.limiter });
-        self.close_ended_relay();
-    }
 }
 
 impl<S> Client<S> {
-    /// Closes the relays of what is over.
-    fn close_ended_relay(&mut self) {
-        let Some(allocated) = &mut self.allocated else {
-            return;
-        };
-        if self.session.is_allocated() {
-            for family in Family::BOTH {
-                if self.session.relayed(family).is_none()
-                    && let Some(relay) = allocated.relays[family].take()
-                {
-                    relay.close(&self.streams.shared.relayed);
-                }
-            }
-            return;
-        }
-        self.give_back();
-        self.counters.closed(Held::Sessions, 1);
-        self.inbox.clear();
-        self.ends_idle = self.now.instant + self.without_allocation;
-        (self.on_allocation)(false);
+    /// Ends the allocation, if there is one.
+    fn end(&mut self, reason: EndReason) {
+        let Self { streams, events, now, .. } = self;
+        let mut cx = Context { now: *now, shared: &streams.shared, limiter: &streams.limiter, events };
+        self.session.end(reason, &mut cx);
+        self.hear();
     }
 
-    /// Gives back what an allocation takes.
-    fn give_back(&mut self) {
-        if let Some(Allocated { mut relays, slot, .. }) = self.allocated.take() {
-            for relay in Family::BOTH.into_iter().filter_map(|family| relays[family].take()) {
-                relay.close(&self.streams.shared.relayed);
+    /// Takes what the session has told.
+    fn hear(&mut self) {
+        while let Some(event) = self.events.poll() {
+            self.counters.count(&event);
+            event.tell(&self.streams.shared.directory);
+            match event {
+                Event::Allocated(_) => (self.on_allocation)(true),
+                Event::RelayEnded { family, .. } => {
+                    if let Some(relay) = self.relays[family].take() {
+                        relay.close(&self.streams.shared.relayed);
+                    }
+                }
+                Event::Ended(_) => {
+                    self.leave_place();
+                    self.inbox.clear();
+                    self.ends_idle = self.now.instant + self.without_allocation;
+                    (self.on_allocation)(false);
+                }
+                _ => {}
             }
+        }
+    }
+
+    /// No datagram finds it any more.
+    fn leave_place(&mut self) {
+        if let Some(Place { slot, .. }) = self.place.take() {
             self.streams.mailboxes.streams().remove(slot);
         }
     }
@@ -561,11 +571,6 @@ impl<S> Client<S> {
 
 impl<S> Drop for Client<S> {
     fn drop(&mut self) {
-        if self.allocated.is_none() {
-            return;
-        }
-        let Self { streams, counters, now, .. } = self;
-        self.session.end(&Context { now: *now, shared: &streams.shared, counters, limiter: &streams.limiter });
-        self.close_ended_relay();
+        self.end(EndReason::TransportGone);
     }
 }
