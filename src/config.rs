@@ -23,8 +23,11 @@ pub use self::{
     parse::origin,
     settings::{KEYS, Key, unknown_variables},
 };
-use self::{reader::Reader, settings::Settings};
-use crate::{credentials::Secret, ice_servers::Host, tls};
+use self::{
+    reader::{Purpose, Reader},
+    settings::Settings,
+};
+use crate::{credentials::Secret, ice_servers::Host};
 
 /// The port for HTTP and WebSocket; the old clients' samples have it.
 pub const DEFAULT_LISTEN_PORT: u16 = 3000;
@@ -252,11 +255,10 @@ impl Config {
         config_flag: Option<&str>,
         env: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ConfigError> {
-        Self::load_with(flags, config_flag, env, tls::check)
+        Self::load_for(Purpose::Serve, flags, config_flag, env)
     }
 
-    /// The same for who only mints, perhaps as another user or on another machine: the certificate is none of its
-    /// business.
+    /// The same for who only mints.
     ///
     /// # Errors
     /// All mistakes at once.
@@ -265,18 +267,18 @@ impl Config {
         config_flag: Option<&str>,
         env: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<Self, ConfigError> {
-        Self::load_with(flags, config_flag, env, |_| Vec::new())
+        Self::load_for(Purpose::Mint, flags, config_flag, env)
     }
 
-    fn load_with(
+    fn load_for(
+        purpose: Purpose,
         flags: &[(&'static str, Vec<String>)],
         config_flag: Option<&str>,
         env: &dyn Fn(&str) -> Option<OsString>,
-        check_tls: reader::CheckTls,
     ) -> Result<Self, ConfigError> {
         let mut mistakes = Vec::new();
         let settings = Settings::collect(flags, config_flag, env, &mut mistakes);
-        let mut reader = Reader::new(settings, mistakes, check_tls);
+        let mut reader = Reader::new(settings, mistakes, purpose);
         let config = reader.config(env);
         let mistakes = reader.into_mistakes();
         if mistakes.is_empty() { Ok(config) } else { Err(ConfigError { mistakes }) }

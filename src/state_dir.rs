@@ -12,6 +12,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
+use nix::unistd::geteuid;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::{
@@ -36,7 +37,7 @@ pub struct StateDir {
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
     /// The directory cannot be made.
-    #[error("cannot make the state directory {path}; choose another with --state-dir")]
+    #[error("cannot make the state directory {path}: make it for this user, or choose another with --state-dir")]
     Create {
         /// The directory.
         path: PathBuf,
@@ -52,7 +53,10 @@ pub enum StateDirError {
         source: io::Error,
     },
     /// A file in it cannot be written.
-    #[error("cannot write {path} in the state directory (--state-dir)")]
+    #[error(
+        "cannot write {path}: this user has to be able to write to the state directory, else choose another with \
+         --state-dir"
+    )]
     Write {
         /// The file.
         path: PathBuf,
@@ -65,6 +69,36 @@ pub enum StateDirError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Why no state directory is or can be made at `path`, with the remedy. Nothing is made, and whether this user may write
+/// there is not asked: a directory that has all its files need not be written to.
+pub fn mistake(path: &Path) -> Option<String> {
+    let mut down: Vec<_> = path.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
+    down.reverse();
+    for part in down {
+        let shown = part.display();
+        match fs::metadata(part) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Some(format!("{shown} is no directory: move it away, or choose another directory")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let target = fs::read_link(part).ok()?;
+                return Some(format!(
+                    "{shown} is a link to {}, which is not there: make that directory, or choose another",
+                    target.display()
+                ));
+            }
+            Err(error) => return Some(format!("{shown} cannot be looked at ({error}): choose another directory")),
+        }
+    }
+    // A directory that this user may not enter would be told of as if something in it were wrong.
+    let denied =
+        fs::metadata(path.join(TURN_SECRET)).err().filter(|error| error.kind() == io::ErrorKind::PermissionDenied)?;
+    Some(format!(
+        "{} cannot be entered by this user ({denied}): start the server as the user that it is for, or choose another \
+         directory",
+        path.display()
+    ))
 }
 
 impl StateDir {
@@ -139,14 +173,18 @@ impl StateDir {
 pub struct Exposed {
     path: PathBuf,
     is_dir: bool,
+    /// Others are its owner, who can read and change it whatever its mode.
+    is_of_another: bool,
 }
 
 impl Exposed {
     /// Those of `paths` that others can read, write or enter. One that is not there exposes nothing.
     pub fn among<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<Self> {
         let exposed = |path: &Path| {
-            let metadata = fs::metadata(path).ok().filter(|metadata| metadata.mode() & 0o077 != 0)?;
-            Some(Self { path: path.to_owned(), is_dir: metadata.is_dir() })
+            let metadata = fs::metadata(path).ok()?;
+            let is_of_another = ![geteuid().as_raw(), 0].contains(&metadata.uid());
+            let is_exposed = is_of_another || metadata.mode() & 0o077 != 0;
+            is_exposed.then(|| Self { path: path.to_owned(), is_dir: metadata.is_dir(), is_of_another })
         };
         paths.into_iter().filter_map(exposed).collect()
     }
@@ -155,7 +193,12 @@ impl Exposed {
 /// The remedy.
 impl fmt::Display for Exposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "chmod {} {}", if self.is_dir { 700 } else { 600 }, self.path.display())
+        let path = self.path.display();
+        if self.is_of_another {
+            write!(f, "chown {} {path}", geteuid())
+        } else {
+            write!(f, "chmod {} {path}", if self.is_dir { 700 } else { 600 })
+        }
     }
 }
 
@@ -313,6 +356,24 @@ mod tests {
     }
 
     #[test]
+    fn what_belongs_to_another_user_is_named_with_its_remedy() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("state");
+        let state = StateDir::open(&dir).unwrap();
+        state.nonce_key().unwrap();
+        for path in [dir.clone(), dir.join(NONCE_KEY)] {
+            std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+            let exposed: Vec<_> = state.exposed().iter().map(ToString::to_string).collect();
+            assert_eq!(exposed, [format!("chown 0 {}", path.display())]);
+            std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        }
+        assert_eq!(state.exposed(), []);
+    }
+
+    #[test]
     fn each_installation_has_its_own() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let key = |dir: &tempfile::TempDir| StateDir::open(dir.path()).unwrap().nonce_key().unwrap();
@@ -351,6 +412,34 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = StateDir::open(&file.path().join("below")).unwrap_err();
         assert!(error.to_string().contains("--state-dir"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_a_state_directory_is_told_before_it_is_used() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name);
+        fs::write(place("file"), "").unwrap();
+        symlink("absent", place("dangling")).unwrap();
+        symlink("loop", place("loop")).unwrap();
+        fs::create_dir(place("dir")).unwrap();
+        symlink("dir", place("link")).unwrap();
+        for (name, culprit, word) in [
+            ("file", "file", "no directory"),
+            ("file/below/it", "file", "no directory"),
+            ("dangling", "dangling", "absent"),
+            ("dangling/below", "dangling", "absent"),
+            ("loop/below", "loop", "looked at"),
+        ] {
+            let told = mistake(&place(name)).unwrap();
+            assert!(told.starts_with(&format!("{} ", place(culprit).display())) && told.contains(word), "{told}");
+            assert!(StateDir::open(&place(name)).is_err(), "{name}");
+        }
+        for name in ["dir", "link", "link/below", "new", "new/below", "dir/../new"] {
+            assert_eq!(mistake(&place(name)), None, "{name}");
+            assert!(!place("new").exists(), "nothing is made");
+        }
+        assert_eq!(mistake(Path::new("relative/to/here")), None);
     }
 
     #[test]

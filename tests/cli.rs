@@ -106,6 +106,65 @@ fn all_mistakes_are_told_at_once_with_their_places() {
     assert!(!world.dir.path().join(".local").exists(), "a refused start leaves nothing behind");
 }
 
+/// What is wrong with the state directory is told of it, not of the certificate that would be in it.
+#[test]
+fn what_cannot_be_a_state_directory_is_told_by_its_flag() {
+    let world = World::new();
+    world.file("file", "");
+    std::os::unix::fs::symlink("absent", world.dir.path().join("dangling")).unwrap();
+    for (path, word) in [("file", "no directory"), ("file/below", "no directory"), ("dangling", "absent")] {
+        for tls in [&[][..], &["--tls"]] {
+            let output = world.run(&[&["--state-dir", path], tls].concat(), &[]);
+            let text = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{text}");
+            assert!(text.contains("one mistake") && !text.contains("--tls-cert"), "{text}");
+            assert!(text.contains("--state-dir: ") && text.contains(word), "{text}");
+        }
+        let output = world.run(&["--tls", "--tls-cert", "absent", "--tls-key", "absent", "--state-dir", path], &[]);
+        assert!(stderr(&output).contains("3 mistakes"), "what was named is looked at: {}", stderr(&output));
+        let output = world.run(&["--tls"], &[("BIMCC_RTC_STATE_DIR", path)]);
+        assert!(stderr(&output).contains("BIMCC_RTC_STATE_DIR: "), "{}", stderr(&output));
+        // Who has the secret can mint.
+        world.mint(&["--state-dir", path, "--secret", "s", "--host", "h"], &[]);
+    }
+}
+
+/// For root, who can do anything else, without that power.
+#[test]
+fn a_state_directory_of_no_use_to_this_user_is_told_by_its_flag() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let run = |args: &[&str]| {
+        let mut words = vec![env!("CARGO_BIN_EXE_bimcc-rtc")];
+        if nix::unistd::geteuid().is_root() {
+            words.splice(0..0, ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]);
+        }
+        let ports = ["--listen", "127.0.0.1:0", "--turn-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(ports).args(["--relay-ports", "none", "--state-dir", "state"]).args(args);
+        command.current_dir(world.dir.path()).env_clear().env("PATH", "/usr/bin:/bin").output().unwrap()
+    };
+    let state = world.dir.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    for (mode, code, word) in [(0o000, 2, "entered"), (0o600, 2, "entered"), (0o500, 1, "write to the state directory")]
+    {
+        std::fs::set_permissions(&state, std::fs::Permissions::from_mode(mode)).unwrap();
+        for args in [&[][..], &["--tls"], &["--tls", "--secret", "0123456789abcdef"]] {
+            let output = run(args);
+            let text = stderr(&output);
+            assert_eq!(output.status.code(), Some(code), "{mode:o} {args:?}: {text}");
+            assert!(text.contains("--state-dir") && !text.contains("--tls-cert: "), "{mode:o} {args:?}: {text}");
+            assert!(text.contains(word) || args.len() > 1 && text.contains("certs"), "{mode:o} {args:?}: {text}");
+        }
+    }
+    // One that cannot be made.
+    std::fs::remove_dir(&state).unwrap();
+    std::fs::set_permissions(world.dir.path(), std::fs::Permissions::from_mode(0o500)).unwrap();
+    let output = run(&["--tls"]);
+    assert!(output.status.code() == Some(1) && stderr(&output).contains("--state-dir"), "{}", stderr(&output));
+    std::fs::set_permissions(world.dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+}
+
 #[test]
 fn unknown_flags_and_missing_files_are_bad_usage() {
     let world = World::new();

@@ -19,7 +19,7 @@ use super::{
     RelayPorts, SecretSource, TlsFiles, credential_ttl, parse,
     settings::{Given, Settings, Source, env_name},
 };
-use crate::{credentials::Secret, observe::log, tls};
+use crate::{credentials::Secret, observe::log, state_dir, tls};
 
 /// A full room of browsers makes up to six allocations per peer connection, and a user may be in several pages.
 const ALLOCATIONS_PER_PEER: usize = 24;
@@ -32,15 +32,21 @@ const WRITER_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Reader {
     settings: Settings,
     mistakes: Vec<String>,
-    check_tls: CheckTls,
+    purpose: Purpose,
 }
 
-/// What is wrong with certificate and key.
-pub(super) type CheckTls = fn(&TlsFiles) -> Vec<(tls::PemFile, String)>;
+/// What the configuration is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Everything that is named has to be of use.
+    Serve,
+    /// Perhaps as another user or on another machine: certificate and state directory are none of its business.
+    Mint,
+}
 
 impl Reader {
-    pub(super) fn new(settings: Settings, mistakes: Vec<String>, check_tls: CheckTls) -> Self {
-        Self { settings, mistakes, check_tls }
+    pub(super) fn new(settings: Settings, mistakes: Vec<String>, purpose: Purpose) -> Self {
+        Self { settings, mistakes, purpose }
     }
 
     pub(super) fn into_mistakes(self) -> Vec<String> {
@@ -54,7 +60,8 @@ impl Reader {
         let (listen, listen_is_default) = self.listen("listen", DEFAULT_LISTEN_PORT);
         let (turn_listen, turn_listen_is_default) = self.listen("turn-listen", DEFAULT_TURN_PORT);
         let state_dir = self.state_dir(env);
-        let tls = self.tls(&state_dir);
+        let is_usable = self.check_state_dir(&state_dir);
+        let tls = self.tls(&state_dir, is_usable);
         let (turns_listen, turns_listen_is_default) = self.turns_listen(tls.is_some());
         let (admin_listen, admin_listen_is_default) = self.admin_listen();
         let relay_ports = self.one("relay-ports", parse::relay_ports).unwrap_or(DEFAULT_RELAY_PORTS);
@@ -261,7 +268,7 @@ impl Reader {
         ips
     }
 
-    fn tls(&mut self, state_dir: &Path) -> Option<TlsFiles> {
+    fn tls(&mut self, state_dir: &Path, state_dir_is_usable: bool) -> Option<TlsFiles> {
         let on = self.one("tls", parse::switch);
         let any_ip = self.one("local-ca-any-ip", parse::switch) == Some(true);
         let cert = self.settings.one("tls-cert").map(|(given, path)| (given.clone(), PathBuf::from(path)));
@@ -300,7 +307,10 @@ impl Reader {
             (Some((_, cert)), Some((_, key))) => TlsFiles { cert, key, are_default: false, local_ca_any_ip: any_ip },
             _ => TlsFiles { local_ca_any_ip: any_ip, ..tls::place::default_files(state_dir) },
         };
-        for (which, problem) in (self.check_tls)(&files) {
+        // What is wrong with the directory was told, and is all that is wrong with files in it.
+        let is_told = files.are_default && !state_dir_is_usable;
+        let problems = if self.purpose == Purpose::Mint || is_told { Vec::new() } else { tls::check(&files) };
+        for (which, problem) in problems {
             let place = match which {
                 tls::PemFile::Certificate => &places.0,
                 tls::PemFile::Key => &places.1,
@@ -362,6 +372,16 @@ impl Reader {
                 PathBuf::new()
             }
         }
+    }
+
+    /// Whether the state directory is one or can be made.
+    fn check_state_dir(&mut self, path: &Path) -> bool {
+        let mistake = Some(path).filter(|_| self.purpose == Purpose::Serve).and_then(state_dir::mistake);
+        if let Some(mistake) = &mistake {
+            let given = self.settings.one("state-dir").map(|(given, _)| given.to_string());
+            self.mistakes.push(format!("{}: {mistake}", given.as_deref().unwrap_or("--state-dir")));
+        }
+        mistake.is_none()
     }
 
     /// Ports that would be wanted twice.

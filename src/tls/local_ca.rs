@@ -175,7 +175,10 @@ pub enum LocalCaError {
         source: io::Error,
     },
     /// A file cannot be written.
-    #[error("cannot write {path} (certificates of your own can be given by --tls-cert and --tls-key)")]
+    #[error(
+        "cannot write {path}: this user has to be able to, else choose another --state-dir, or give a certificate of your \
+         own by --tls-cert and --tls-key"
+    )]
     Write {
         /// The file.
         path: PathBuf,
