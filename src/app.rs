@@ -21,7 +21,7 @@ use crate::{
     membership::Directory,
     net::{self, Changes, Interfaces, RelayedAddress},
     observe::metrics::Metrics,
-    shutdown::{Reload, Shutdown, ShutdownTrigger},
+    shutdown::{Reload, Shutdown, ShutdownTrigger, Signals},
     signaling::{Limits, ResumeKey, Signaling, Timing},
     startup,
     state_dir::StateDir,
@@ -54,13 +54,13 @@ const BACKLOG: i32 = 1024;
 /// Memory of the process and the kernel that an allocation may come to need.
 const BYTES_PER_ALLOCATION: u64 = 32 * 1024;
 
-/// Runs the server until a signal ends it.
+/// Runs the server until one of `signals` ends it.
 ///
 /// # Errors
 /// Whatever keeps it from running: an address in use, a state directory that cannot be written, a part that died.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let (trigger, shutdown) = Shutdown::new();
-    let reload = trigger.clone().begin_on_signals().context("cannot install signal handlers")?;
+    let reload = trigger.clone().begin_on(signals);
 
     let file_limit = files::Limit::raise();
     // Before they are read, so that no change is missed.

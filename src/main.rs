@@ -8,6 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use anyhow::Context;
 use bimcc_rtc::{
     app,
     cli::{self, Command, MintArgs, Typed},
@@ -15,9 +16,12 @@ use bimcc_rtc::{
     ice_servers::Host,
     mint::{self, Request},
     observe::log,
+    shutdown::{HeldSignals, Signals},
 };
+use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
+    let held = HeldSignals::hold();
     let Typed { command, settings } = match cli::typed(std::env::args_os()) {
         Ok(typed) => typed,
         // Also --help and --version; the code is 2 for bad usage.
@@ -29,30 +33,44 @@ fn main() -> ExitCode {
     };
     let env = |name: &str| std::env::var_os(name);
     match &command {
-        Command::Serve(_) => match Config::load(&settings, file, &env) {
-            Ok(config) => serve(config),
-            Err(error) => refuse(&error),
-        },
-        Command::Mint(args) => mint(Config::load_for_mint(&settings, file, &env), args),
+        Command::Serve(_) => serve(held, || Config::load(&settings, file, &env)),
+        Command::Mint(args) => {
+            // It is over at once, and a signal ends it as any tool.
+            drop(held);
+            mint(Config::load_for_mint(&settings, file, &env), args)
+        }
     }
 }
 
-fn serve(config: Config) -> ExitCode {
+fn serve(held: HeldSignals, load: impl FnOnce() -> Result<Config, ConfigError>) -> ExitCode {
+    let (runtime, signals) = match ready() {
+        Ok(ready) => ready,
+        Err(error) => return fail(&error),
+    };
+    drop(held);
+    let config = match load() {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
     log::init(&config.log, config.log_format);
     for problem in config::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
         tracing::warn!("{problem}");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error.into()),
-    };
-    match runtime.block_on(app::run(config)) {
+    match runtime.block_on(app::run(config, signals)) {
         Ok(()) => {
             log::flush();
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error),
     }
+}
+
+fn ready() -> anyhow::Result<(Runtime, Signals)> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let within = runtime.enter();
+    let signals = Signals::catch().context("cannot install signal handlers")?;
+    drop(within);
+    Ok((runtime, signals))
 }
 
 fn mint(loaded: Result<Config, ConfigError>, args: &MintArgs) -> ExitCode {

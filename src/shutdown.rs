@@ -1,14 +1,68 @@
 //! Signals become one cancellation that every task can wait for, and requests to read anew what can be.
+//!
+//! A signal that comes before it can be handled would end the process without a word, and a service manager may send one
+//! the moment it has started it. So `main` begins with [`HeldSignals::hold`], goes on with [`Signals::catch`], and
+//! the supervisor takes them from there by [`ShutdownTrigger::begin_on`]: what came meanwhile waits.
 
 use std::{fs, io};
 
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    sys::signal::{SigSet, SigmaskHow, Signal as Number},
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
 use crate::observe::log;
+
+/// Signals that wait in the kernel, as long as this exists.
+#[derive(Debug)]
+pub struct HeldSignals {
+    /// What the thread held back before.
+    before: Option<SigSet>,
+}
+
+impl HeldSignals {
+    /// Holds back what [`Signals`] handles. For the first thread, before there are others.
+    pub fn hold() -> Self {
+        let held: SigSet = [Number::SIGHUP, Number::SIGINT, Number::SIGTERM].into_iter().collect();
+        Self { before: held.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok() }
+    }
+}
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        // It fails for an unknown `how` only.
+        self.before.map(|before| before.thread_set_mask());
+    }
+}
+
+/// Signals that are caught, and wait to be acted upon.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// None where it was ignored at the start (nohup): it stays so.
+    hangup: Option<Signal>,
+    terminal: Terminal,
+}
+
+impl Signals {
+    /// Catches SIGINT, SIGTERM and SIGHUP from now on. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// If the handlers cannot be installed.
+    pub fn catch() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: if hangups_are_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
+            terminal: Terminal::of_this_process(),
+        })
+    }
+}
 
 /// Ends the program: held by whoever supervises.
 #[derive(Clone, Debug)]
@@ -51,15 +105,9 @@ impl ShutdownTrigger {
 
     /// Begins the shutdown at the first SIGINT or SIGTERM; a second one ends the process on the spot, for people
     /// who do not want to wait for the rest. SIGHUP begins it where it says that the terminal closed, else it asks those
-    /// who hold a [`Reload`]; where it was ignored at the start (nohup), it stays so. Must be called within a runtime.
-    ///
-    /// # Errors
-    /// If the handlers cannot be installed.
-    pub fn begin_on_signals(self) -> io::Result<Reload> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hangup = if hangups_are_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
-        let terminal = Terminal::of_this_process();
+    /// who hold a [`Reload`]. Must be called within a runtime.
+    pub fn begin_on(self, signals: Signals) -> Reload {
+        let Signals { mut interrupt, mut terminate, mut hangup, terminal } = signals;
         let (reloads, reload) = watch::channel(());
         tokio::spawn(async move {
             let mut times = 0;
@@ -92,7 +140,7 @@ impl ShutdownTrigger {
                 self.begin();
             }
         });
-        Ok(Reload(reload))
+        Reload(reload)
     }
 }
 

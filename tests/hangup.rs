@@ -1,16 +1,17 @@
-//! SIGHUP: what is read anew, and terminals that close.
+//! SIGHUP: what is read anew, and terminals that close. Signals that come while the server starts.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use std::{
     fs,
+    io::Write,
     os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
-    path::PathBuf,
-    time::Instant,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use common::process::{PATIENCE, Process, Start};
+use common::process::{PATIENCE, Process, Spawned, Start};
 use nix::{
     fcntl::OFlag,
     pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt},
@@ -51,7 +52,7 @@ fn says(server: &Process, text: &str, times: usize) {
     let deadline = Instant::now() + PATIENCE;
     while server.said().matches(text).count() < times {
         assert!(Instant::now() < deadline, "{text:?} is not in:\n{}", server.said());
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -139,4 +140,74 @@ fn without_a_terminal_hangups_never_end_it() {
         }
     }
     server.stop();
+}
+
+const SIGNALS: [Signal; 3] = [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT];
+
+/// What a server does upon a signal that came before it could: what it does upon a later one.
+fn acts_on(signal: Signal, mut server: Spawned) {
+    if signal == Signal::SIGHUP {
+        let server = server.serve();
+        says(&server, "signal=\"SIGHUP\"", 1);
+        return server.stop();
+    }
+    let (status, said) = server.wait();
+    assert!(status.success(), "{signal}: {status}: {said}");
+    assert!(said.contains("shutting down") && said.contains(signal.as_str()), "{said}");
+}
+
+/// The end of a pipe that somebody waits for at the other.
+fn writer(pipe: &Path) -> fs::File {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match fs::OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(pipe) {
+            Ok(writer) => return writer,
+            Err(error) => assert!(Instant::now() < deadline, "nobody reads it: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_signal_while_the_configuration_is_read_waits_its_turn() {
+    for signal in SIGNALS {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("secret");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let server = Start::with(&format!("--log info --secret-file {}", pipe.display())).spawn();
+        let mut secret = writer(&pipe);
+        server.signal(signal);
+        secret.write_all(b"0123456789abcdef").unwrap();
+        drop(secret);
+        acts_on(signal, server);
+    }
+}
+
+/// Whether a process holds back or handles a signal. What comes before its first instruction, nobody can.
+fn is_ready_for(signal: Signal, server: &Spawned) -> bool {
+    let proc = PathBuf::from(format!("/proc/{}", server.pid()));
+    let status = fs::read_to_string(proc.join("status")).unwrap();
+    let has = |mask: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(mask)).unwrap().trim();
+        u64::from_str_radix(mask, 16).unwrap() & 1 << (signal as u32 - 1) != 0
+    };
+    // Before it is this program, it is a copy of the test's.
+    let is_itself = fs::read_link(proc.join("exe")).is_ok_and(|exe| exe.ends_with("bimcc-rtc"));
+    is_itself && (has("SigBlk:") || has("SigCgt:"))
+}
+
+#[test]
+fn a_signal_in_the_first_moments_is_never_lost_nor_the_end() {
+    for round in 0..60 {
+        let signal = SIGNALS[round % SIGNALS.len()];
+        let server = Start::with("--log info").spawn();
+        let deadline = Instant::now() + PATIENCE;
+        while !is_ready_for(signal, &server) {
+            assert!(Instant::now() < deadline, "never ready for {signal}");
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_micros(round as u64 * 50));
+        server.signal(signal);
+        acts_on(signal, server);
+    }
 }

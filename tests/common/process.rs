@@ -130,7 +130,24 @@ impl Start {
 
     /// Starts it and waits until it serves.
     pub fn serve(self) -> Process {
-        let mut spawned = self.spawn();
+        self.spawn().serve()
+    }
+}
+
+/// A child process, killed when dropped.
+pub struct Spawned {
+    child: Child,
+    state_dir: Arc<TempDir>,
+    turn_port: u16,
+    namespace: Option<Namespace>,
+    stderr: Arc<Mutex<String>>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Spawned {
+    /// Waits until it serves.
+    pub fn serve(self) -> Process {
+        let mut spawned = self;
         let (sender, lines) = mpsc::channel();
         let stdout = spawned.child.stdout.take().unwrap();
         thread::spawn(move || {
@@ -171,19 +188,15 @@ impl Start {
         }
         process
     }
-}
 
-/// A child process, killed when dropped.
-pub struct Spawned {
-    child: Child,
-    state_dir: Arc<TempDir>,
-    turn_port: u16,
-    namespace: Option<Namespace>,
-    stderr: Arc<Mutex<String>>,
-    reader: Option<thread::JoinHandle<()>>,
-}
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
 
-impl Spawned {
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid().try_into().unwrap()), signal).unwrap();
+    }
+
     /// Waits for its end: how it ended, and all it said on standard error.
     pub fn wait(&mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + PATIENCE;
@@ -242,7 +255,7 @@ impl Process {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.spawned.child.id().try_into().unwrap()), signal).unwrap();
+        self.spawned.signal(signal);
     }
 
     /// What it has logged so far.
@@ -368,7 +381,7 @@ impl Process {
     }
 
     pub fn pid(&self) -> u32 {
-        self.spawned.child.id()
+        self.spawned.pid()
     }
 
     /// How many files it has open.
