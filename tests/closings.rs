@@ -258,3 +258,58 @@ async fn rfc6455_7_4_close_codes_are_answered_as_they_should() {
         }
     }
 }
+
+/// A client that has said all it will say, and listens.
+async fn ends_its_side(request: &[&[u8]], server: &Server, connector: Option<&TlsConnector>, says_so: bool) -> String {
+    let mut answer = Vec::new();
+    let Some(connector) = connector else {
+        let mut tcp = TcpStream::connect(server.address).await.unwrap();
+        for piece in request {
+            tcp.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        tcp.shutdown().await.unwrap();
+        patient(tcp.read_to_end(&mut answer)).await.unwrap();
+        return String::from_utf8(answer).unwrap();
+    };
+    let mut stream = tls(server, connector).await;
+    for piece in request {
+        stream.write_all(piece).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    if says_so {
+        stream.get_mut().1.send_close_notify();
+        stream.flush().await.unwrap();
+    }
+    stream.get_mut().0.shutdown().await.unwrap();
+    patient(stream.read_to_end(&mut answer)).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn rfc9112_9_6_a_client_that_ends_its_side_gets_its_answer() {
+    let (secure, connector) = server(Options::default()).await;
+    let plain = Server::start().await;
+    let get = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+    let missing = b"GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n";
+    let post = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nabcde";
+    for round in 0..40 {
+        let cut = round % get.len();
+        for (server, connector, says_so) in
+            [(&plain, None, true), (&secure, Some(&connector), true), (&secure, Some(&connector), false)]
+        {
+            let what = format!("round {round}, TLS: {}, close_notify: {says_so}", connector.is_some());
+            let answer = ends_its_side(&[&get[..cut], &get[cut..]], server, connector, says_so).await;
+            assert_answer(answer.as_bytes(), "200", &what);
+            let answer = ends_its_side(&[&[&get[..], missing].concat()], server, connector, says_so).await;
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("HTTP/1.1 404"), "{what}: {answer}");
+            let answer = ends_its_side(&[post], server, connector, says_so).await;
+            assert_answer(answer.as_bytes(), "405", &what);
+            // Half a request is none.
+            let answer = ends_its_side(&[&get[..get.len() - 1 - cut]], server, connector, says_so).await;
+            assert!(!answer.contains("200"), "{what}: {answer}");
+        }
+    }
+    secure.all_gauges_become_zero().await;
+}

@@ -371,6 +371,8 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(timeouts.handshake)
             .max_buf_size(MAX_HEAD)
+            // A client that says no more may still listen.
+            .half_close(true)
             .serve_connection(TokioIo::new(Prefixed { prefix, stream }), service);
         let mut shutdown = self.shutdown.clone();
         let end = sleep(timeouts.http_connection);
