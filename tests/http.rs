@@ -374,7 +374,7 @@ async fn r9_3_over_tls_all_is_as_without() {
         let peers: Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&peers["eventName"], &peers["data"]["room"]), (&"_peers".into(), &"r".into()));
         patient(ws.close(None)).await.unwrap();
-        while let Some(Ok(_)) = patient(ws.next()).await {}
+        patient(async { while let Some(Ok(_)) = ws.next().await {} }).await;
     }
     server.all_gauges_become_zero().await;
 }

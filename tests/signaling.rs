@@ -199,14 +199,17 @@ async fn r6_1_a_flood_is_told_and_slowed_and_others_are_not() {
         sink
     });
     let (mut pongs, mut refused) = (0, 0);
-    while refused < 10 {
-        let message = patient(stream.next()).await.unwrap().unwrap().into_text().unwrap();
-        match () {
-            () if message.contains("_pong") => pongs += 1,
-            () if message.contains("rate_limited") => refused += 1,
-            () => {}
+    patient(async {
+        while refused < 10 {
+            let message = stream.next().await.unwrap().unwrap().into_text().unwrap();
+            match () {
+                () if message.contains("_pong") => pongs += 1,
+                () if message.contains("rate_limited") => refused += 1,
+                () => {}
+            }
         }
-    }
+    })
+    .await;
     assert!(pongs >= 2000, "{pongs} were let through");
     witness.expect_nothing().await;
     assert_eq!(server.metric("connections_closed_total{reason=\"too_many_errors\"}"), 0);

@@ -236,13 +236,17 @@ impl Client {
 
     /// The next message as it came.
     pub async fn next_text(&mut self) -> String {
-        loop {
-            match patient(self.ws.next()).await {
-                Some(Ok(Message::Text(text))) => return text.to_string(),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("a message was expected, not {other:?}"),
+        // All in all: pings come for ever.
+        patient(async {
+            loop {
+                match self.ws.next().await {
+                    Some(Ok(Message::Text(text))) => return text.to_string(),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("a message was expected, not {other:?}"),
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The data of the next message, which must be this event.
@@ -274,14 +278,17 @@ impl Client {
 
     /// Reads to the end; the code of the Close frame, if one came.
     pub async fn close_code(&mut self) -> Option<u16> {
-        let mut code = None;
-        loop {
-            match patient(self.ws.next()).await {
-                Some(Ok(Message::Close(frame))) => code = code.or(frame.map(|frame| frame.code.into())),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return code,
+        patient(async {
+            let mut code = None;
+            loop {
+                match self.ws.next().await {
+                    Some(Ok(Message::Close(frame))) => code = code.or(frame.map(|frame| frame.code.into())),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return code,
+                }
             }
-        }
+        })
+        .await
     }
 }
 
