@@ -23,6 +23,7 @@ use common::{
     turn_client::{Credentials, TurnClient},
     wire::{Wire, tls_config, trusting},
 };
+use futures_util::{SinkExt, StreamExt};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -31,7 +32,10 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tokio_tungstenite::{WebSocketStream, tungstenite};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{self, Message},
+};
 
 /// Where the proxy listens, and where one client and another are.
 const PROXY: &str = "10.99.0.1:443";
@@ -207,8 +211,13 @@ impl World {
     }
 
     async fn page(&self) -> String {
+        self.page_at("/").await
+    }
+
+    async fn page_at(&self, path: &str) -> String {
         let mut tls = self.tls(CLIENTS[0]).await.unwrap();
-        tls.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        tls.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         let _ = patient(tls.read_to_end(&mut answer)).await;
         String::from_utf8_lossy(&answer).into_owned()
@@ -292,13 +301,56 @@ fn holds_behind(world: Option<World>, passes_tcp: bool) {
 
 #[test]
 fn nginx_with_http_works_as_documented() {
-    let world = World::new("nginx", false, |dir| {
-        let block = documented("nginx", "map $http_upgrade");
-        let live = "/etc/letsencrypt/live/rtc.example.org";
-        let block = replaced(&block, &format!("{live}/fullchain.pem"), &format!("{}/cert.pem", dir.display()));
-        nginx(dir, &replaced(&block, &format!("{live}/privkey.pem"), &format!("{}/key.pem", dir.display())))
+    holds_behind(World::new("nginx", false, |dir| nginx(dir, &nginx_server(dir))), false);
+}
+
+/// The documented server, with the directory's certificate.
+fn nginx_server(dir: &Path) -> String {
+    let block = documented("nginx", "map $http_upgrade");
+    let live = "/etc/letsencrypt/live/rtc.example.org";
+    let block = replaced(&block, &format!("{live}/fullchain.pem"), &format!("{}/cert.pem", dir.display()));
+    replaced(&block, &format!("{live}/privkey.pem"), &format!("{}/key.pem", dir.display()))
+}
+
+/// What is below a path comes through as it was asked for.
+fn holds_below_a_path(world: Option<World>) {
+    let Some(world) = world else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for path in ["healthz", "readyz?x=%2F"] {
+            let answer = world.page_at(&format!("/rtc/{path}")).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        }
+        #[cfg(feature = "pages")]
+        for name in ["room", "a%2Fb", "%2F", "..%2F..%2Fcheck", "caf%C3%A9%20%3F%23%25", "a%252Fb"] {
+            for last in ["", "/", "?relay=1"] {
+                let answer = world.page_at(&format!("/rtc/r/{name}{last}")).await;
+                assert!(answer.starts_with("HTTP/1.1 200"), "{name}{last}: {answer}");
+                assert!(answer.to_ascii_lowercase().contains("<!doctype html"), "{name}{last}: {answer}");
+            }
+        }
+        for path in ["/rtc/nothing", "/rtc/r/a/b"] {
+            assert!(world.page_at(path).await.starts_with("HTTP/1.1 404"), "{path}");
+        }
+        for query in ["", "?room=a%2Fb"] {
+            let tls = world.tls(CLIENTS[0]).await.unwrap();
+            let url = format!("wss://localhost/rtc/{query}");
+            let (mut socket, _) = patient(tokio_tungstenite::client_async(url, tls)).await.unwrap();
+            patient(socket.send(Message::text(r#"{"eventName":"__join","data":{}}"#))).await.unwrap();
+            let answer = patient(socket.next()).await.unwrap().unwrap().into_text().unwrap();
+            let room = if query.is_empty() { "__default" } else { "a/b" };
+            assert!(answer.contains(&format!("\"room\":\"{room}\"")), "{answer}");
+        }
     });
-    holds_behind(world, false);
+}
+
+#[test]
+fn nginx_below_a_path_works_as_documented() {
+    holds_below_a_path(World::new("nginx", false, |dir| {
+        let rest = "    location / {";
+        let below = documented("nginx", "location /rtc/ {");
+        nginx(dir, &replaced(&nginx_server(dir), rest, &format!("{below}\n{rest}")))
+    }));
 }
 
 #[test]
@@ -322,17 +374,27 @@ fn haproxy_works_as_documented_and_with_version_1() {
     }
 }
 
+/// What Caddy is started with, and a configuration from the documented site.
+fn caddy(dir: &Path, block: &str) -> (Vec<String>, String) {
+    let dir = dir.display();
+    let site = format!("{{\nadmin off\nauto_https off\n}}\nhttps://localhost {{\ntls {dir}/cert.pem {dir}/key.pem\n");
+    let args = ["run", "--adapter", "caddyfile", "--config", &format!("{dir}/config")];
+    (args.map(str::to_owned).to_vec(), replaced(block, "rtc.example.org {\n", &site))
+}
+
 #[test]
 fn caddy_works_as_documented() {
-    let world = World::new("caddy", false, |dir| {
-        let block = documented("caddyfile", "reverse_proxy");
-        let dir = dir.display();
-        let site =
-            format!("{{\nadmin off\nauto_https off\n}}\nhttps://localhost {{\ntls {dir}/cert.pem {dir}/key.pem\n");
-        let args = ["run", "--adapter", "caddyfile", "--config", &format!("{dir}/config")];
-        (args.map(str::to_owned).to_vec(), replaced(&block, "rtc.example.org {\n", &site))
-    });
+    let world = World::new("caddy", false, |dir| caddy(dir, &documented("caddyfile", "reverse_proxy")));
     holds_behind(world, false);
+}
+
+#[test]
+fn caddy_below_a_path_works_as_documented() {
+    holds_below_a_path(World::new("caddy", false, |dir| {
+        let line = "reverse_proxy 127.0.0.1:3000";
+        let block = documented("caddyfile", line);
+        caddy(dir, &replaced(&block, line, &format!("handle_path /rtc/* {{\n{line}\n}}")))
+    }));
 }
 
 #[test]
