@@ -26,7 +26,12 @@ use crate::{
     startup,
     state_dir::StateDir,
     tls::{self, HostNames, Tls},
-    turn::{self, io::Workers, peer_policy},
+    turn::{
+        self,
+        io::Workers,
+        peer_policy,
+        quota::{PerAddress, QuotaLimits, Quotas},
+    },
 };
 
 /// How often the interfaces are looked at: where changes are heard, and where the system refuses to tell.
@@ -98,11 +103,13 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let shares = files::Shares::of(file_limit.files(), config.workers, if has_ports { possible } else { 0 });
     let file_pool = files::Pool::new(shares.pool);
     let max_allocations = if config.max_allocations.is_none() && has_ports { shares.allocations } else { possible };
-    let quotas = if has_ports {
-        turn::quota::Quotas::sharing(max_allocations, config.max_allocations_per_user, file_pool.clone())
-    } else {
-        turn::quota::Quotas::new(max_allocations, config.max_allocations_per_user)
-    };
+    let quotas = Quotas::new(QuotaLimits {
+        total: max_allocations,
+        ports: config.relay_ports.count(),
+        per_user: config.max_allocations_per_user,
+        per_address: config.max_allocations_per_ip.map_or(PerAddress::LeftForOthers, PerAddress::AtMost),
+        files: has_ports.then(|| file_pool.clone()),
+    });
     let turn_addresses = turn_sockets.addresses().to_vec();
     let local =
         |listeners: &[TcpListener]| listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>();

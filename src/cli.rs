@@ -205,6 +205,12 @@ pub struct ServeArgs {
     /// TURN allocations of one user [default: 24 × --max-peers-per-room]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_allocations_per_user: Option<String>,
+    /// TURN allocations of one address, whoever the users are [default: as many as are left for others]
+    ///
+    /// As with WebSockets: half of all at most, less the more addresses take so many; in IPv6 a /48 counts as one
+    /// address, loopback has no such limit.
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_allocations_per_ip: Option<String>,
     /// Longest life granted to a TURN allocation at once [default: 1h]
     ///
     /// Clients refresh in time, so a call may last as long as it likes. 10 minutes are granted to clients that do not

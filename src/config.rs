@@ -105,6 +105,8 @@ pub struct Config {
     pub max_allocations: Option<usize>,
     /// TURN allocations of one user.
     pub max_allocations_per_user: usize,
+    /// Allocations of the clients at one address; none: as many as are left for others.
+    pub max_allocations_per_ip: Option<usize>,
     /// Longest life granted to an allocation at once.
     pub allocation_lifetime: Duration,
     /// Bits per second that one allocation may relay each way.

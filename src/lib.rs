@@ -16,6 +16,7 @@ pub mod net;
 pub mod observe;
 pub mod shutdown;
 pub mod signaling;
+mod sites;
 pub mod startup;
 pub mod state_dir;
 pub mod tls;

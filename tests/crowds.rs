@@ -5,16 +5,18 @@ mod common;
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, TcpStream},
     process::Command,
     thread,
     time::Instant,
 };
 
+use bimcc_rtc::credentials::Secret;
 use common::{
     crowd::{HONEST, World, v6},
     patient,
     process::{PATIENCE, Process, Start},
+    turn_client::Credentials,
 };
 
 /// The address of each of a crowd.
@@ -121,6 +123,63 @@ async fn members_of_one_address_leave_files_for_others() {
     world.server.metric_becomes("members", 2);
     let (again, _) = world.honest_client(HONEST[0], 0).await;
     assert!(again.is_there());
+}
+
+const SECRET: &str = "0123456789abcdef";
+
+fn signed(username: String) -> Credentials {
+    let password = bimcc_rtc::credentials::password(&Secret::new(SECRET.as_bytes()), &username);
+    Credentials { username, password }
+}
+
+/// Somebody with good credentials, of many users or of nobody in particular, allocates as often as it can.
+#[test]
+fn one_address_leaves_allocations_for_others_whoever_it_says_it_is() {
+    let attacker = Ipv4Addr::new(198, 18, 0, 1);
+    let honest: IpAddr = HONEST[0].parse().unwrap();
+    for (args, most) in [("--max-allocations 40", 20), ("--max-allocations 40 --max-allocations-per-ip 30", 30)] {
+        let Some(world) = World::with_files(4096, &format!("{args} --secret {SECRET}")) else { return };
+        let mut held = Vec::new();
+        let refused = loop {
+            let count = held.len() as u64;
+            let of_nobody = (4_000_000_000 + count).to_string();
+            let username = if count.is_multiple_of(2) { of_nobody } else { format!("4000000000:user {count}") };
+            let mut turn = world.turn_over_udp(attacker, &signed(username));
+            match turn.allocate() {
+                Ok(_) => held.push(turn),
+                Err(code) => break code,
+            }
+        };
+        assert_eq!((held.len(), refused), (most, 486), "{args}");
+        world.allocate(honest, &signed("4000000000:honest".to_owned()));
+        assert_eq!(world.server.metric("turn_responses_total{method=\"allocate\",code=\"508\"}"), 0);
+    }
+}
+
+#[test]
+fn one_address_leaves_turn_connections_for_others() {
+    const FILES: usize = 512;
+    let attacker = IpAddr::from([198, 18, 0, 1]);
+    let Some(world) = World::with_files(FILES, "") else { return };
+    let credentials = world.server.mint("attacker");
+    let mut held = Vec::new();
+    for _ in 0..FILES / 8 {
+        let mut turn = world.turn_over_tcp(attacker, &credentials);
+        if !turn.is_in_step() {
+            break;
+        }
+        turn.allocate().unwrap();
+        held.push(turn);
+    }
+    assert_eq!(held.len(), FILES / 8 / 2);
+    for honest in HONEST {
+        world.allocate(honest.parse().unwrap(), &world.server.mint("honest"));
+    }
+    assert_eq!(world.server.metric("connections_refused_total{reason=\"too_many_turn_streams\"}"), 0);
+    assert_eq!(world.server.metric("connections_refused_total{reason=\"too_many_from_address\"}"), 1);
+    drop(held);
+    world.server.metric_becomes("turn_streams{transport=\"tcp\"}", 0);
+    world.allocate(attacker, &credentials);
 }
 
 const OPERATOR: &str = "GET /api/rooms HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";

@@ -100,6 +100,7 @@ impl Reader {
                 ALLOCATIONS_PER_PEER * max_peers_per_room,
                 1..=1_000_000,
             ),
+            max_allocations_per_ip: self.optional_count("max-allocations-per-ip", 1..=10_000_000),
             allocation_lifetime: self
                 .one("allocation-lifetime", allocation_lifetime)
                 .unwrap_or(*ALLOCATION_LIFETIME_RANGE.end()),

@@ -58,6 +58,7 @@ pub const KEYS: &[Key] = &[
     one("max-websockets-per-ip"),
     one("max-allocations"),
     one("max-allocations-per-user"),
+    one("max-allocations-per-ip"),
     one("allocation-lifetime"),
     one("max-bitrate-per-allocation"),
     many("alternate-server"),

@@ -10,11 +10,13 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashMap},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 
 use tokio::sync::Notify;
+
+use crate::sites::ipv6_network;
 
 /// What a connection from where no member is weighs, one from elsewhere being 1.
 pub(super) const STRANGERS_WEIGHT: usize = 8;
@@ -157,13 +159,10 @@ fn networks(address: IpAddr) -> impl Iterator<Item = Network> {
     })
 }
 
-/// The first address of the network of so many bits.
-pub(super) fn ipv6_network(ip: Ipv6Addr, bits: u32) -> Ipv6Addr {
-    Ipv6Addr::from_bits(ip.to_bits() & u128::MAX.checked_shl(128 - bits).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     /// So many at most, as a server sees them come.

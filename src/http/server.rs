@@ -35,7 +35,7 @@ use super::{
     introduction::{Introduced, Introductions},
     opening::{Opened, Opening, Speaks, Unopened},
     router,
-    shares::{Full, Share, WebSockets},
+    shares::{Full, Share, Shares},
     slots::{Slot, Slots},
     stream::{Prefixed, Stream},
     turned_away::TurnedAway,
@@ -99,8 +99,9 @@ pub async fn serve(
         signaling,
         trust,
         slots: Slots::new(settings.max_connections_per_ip, settings.max_half_open),
-        web_sockets: WebSockets::new(settings.web_sockets.clone()),
+        web_sockets: Shares::new(settings.web_sockets.clone()),
         turn,
+        turn_shares: Shares::up_to(settings.max_turn_streams),
         turn_clients: Mutex::default(),
         end_of_turn: watch::Sender::new(false),
         settings,
@@ -137,8 +138,9 @@ struct Server {
     settings: HttpSettings,
     trust: Trust,
     slots: Arc<Slots>,
-    web_sockets: Arc<WebSockets>,
+    web_sockets: Arc<Shares>,
     turn: Option<Arc<Streams>>,
+    turn_shares: Arc<Shares>,
     turn_clients: Mutex<JoinSet<()>>,
     end_of_turn: watch::Sender<bool>,
     tls: Option<TlsAcceptor>,
@@ -325,12 +327,19 @@ impl Server {
     ) -> Result<(), (Stream, Slot)> {
         let mut clients = self.lock_turn_clients();
         while clients.try_join_next().is_some() {}
-        let has_room = clients.len() < self.settings.max_turn_streams;
-        let Some(turn) = self.turn.as_ref().filter(|_| has_room && !*self.shutdown.borrow()) else {
-            if !has_room {
-                self.count_refused(TurnedAway::TooManyTurnStreams);
-            }
+        let Some(turn) = self.turn.as_ref().filter(|_| !*self.shutdown.borrow()) else {
             return Err((stream, slot));
+        };
+        let counted = Some(peer.ip()).filter(|address| !self.trust.is_proxy(*address));
+        let share = match self.turn_shares.take(counted) {
+            Ok(share) => share,
+            Err(full) => {
+                self.count_refused(match full {
+                    Full::Address => TurnedAway::TooManyFromAddress,
+                    Full::Server => TurnedAway::TooManyTurnStreams,
+                });
+                return Err((stream, slot));
+            }
         };
         stream.prepare_for_media();
         if self.is_where_a_member_is(peer) {
@@ -351,7 +360,11 @@ impl Server {
                 () = told_to_stop(&mut end) => {}
             }
         };
-        clients.spawn(turn.clone().serve(stream, client, until));
+        let turn = turn.clone();
+        clients.spawn(async move {
+            turn.serve(stream, client, until).await;
+            drop(share);
+        });
         Ok(())
     }
 

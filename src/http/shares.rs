@@ -1,22 +1,20 @@
-//! How many WebSockets there are, joined or not: in all, and of one address.
+//! How many WebSockets there are, joined or not, and how many TURN connections: in all, and of one address.
 //!
-//! Who is in a room is not counted among strangers any more, so that a class behind one address comes in; this is what
-//! keeps one address from taking all there is. It may have as many as are left for others: half of all at most, and
-//! less the more of such addresses there are, so that there is always a place for somebody who has none yet.
+//! Who is in a room or has an allocation is not counted among strangers any more, so that a class behind one address comes
+//! in; this is what keeps one address from taking all there is ([`crate::sites`]).
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use http::StatusCode;
 
-use super::{half_open::ipv6_network, turned_away::TurnedAway, ws::Refused};
-use crate::files::{FromPool, Pool};
-
-/// The bits of what one site has in IPv6: with its /64s alone somebody could take all.
-const SITE_BITS: u32 = 48;
+use super::{turned_away::TurnedAway, ws::Refused};
+use crate::{
+    files::{FromPool, Pool},
+    sites::{Site, Sites},
+};
 
 /// The bounds.
 #[derive(Clone, Debug)]
@@ -35,9 +33,9 @@ impl Default for WebSocketLimits {
     }
 }
 
-/// Counts WebSockets.
+/// Counts connections of one kind.
 #[derive(Debug)]
-pub(super) struct WebSockets {
+pub(super) struct Shares {
     limits: WebSocketLimits,
     counts: Mutex<Counts>,
 }
@@ -45,7 +43,7 @@ pub(super) struct WebSockets {
 #[derive(Debug, Default)]
 struct Counts {
     total: usize,
-    by_site: HashMap<IpAddr, usize>,
+    sites: Sites,
 }
 
 /// Why there is no place for another one.
@@ -58,7 +56,7 @@ pub(super) enum Full {
 }
 
 impl Full {
-    /// What the client is told.
+    /// What who wants a WebSocket is told.
     pub(super) fn refusal(self) -> (TurnedAway, Refused) {
         let (reason, status, why) = match self {
             Self::Address => (
@@ -76,40 +74,40 @@ impl Full {
     }
 }
 
-/// One WebSocket's place, given back when dropped.
+/// One connection's place, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Share {
-    web_sockets: Arc<WebSockets>,
+    shares: Arc<Shares>,
     /// `None` for addresses that are not counted.
-    site: Option<IpAddr>,
+    site: Option<Site>,
     _file: FromPool,
 }
 
-impl WebSockets {
+impl Shares {
     pub(super) fn new(limits: WebSocketLimits) -> Arc<Self> {
         Arc::new(Self { limits, counts: Mutex::default() })
     }
 
+    /// So many at most, which are nobody else's.
+    pub(super) fn up_to(max: usize) -> Arc<Self> {
+        Self::new(WebSocketLimits { max, max_per_ip: None, pool: Pool::new(max) })
+    }
+
     /// A place for a client at `address`. Loopback has no limit of its own; nor has who is `None`, a trusted proxy.
     pub(super) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Share, Full> {
-        let site = address.map(|address| address.to_canonical()).filter(|address| !address.is_loopback()).map(site);
+        let site = address.and_then(Site::of);
         let mut counts = self.lock();
         let free = self.limits.max.saturating_sub(counts.total).min(self.limits.pool.left());
         if free == 0 {
             return Err(Full::Server);
         }
-        if let Some(site) = site {
-            let of_site = counts.by_site.get(&site).copied().unwrap_or(0);
-            if of_site >= self.limits.max_per_ip.unwrap_or(free) {
-                return Err(Full::Address);
-            }
+        if !counts.sites.may_have_another(site, free, self.limits.max_per_ip) {
+            return Err(Full::Address);
         }
         let file = self.limits.pool.take().ok_or(Full::Server)?;
         counts.total += 1;
-        if let Some(site) = site {
-            *counts.by_site.entry(site).or_default() += 1;
-        }
-        Ok(Share { web_sockets: self.clone(), site, _file: file })
+        counts.sites.add(site);
+        Ok(Share { shares: self.clone(), site, _file: file })
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -119,23 +117,9 @@ impl WebSockets {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut counts = self.web_sockets.lock();
+        let mut counts = self.shares.lock();
         counts.total -= 1;
-        if let Some(site) = self.site
-            && let Some(of_site) = counts.by_site.get_mut(&site)
-        {
-            *of_site -= 1;
-            if *of_site == 0 {
-                counts.by_site.remove(&site);
-            }
-        }
-    }
-}
-
-fn site(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(ip) => ipv6_network(ip, SITE_BITS).into(),
+        counts.sites.remove(self.site);
     }
 }
 
@@ -143,8 +127,8 @@ fn site(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn with(max: usize, max_per_ip: Option<usize>) -> Arc<WebSockets> {
-        WebSockets::new(WebSocketLimits { max, max_per_ip, ..WebSocketLimits::default() })
+    fn with(max: usize, max_per_ip: Option<usize>) -> Arc<Shares> {
+        Shares::new(WebSocketLimits { max, max_per_ip, ..WebSocketLimits::default() })
     }
 
     fn ip(text: &str) -> Option<IpAddr> {
@@ -152,7 +136,7 @@ mod tests {
     }
 
     /// All that there are for `addresses` in turns.
-    fn all_for(web_sockets: &Arc<WebSockets>, addresses: impl Iterator<Item = Option<IpAddr>>) -> Vec<Share> {
+    fn all_for(web_sockets: &Arc<Shares>, addresses: impl Iterator<Item = Option<IpAddr>>) -> Vec<Share> {
         addresses.map_while(|address| web_sockets.take(address).ok()).collect()
     }
 
@@ -195,11 +179,11 @@ mod tests {
         let held = all_for(&web_sockets, (0..).map(|_| ip("192.0.2.1")));
         assert_eq!(held.len(), 3);
         drop(held);
-        let Counts { total, by_site } = &*web_sockets.lock();
-        assert!(*total == 0 && by_site.is_empty());
+        let Counts { total, sites } = &*web_sockets.lock();
+        assert!(*total == 0 && sites.is_empty());
 
         let pool = Pool::new(5);
-        let web_sockets = WebSockets::new(WebSocketLimits { pool: pool.clone(), ..WebSocketLimits::default() });
+        let web_sockets = Shares::new(WebSocketLimits { pool: pool.clone(), ..WebSocketLimits::default() });
         let held = all_for(&web_sockets, (0..).map(|_| None));
         assert_eq!((held.len(), web_sockets.take(None).unwrap_err()), (5, Full::Server));
         assert!(pool.take().is_none());

@@ -13,7 +13,8 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::half_open::{HalfOpen, STRANGERS_WEIGHT, ipv6_network};
+use super::half_open::{HalfOpen, STRANGERS_WEIGHT};
+use crate::sites::ipv6_network;
 
 /// So many times more connections may come from where a member is.
 const MEMBERS_FACTOR: usize = 8;

@@ -348,7 +348,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn allocation(now: Instant) -> Allocation {
-        let quotas = Quotas::new(2, 2);
+        let quotas = Quotas::up_to(2, 2);
         let new = Grant {
             username: "1:alice".into(),
             key: Key::new(PasswordAlgorithm::Md5, "1:alice", "realm", "password"),
@@ -363,7 +363,7 @@ mod tests {
                 Some(Lease {
                     address: address.parse().unwrap(),
                     expires: now + HOUR,
-                    place: quotas.take(&User::Api("alice".into())).unwrap(),
+                    place: quotas.take(&User::Api("alice".into()), "192.0.2.1".parse().unwrap(), Family::V4).unwrap(),
                 })
             }),
             made_by: (TransactionId([0; 12]), Box::default()),

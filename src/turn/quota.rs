@@ -1,24 +1,51 @@
-//! How many allocations there may be: in all (508) and for one user (486).
+//! How many allocations there may be: in all (508), for one user and, whoever they say they are, for the clients at one
+//! address (486): everybody who joins is a user, and so is each expiry without a name.
 //!
 //! Asked when a client allocates, never per packet.
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
     credentials::User,
     files::{FromPool, Pool},
+    sites::{Site, Sites},
+    turn::message::{ByFamily, Family},
 };
+
+/// What bounds them.
+#[derive(Clone, Debug)]
+pub struct QuotaLimits {
+    /// In all.
+    pub total: usize,
+    /// Of each address family: as many as there are ports.
+    pub ports: usize,
+    /// Of any one user.
+    pub per_user: usize,
+    /// Of the clients at one address.
+    pub per_address: PerAddress,
+    /// Where relay ports are, each is a file of those that others take too.
+    pub files: Option<Arc<Pool>>,
+}
+
+/// How many the clients at one address may have. In IPv6 a /48 is one; loopback is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PerAddress {
+    /// It does not matter where they are.
+    Unlimited,
+    /// As many as are left for others.
+    LeftForOthers,
+    /// So many.
+    AtMost(usize),
+}
 
 /// The counts that all workers share.
 #[derive(Debug)]
 pub struct Quotas {
-    max_total: usize,
-    max_per_user: usize,
-    /// Where relay ports are, each is a file.
-    files: Option<Arc<Pool>>,
+    limits: QuotaLimits,
     counts: Mutex<Counts>,
 }
 
@@ -26,6 +53,14 @@ pub struct Quotas {
 struct Counts {
     total: usize,
     by_user: HashMap<User, usize>,
+    sites: Sites,
+    of_family: ByFamily<OfFamily>,
+}
+
+#[derive(Debug, Default)]
+struct OfFamily {
+    taken: usize,
+    sites: Sites,
 }
 
 /// Why there is no place for another allocation.
@@ -34,6 +69,9 @@ pub enum QuotaExceeded {
     /// This user has its share: 486.
     #[error("allocation quota of this user reached")]
     User,
+    /// The clients at this address have theirs: 486.
+    #[error("allocation quota of this address reached")]
+    Address,
     /// The server is full: 508.
     #[error("allocation quota of the server reached")]
     Server,
@@ -44,40 +82,57 @@ pub enum QuotaExceeded {
 pub struct Place {
     quotas: Arc<Quotas>,
     user: User,
+    site: Option<Site>,
+    family: Family,
     _file: Option<FromPool>,
 }
 
 impl Quotas {
-    /// At most `max_total` allocations, at most `max_per_user` for any one user.
-    pub fn new(max_total: usize, max_per_user: usize) -> Arc<Self> {
-        Arc::new(Self { max_total, max_per_user, files: None, counts: Mutex::default() })
+    /// Nothing is taken yet.
+    pub fn new(limits: QuotaLimits) -> Arc<Self> {
+        Arc::new(Self { limits, counts: Mutex::default() })
     }
 
-    /// The same, each of them with a file of those that others take too.
-    pub fn sharing(max_total: usize, max_per_user: usize, files: Arc<Pool>) -> Arc<Self> {
-        Arc::new(Self { max_total, max_per_user, files: Some(files), counts: Mutex::default() })
+    /// At most `total` allocations, at most `per_user` for any one user, wherever they are.
+    pub fn up_to(total: usize, per_user: usize) -> Arc<Self> {
+        let per_address = PerAddress::Unlimited;
+        Self::new(QuotaLimits { total, ports: usize::MAX, per_user, per_address, files: None })
     }
 
-    /// Takes a place for `user`.
+    /// Takes a place for a relayed address of `family`, for `user`, who is at `address`.
     ///
     /// # Errors
     /// [`QuotaExceeded`] says which limit is reached.
-    pub fn take(self: &Arc<Self>, user: &User) -> Result<Place, QuotaExceeded> {
+    pub fn take(self: &Arc<Self>, user: &User, address: IpAddr, family: Family) -> Result<Place, QuotaExceeded> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.total >= self.max_total {
+        let QuotaLimits { total, ports, per_user, per_address, files } = &self.limits;
+        let free = total.saturating_sub(counts.total).min(files.as_ref().map_or(usize::MAX, |files| files.left()));
+        if free == 0 {
             return Err(QuotaExceeded::Server);
         }
         let of_user = counts.by_user.get(user).copied().unwrap_or(0);
-        if of_user >= self.max_per_user {
+        if of_user >= *per_user {
             return Err(QuotaExceeded::User);
         }
-        let file = match &self.files {
-            Some(files) => Some(files.take().ok_or(QuotaExceeded::Server)?),
-            None => None,
+        let (site, max) = match per_address {
+            PerAddress::Unlimited => (None, None),
+            PerAddress::LeftForOthers => (Site::of(address), None),
+            PerAddress::AtMost(max) => (Site::of(address), Some(*max)),
         };
+        // No more than half of what may be, and of the ports of one family: there may be more allocations than these.
+        let of_family = &counts.of_family[family];
+        let free_ports = ports.saturating_sub(of_family.taken).min(free);
+        if !counts.sites.may_have_another(site, free, max) || !of_family.sites.may_have_another(site, free_ports, max) {
+            return Err(QuotaExceeded::Address);
+        }
+        let file = files.as_ref().map(|files| files.take().ok_or(QuotaExceeded::Server)).transpose()?;
         counts.by_user.insert(user.clone(), of_user + 1);
+        counts.sites.add(site);
         counts.total += 1;
-        Ok(Place { quotas: self.clone(), user: user.clone(), _file: file })
+        let of_family = &mut counts.of_family[family];
+        of_family.sites.add(site);
+        of_family.taken += 1;
+        Ok(Place { quotas: self.clone(), user: user.clone(), site, family, _file: file })
     }
 }
 
@@ -85,6 +140,10 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.quotas.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total -= 1;
+        counts.sites.remove(self.site);
+        let of_family = &mut counts.of_family[self.family];
+        of_family.taken -= 1;
+        of_family.sites.remove(self.site);
         if let Some(of_user) = counts.by_user.get_mut(&self.user) {
             *of_user -= 1;
             if *of_user == 0 {
@@ -98,29 +157,97 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn user(name: &str) -> User {
+        User::Api(name.into())
+    }
+
     #[test]
     fn both_limits_hold_and_places_come_back() {
-        let quotas = Quotas::new(3, 2);
-        let (alice, bob) = (User::Api("alice".into()), User::Api("bob".into()));
-        let first = quotas.take(&alice).unwrap();
-        let _second = quotas.take(&alice).unwrap();
-        assert_eq!(quotas.take(&alice).unwrap_err(), QuotaExceeded::User);
-        let _third = quotas.take(&bob).unwrap();
-        assert_eq!(quotas.take(&bob).unwrap_err(), QuotaExceeded::Server);
+        let quotas = Quotas::up_to(3, 2);
+        let (alice, bob) = (user("alice"), user("bob"));
+        let first = quotas.take(&alice, HERE, Family::V4).unwrap();
+        let _second = quotas.take(&alice, HERE, Family::V4).unwrap();
+        assert_eq!(quotas.take(&alice, HERE, Family::V4).unwrap_err(), QuotaExceeded::User);
+        let _third = quotas.take(&bob, HERE, Family::V4).unwrap();
+        assert_eq!(quotas.take(&bob, HERE, Family::V4).unwrap_err(), QuotaExceeded::Server);
         drop(first);
-        assert!(quotas.take(&bob).is_ok());
+        assert!(quotas.take(&bob, HERE, Family::V4).is_ok());
         assert_eq!(quotas.counts.lock().unwrap().by_user.len(), 2);
     }
 
     #[test]
     fn where_files_are_used_up_there_is_no_place() {
-        let (files, alice) = (Pool::new(2), User::Api("alice".into()));
-        let quotas = Quotas::sharing(10, 10, files.clone());
-        let (first, other) = (quotas.take(&alice).unwrap(), files.take());
-        assert_eq!(quotas.take(&alice).unwrap_err(), QuotaExceeded::Server);
+        let (files, alice) = (Pool::new(2), user("alice"));
+        let quotas = Quotas::new(QuotaLimits {
+            total: 10,
+            ports: 10,
+            per_user: 10,
+            per_address: PerAddress::Unlimited,
+            files: Some(files.clone()),
+        });
+        let (first, other) = (quotas.take(&alice, HERE, Family::V4).unwrap(), files.take());
+        assert_eq!(quotas.take(&alice, HERE, Family::V4).unwrap_err(), QuotaExceeded::Server);
         drop(other);
-        let _second = quotas.take(&alice).unwrap();
+        let _second = quotas.take(&alice, HERE, Family::V4).unwrap();
         drop(first);
         assert!(files.take().is_some());
+    }
+
+    /// All that many users at `addresses`, in turns, get.
+    fn all_at(quotas: &Arc<Quotas>, addresses: &[&str]) -> Vec<Place> {
+        let addresses = addresses.iter().cycle().enumerate();
+        let take = |(index, address): (usize, &&str)| {
+            quotas.take(&user(&index.to_string()), address.parse().unwrap(), Family::V4)
+        };
+        addresses.map_while(|one| take(one).ok()).collect()
+    }
+
+    #[test]
+    fn one_address_leaves_as_many_for_others_whatever_its_users_are_called() {
+        let with =
+            |per_address| Quotas::new(QuotaLimits { total: 100, ports: 1000, per_user: 3, per_address, files: None });
+        for (attackers, held) in [
+            (&["192.0.2.1"][..], 50),
+            (&["192.0.2.1", "198.51.100.1"], 67),
+            (&["2001:db8:1::1", "2001:db8:1:2::3", "2001:db8:1:ffff::"], 50),
+            (&["127.0.0.1"], 100),
+        ] {
+            let quotas = with(PerAddress::LeftForOthers);
+            let places = all_at(&quotas, attackers);
+            assert_eq!(places.len(), held, "{attackers:?}");
+            let refused = quotas.take(&user("another"), attackers[0].parse().unwrap(), Family::V4).unwrap_err();
+            let is_full = held == 100;
+            assert_eq!(refused, if is_full { QuotaExceeded::Server } else { QuotaExceeded::Address });
+            assert_eq!(quotas.take(&user("honest"), "203.0.113.5".parse().unwrap(), Family::V4).is_ok(), !is_full);
+            drop(places);
+            let counts = quotas.counts.lock().unwrap();
+            assert!(counts.total == 0 && counts.by_user.is_empty() && counts.sites.is_empty());
+        }
+        assert_eq!(all_at(&with(PerAddress::AtMost(80)), &["192.0.2.1"]).len(), 80);
+        assert_eq!(all_at(&with(PerAddress::Unlimited), &["192.0.2.1"]).len(), 100);
+    }
+
+    #[test]
+    fn one_address_leaves_ports_of_each_family() {
+        let quotas = Quotas::new(QuotaLimits {
+            total: 200,
+            ports: 100,
+            per_user: 100,
+            per_address: PerAddress::LeftForOthers,
+            files: None,
+        });
+        let take = |family| quotas.take(&user("a"), HERE, family);
+        let of_v4: Vec<_> = std::iter::from_fn(|| take(Family::V4).ok()).collect();
+        assert_eq!((of_v4.len(), take(Family::V4).unwrap_err()), (50, QuotaExceeded::Address));
+        let of_v6: Vec<_> = std::iter::from_fn(|| take(Family::V6).ok()).collect();
+        assert_eq!(of_v6.len(), 50);
+        drop((of_v4, of_v6));
+        let counts = quotas.counts.lock().unwrap();
+        assert!([Family::V4, Family::V6].iter().all(|family| {
+            let of_family = &counts.of_family[*family];
+            of_family.taken == 0 && of_family.sites.is_empty()
+        }));
     }
 }

@@ -90,14 +90,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{credentials::User, turn::quota::Quotas};
+    use crate::{
+        credentials::User,
+        turn::{message::Family, quota::Quotas},
+    };
 
     fn reservation() -> Reservation {
         Reservation {
             relayed: "198.51.100.1:50001".parse().unwrap(),
             username: "1:alice".into(),
             owner: OwnerTag::Api,
-            place: Quotas::new(1, 1).take(&User::Api("alice".into())).unwrap(),
+            place: Quotas::up_to(1, 1)
+                .take(&User::Api("alice".into()), "192.0.2.1".parse().unwrap(), Family::V4)
+                .unwrap(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
 };
 
 use futures_util::StreamExt;
@@ -86,11 +86,22 @@ impl World {
 
     /// Allocates over TCP and gives back.
     pub fn allocate(&self, address: IpAddr, credentials: &Credentials) {
-        let server = SocketAddr::new(self.http_at(address).ip(), self.turn_port);
-        let tcp = self.connect(address, self.turn_port).unwrap();
-        let mut turn = TurnClient::by(Wire::over_tcp(tcp), server, Some(credentials));
+        let mut turn = self.turn_over_tcp(address, credentials);
         turn.allocate().unwrap();
         turn.refresh(0).unwrap();
+    }
+
+    pub fn turn_over_tcp(&self, address: IpAddr, credentials: &Credentials) -> TurnClient {
+        let server = SocketAddr::new(self.http_at(address).ip(), self.turn_port);
+        let tcp = self.connect(address, self.turn_port).unwrap();
+        TurnClient::by(Wire::over_tcp(tcp), server, Some(credentials))
+    }
+
+    /// From an address of IPv4.
+    pub fn turn_over_udp(&self, address: Ipv4Addr, credentials: &Credentials) -> TurnClient {
+        let server = SocketAddr::new(self.http_at(address.into()).ip(), self.turn_port);
+        let socket = self.namespace.run(|| UdpSocket::bind((address, 0)).unwrap());
+        TurnClient::over(socket, server, Some(credentials))
     }
 
     /// The status of a handshake from `address`, and the connection.

@@ -208,7 +208,7 @@ pub fn turn_on_loopback(directory: Arc<Directory>, secret: Secret, lifetimes: Li
         Authority::new("test".into(), vec![secret], &member_key()),
         PeerPolicy::new(rules, host),
         directory,
-        Quotas::new(1000, 1000),
+        Quotas::up_to(1000, 1000),
     );
     shared.lifetimes = lifetimes;
     Arc::new(shared)

@@ -423,7 +423,7 @@ impl World {
             Authority::new(setup.realm.into(), setup.secrets, &member_key()),
             PeerPolicy::new(setup.rules, setup.host),
             directory.clone(),
-            Quotas::new(setup.max_total, setup.max_per_user),
+            Quotas::up_to(setup.max_total, setup.max_per_user),
         );
         shared.bitrate = setup.bitrate;
         shared.alternates = setup.alternates;

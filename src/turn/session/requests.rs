@@ -220,7 +220,7 @@ impl Session {
         // 5 again, and 10: a reserved address, or a place in the quotas for each new one.
         match token {
             Some(token) => pending.take_reserved(&token, cx)?,
-            None => pending.take_places(cx)?,
+            None => pending.take_places(self.tuple.client.ip(), cx)?,
         }
         Ok(pending)
     }
@@ -505,10 +505,10 @@ impl Session {
 
 impl PendingAllocate {
     /// Takes a place in the quotas for each relayed address. Of two, the second is no reason to refuse the first.
-    fn take_places(&mut self, cx: &Context<'_>) -> Result<(), Refusal> {
-        let take = || {
-            cx.shared.quotas.take(&self.user).map_err(|exceeded| match exceeded {
-                QuotaExceeded::User => Refusal::Code(ErrorCode::AllocationQuotaReached),
+    fn take_places(&mut self, client: IpAddr, cx: &Context<'_>) -> Result<(), Refusal> {
+        let take = |family| {
+            cx.shared.quotas.take(&self.user, client, family).map_err(|exceeded| match exceeded {
+                QuotaExceeded::User | QuotaExceeded::Address => Refusal::Code(ErrorCode::AllocationQuotaReached),
                 QuotaExceeded::Server => Refusal::Code(ErrorCode::InsufficientCapacity),
             })
         };
@@ -516,9 +516,9 @@ impl PendingAllocate {
             Families::One(family) => family,
             Families::Both => Family::V4,
         };
-        self.places[first] = Some(take()?);
+        self.places[first] = Some(take(first)?);
         if self.wish.families == Families::Both {
-            match take() {
+            match take(Family::V6) {
                 Ok(place) => self.places[Family::V6] = Some(place),
                 Err(_) => {
                     self.wish.families = Families::One(Family::V4);
@@ -527,7 +527,7 @@ impl PendingAllocate {
             }
         }
         if self.wish.port == PortWish::EvenAndNext {
-            self.next_place = Some(take()?);
+            self.next_place = Some(take(first)?);
         }
         Ok(())
     }

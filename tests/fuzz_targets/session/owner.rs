@@ -57,7 +57,7 @@ pub static SHARED: LazyLock<Shared> = LazyLock::new(|| {
         Authority::new(REALM.into(), secrets().into(), &member_key()),
         PeerPolicy::new(rules, host(false)),
         Arc::new(directory),
-        Quotas::new(MAX_ALLOCATIONS, MAX_PER_USER),
+        Quotas::up_to(MAX_ALLOCATIONS, MAX_PER_USER),
     )
 });
 
@@ -336,7 +336,9 @@ impl Owner {
         let families = [Family::V4, Family::V6];
         let is_free = |port| families.iter().all(|family| SHARED.relayed.home(*family, port).is_none());
         let held = [Held::Allocations, Held::Permissions, Held::Channels];
-        let places: Vec<_> = super::some_users().map_while(|user| SHARED.quotas.take(&user).ok()).collect();
+        let places: Vec<_> = super::some_users()
+            .map_while(|user| SHARED.quotas.take(&user, IpAddr::from([127, 0, 0, 1]), Family::V4).ok())
+            .collect();
         places.len() == MAX_ALLOCATIONS
             && ports.into_iter().all(is_free)
             && held.iter().all(|what| self.held(*what) == 0)
