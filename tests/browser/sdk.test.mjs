@@ -200,6 +200,37 @@ for (const kinds of [
   }
 }
 
+for (const kind of ["chromium", "firefox"]) {
+  test(`in ${kind} a logger is told of a relayed call, and no secret`, { skip: missing(kind), timeout: TIMEOUT }, async (t) => {
+    const { pages, ids } = await pair(t, [kind, kind], { policy: "relay", name: "Ada of the log" });
+    const [first, second] = pages;
+    await first.run(() => window.member.room.send("what is said"));
+    await second.until(() => window.member.messages.length === 1);
+    await second.until(() => window.member.log.some((line) => line.includes("relayed")));
+    const log = await second.run(() => window.member.log);
+    const other = ids[0];
+    for (const wanted of [
+      `info bimcc-rtc: joined as ${ids[1]} with ${other}`,
+      `debug bimcc-rtc: > __offer ${other}`,
+      `debug bimcc-rtc: > __ice_candidate ${other} typ relay`,
+      `debug bimcc-rtc: < _answer ${other}`,
+      `info bimcc-rtc: ${other}: connected`,
+      `info bimcc-rtc: ${other}: relayed, udp`,
+    ]) {
+      assert.ok(log.includes(wanted), `${wanted} is not in\n${log.join("\n")}`);
+    }
+    const secrets = await second.run(() => {
+      const { iceServers } = window.member.room.peers.values().next().value.connection.getConfiguration();
+      return iceServers.flatMap(({ username, credential }) => [username, credential]).filter(Boolean);
+    });
+    assert.ok(secrets.length >= 2);
+    for (const secret of [...secrets, "what is said", "Ada of the log", "a room", "a=fingerprint"]) {
+      assert.ok(!log.join("\n").includes(secret), `${secret} is in\n${log.join("\n")}`);
+    }
+    t.diagnostic(`\n${log.join("\n")}`);
+  });
+}
+
 test("a relayed call with pictures outlives a clean restart", { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
   const kinds = ["chromium", "chromium"];
   const { server, pages, ids } = await pair(t, kinds, { policy: "relay", camera: true });

@@ -20,6 +20,8 @@ class Member {
   events = [];
   errors = [];
   messages = [];
+  /** What the SDK told its logger. */
+  log = [];
   /** By sender: the numbers it has sent as ticks, and when the last one came. */
   ticks = {};
   #published = {};
@@ -33,7 +35,9 @@ class Member {
 
   /** Joins; the answer is this member's id. */
   async join(url, room, { policy = "all", camera = false, name = "a member" } = {}) {
-    this.room = await joinRoom({ url, room, name, rtcConfiguration: { iceTransportPolicy: policy } });
+    const tell = (level) => (text) => this.log.push(`${level} ${text}`);
+    const logger = { debug: tell("debug"), info: tell("info"), warn: tell("warn"), error: tell("error") };
+    this.room = await joinRoom({ url, room, name, rtcConfiguration: { iceTransportPolicy: policy }, logger });
     for (const event of ["state", "left", "peer_joined", "peer_left", "stream", "stream_ended"]) {
       this.room.on(event, (...args) => this.events.push([event, ...args.map(plain)]));
     }
