@@ -295,6 +295,20 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     fs::File::open(parent)?.sync_all()
 }
 
+/// A pipe that nobody writes to. Who opens it all the same gets its end after a while, so that a test fails and does not
+/// wait for ever.
+#[cfg(test)]
+pub(crate) fn make_idle_pipe(path: &Path) {
+    use std::{process::Command, thread, time::Duration};
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    let path = path.to_owned();
+    thread::spawn(move || {
+        thread::sleep(Duration::from_secs(20));
+        let mut end = fs::OpenOptions::new();
+        let _nobody_waits = end.write(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -478,7 +492,7 @@ mod tests {
                 let text = format!("{error:#}");
                 assert!(text.contains(&path.display().to_string()) && text.contains("regular file"), "{text}");
             };
-            assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+            make_idle_pipe(&path);
             is_refused();
             fs::remove_file(&path).unwrap();
             let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();

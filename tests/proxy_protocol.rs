@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{
     Options, Server, patient,
     turn_client::TurnClient,
@@ -158,6 +160,25 @@ async fn r9_5_a_bad_header_is_counted_and_answered() {
     let broken = [&PREFIX_OF_2[..], b"\x21\x12\0\x00"].concat();
     assert_eq!(answer(&server, &[&broken]).await, "");
     assert_eq!(refused(&server, "bad_proxy_header"), of_text.len() as i64 + 1);
+}
+
+/// A rest of 4,096 bytes holds the names of certificates; nobody waits for one that is announced longer.
+#[tokio::test]
+async fn r9_5_a_header_that_is_announced_too_long_is_refused_at_once() {
+    let mut options = behind_loopback();
+    options.http.timeouts.handshake = Duration::from_secs(3600);
+    let server = Server::with(options).await;
+    let header = |rest: u16| [&PREFIX_OF_2[..], b"\x21\x11", &rest.to_be_bytes()].concat();
+    let ends = [192, 0, 2, 1, 203, 0, 113, 5, 4, 210, 1, 187];
+    // One thing more that proxies add, of a kind that is nothing to us.
+    let added = [&[0xE0][..], &(4096_u16 - 12 - 3).to_be_bytes(), &[0; 4096 - 12 - 3]].concat();
+    let longest = [&header(4096)[..], &ends, &added, HEALTH.as_bytes()].concat();
+    let answer_to_longest = answer(&server, &[&longest]).await;
+    assert!(answer_to_longest.starts_with("HTTP/1.1 200"), "{answer_to_longest}");
+    for (before, rest) in [4097, u16::MAX].into_iter().enumerate() {
+        assert_eq!(answer(&server, &[&[&header(rest)[..], &ends].concat()]).await, "");
+        assert_eq!(refused(&server, "bad_proxy_header"), before as i64 + 1, "{rest}");
+    }
 }
 
 #[tokio::test]

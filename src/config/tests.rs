@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{reader::realm, *};
+use crate::state_dir;
 
 /// Loads from flags, with nothing but a home directory in the environment.
 fn load(line: &str) -> Result<Config, Vec<String>> {
@@ -227,7 +228,7 @@ fn empty_secrets_are_mistakes() {
 fn a_pipe_with_a_secret_needs_a_writer() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secret");
-    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    state_dir::make_idle_pipe(&path);
     let line = format!("--secret-file {}", path.display());
     let problem = mistake(&line);
     assert!(problem.contains(&path.display().to_string()) && problem.contains("nobody writes"), "{problem}");

@@ -252,7 +252,7 @@ mod tests {
         let (first_must_go, second) = (first.must_go(), slots.uncounted(ip("192.0.2.1")));
         first.set_open();
         let (third, _fourth) = (slots.uncounted(ip("192.0.2.1")), slots.uncounted(ip("192.0.2.1")));
-        second.must_go().await;
+        assert!(is_told(second.must_go()).await);
         assert!(!is_told(first_must_go).await, "it is open");
         assert!(!is_told(third.must_go()).await, "it is younger");
         drop((second, third));

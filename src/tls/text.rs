@@ -185,6 +185,7 @@ mod tests {
         let indented = two.replace('\n', " \n\t ");
         let spaced = two.replace('\n', "\n\n");
         let marked = format!("\u{feff}{}", two.replace("-----BEGIN", "\u{feff}-----BEGIN"));
+        let marked_within = two.replace('\n', "\n\u{feff}");
         let of_dos = two.replace('\n', "\r\n");
         let of_old_macs = two.replace('\n', "\r");
         let with_text = format!("Bag Attributes\n    friendlyName: END of it\n{two}trailing -- garbage\n\0\n");
@@ -197,6 +198,7 @@ mod tests {
             ("indented", &indented),
             ("spaced", &spaced),
             ("byte-order marks", &marked),
+            ("byte-order marks in every line", &marked_within),
             ("CRLF", &of_dos),
             ("CR", &of_old_macs),
             ("text around", &with_text),
