@@ -7,13 +7,20 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
 use slab::Slab;
 
+use super::{
+    driver::{Place, slot_of},
+    payload::Payload,
+};
 use crate::{
     membership::AllocationRef,
     observe::metrics::TurnCounters,
@@ -41,7 +48,7 @@ pub(super) struct Letter {
     pub(super) owner: OwnerTag,
     /// When it came in.
     pub(super) since: Instant,
-    pub(super) payload: Vec<u8>,
+    pub(super) payload: Payload,
 }
 
 /// The queue of one client.
@@ -141,17 +148,28 @@ impl Inbox {
 
 /// The inboxes of all clients with an allocation, by slot.
 #[derive(Debug, Default)]
-pub(super) struct Inboxes(RwLock<Slab<Arc<Inbox>>>);
+pub(super) struct Inboxes {
+    by_slot: RwLock<Slab<Arc<Inbox>>>,
+    generations: AtomicU32,
+}
 
 impl Inboxes {
-    /// A slot for this inbox.
-    pub(super) fn insert(&self, inbox: Arc<Inbox>) -> usize {
-        self.write().insert(inbox)
+    /// A place for this inbox. `None` if there are more than can be told apart.
+    pub(super) fn insert(&self, inbox: Arc<Inbox>) -> Option<Place> {
+        let slot = self.write().insert(inbox);
+        let generation = self.generations.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        match u32::try_from(slot) {
+            Ok(slot) => Some(Place { slot, generation }),
+            Err(_) => {
+                self.write().try_remove(slot);
+                None
+            }
+        }
     }
 
-    /// Gives a slot back.
-    pub(super) fn remove(&self, slot: usize) {
-        self.write().try_remove(slot);
+    /// Gives a place back.
+    pub(super) fn remove(&self, place: Place) {
+        self.write().try_remove(place.slot as usize);
     }
 
     /// Hands `payload` to the client that lives at `home`. `false` if nobody does.
@@ -164,25 +182,25 @@ impl Inboxes {
             to,
             owner: home.owner,
             since: Instant::now(),
-            payload: payload.to_vec(),
+            payload: Payload::copy_of(payload, Vec::new()),
         });
         true
     }
 
     /// The owner of this allocation is gone.
     pub(super) fn end(&self, allocation: AllocationRef) {
-        let inbox = self.read().get(allocation.key as u32 as usize).cloned();
+        let inbox = self.read().get(slot_of(allocation)).cloned();
         if let Some(inbox) = inbox {
             inbox.end(allocation.key);
         }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Slab<Arc<Inbox>>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.by_slot.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Slab<Arc<Inbox>>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.by_slot.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -193,7 +211,7 @@ mod tests {
         task::Wake,
     };
 
-    use super::*;
+    use super::{super::driver::InPlace, *};
 
     #[derive(Default)]
     struct Wakes(AtomicUsize);
@@ -211,13 +229,16 @@ mod tests {
             to: at,
             owner: OwnerTag::Api,
             since: Instant::now(),
-            payload: vec![number; len],
+            payload: Payload::copy_of(&vec![number; len], Vec::new()),
         }
     }
 
     fn next(inbox: &Inbox) -> Option<u8> {
         match inbox.poll_next() {
-            Poll::Ready(letter) => letter.payload.first().copied(),
+            Poll::Ready(mut letter) => {
+                let InPlace { buffer, start, end } = letter.payload.in_place();
+                buffer[start..end].first().copied()
+            }
             Poll::Pending => None,
         }
     }

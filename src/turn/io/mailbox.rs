@@ -15,7 +15,7 @@ use std::{
 use crossbeam_queue::ArrayQueue;
 use mio::Waker;
 
-use super::inbox::Inboxes;
+use super::{inbox::Inboxes, payload::Payload};
 use crate::{membership::AllocationRef, turn::relayed::Home};
 
 /// Datagrams that may wait for one worker.
@@ -41,8 +41,8 @@ pub(super) struct Parcel {
     pub(super) home: Home,
     /// The sender's worker, whose buffer this is.
     sender: u16,
-    /// The datagram's payload.
-    pub(super) payload: Vec<u8>,
+    /// What it carries.
+    pub(super) payload: Payload,
 }
 
 /// A command for a worker.
@@ -186,16 +186,14 @@ impl Mailboxes {
             return false;
         }
         let pooled = self.workers.get(usize::from(sender)).and_then(|sender| sender.pool.pop());
-        let mut buffer = pooled.unwrap_or_default();
-        buffer.clear();
-        buffer.extend_from_slice(payload);
-        match receiver.parcels.push(Parcel { from, to, home, sender, payload: buffer }) {
+        let payload = Payload::copy_of(payload, pooled.unwrap_or_default());
+        match receiver.parcels.push(Parcel { from, to, home, sender, payload }) {
             Ok(()) => {
                 receiver.wake();
                 true
             }
             Err(refused) => {
-                receiver.leave(payload.len());
+                receiver.leave(refused.payload.len());
                 self.give_back(refused);
                 false
             }
@@ -204,11 +202,12 @@ impl Mailboxes {
 
     /// Returns the buffer of a delivered datagram to its sender, if that keeps any.
     pub(super) fn give_back(&self, parcel: Parcel) {
-        if parcel.payload.capacity() <= POOLED_CAPACITY
+        let buffer = parcel.payload.into_buffer();
+        if buffer.capacity() <= POOLED_CAPACITY
             && let Some(sender) = self.workers.get(usize::from(parcel.sender))
         {
             // A full pool lets it go.
-            let _ = sender.pool.push(parcel.payload);
+            let _ = sender.pool.push(buffer);
         }
     }
 }

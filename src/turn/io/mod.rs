@@ -3,8 +3,10 @@
 //! [`Bound::new`] binds everything, or fails naming the address; [`Bound::start`] starts the threads. All sockets of a
 //! SO_REUSEPORT group are bound before the first is read and none joins later: else clients would change worker.
 
+mod driver;
 mod inbox;
 mod mailbox;
+mod payload;
 mod relay;
 mod socket;
 mod stream;
@@ -20,16 +22,16 @@ use std::{
 };
 
 use mio::{Poll, Waker};
-use rand::{SeedableRng, rngs::StdRng};
 
 pub use self::stream::{Paced, StreamClient, Streams};
 use self::{
+    driver::Common,
     mailbox::{Command, Mailbox, Mailboxes},
     relay::HeldRelays,
     socket::UdpSocket,
     udp::{Setup, WAKER, Worker},
 };
-use super::{Shared, limiter::AnswerLimiter, relayed::MAX_WORKERS};
+use super::{Shared, limiter::AnswerLimiter, relayed::MAX_WORKERS, transport::Transport};
 use crate::{config::RelayPorts, membership::AllocationRef, observe::metrics::Metrics};
 
 /// A listen address could not be bound.
@@ -93,23 +95,25 @@ impl Bound {
         let mailboxes = Arc::new(Mailboxes::new(mailboxes));
         let held = Arc::new(HeldRelays::default());
         let limiter = Arc::new(AnswerLimiter::new(RandomState::new(), Instant::now()));
-        let streams =
-            Streams::new(shared.clone(), relay_ports, held.clone(), mailboxes.clone(), limiter.clone(), metrics);
+        let common = |index, counters| Common {
+            index,
+            counters,
+            relay_ports,
+            shared: shared.clone(),
+            limiter: limiter.clone(),
+            mailboxes: mailboxes.clone(),
+            held: held.clone(),
+        };
+        let of_streams = |transport| common(mailboxes.index_of_streams(), metrics.add_turn_counters(transport));
+        let streams = Streams::new(of_streams(Transport::Tcp), of_streams(Transport::Tls), metrics.streams.clone());
         let streams = Arc::new(streams);
         let mut threads = Vec::new();
         for (index, (listeners, (poll, commands))) in self.workers.into_iter().zip(polls).enumerate() {
             let worker = Worker::new(Setup {
-                index: u16::try_from(index).expect("MAX_WORKERS fits"),
                 poll,
                 listeners,
-                shared: shared.clone(),
-                counters: metrics.add_turn_worker(),
-                mailboxes: mailboxes.clone(),
+                common: common(u16::try_from(index).expect("MAX_WORKERS fits"), metrics.add_turn_worker()),
                 commands,
-                relay_ports,
-                held: held.clone(),
-                limiter: limiter.clone(),
-                rng: StdRng::from_os_rng(),
             })?;
             threads.push(thread::Builder::new().name(format!("turn-{index}")).spawn(move || worker.run())?);
         }

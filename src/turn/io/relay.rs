@@ -1,5 +1,4 @@
-//! Relayed addresses, whoever owns the client: finding free ports, holding some for later, and deciding which way data
-//! for a peer goes.
+//! Relayed addresses, whoever owns the client: finding free ports, and holding some for later.
 
 use std::{
     collections::HashMap,
@@ -14,14 +13,11 @@ use socket2::Socket;
 use super::socket::bind_relay;
 use crate::{
     config::RelayPorts,
-    observe::metrics::TurnCounters,
     turn::{
         Shared,
-        allocation::Reach,
         message::{ByFamily, Family},
-        packet::{DropReason, Path},
         peer_policy::RelayAddress,
-        relayed::{Home, OwnerTag, RelayedTable},
+        relayed::{Home, RelayedTable},
         session::{Bound, PortWish, RelayWish},
     },
 };
@@ -230,46 +226,4 @@ impl<R: Rng> Opener<'_, R> {
         }
         None
     }
-}
-
-/// Counts data that went to the network, or failed to: that never ends an allocation.
-pub(super) fn count_sent(counters: &TurnCounters, sent: io::Result<()>, bytes: usize) {
-    match sent {
-        Ok(()) => counters.relayed(Path::ToPeerKernel, bytes),
-        Err(error) => {
-            tracing::trace!(%error, "send to peer");
-            counters.dropped(DropReason::SendToPeer);
-        }
-    }
-}
-
-/// Which way data for a peer goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
-    /// To the client of this process that lives there.
-    InProcess(Home),
-    /// To the network.
-    Network,
-}
-
-/// The way from the allocation of `owner` at `advertised` to a peer that it has a permission for.
-///
-/// # Errors
-/// Why it goes nowhere.
-pub(super) fn route(
-    shared: &Shared,
-    (owner, advertised): (OwnerTag, SocketAddr),
-    peer: SocketAddr,
-    reach: Reach,
-) -> Result<Route, DropReason> {
-    // With loopback peers allowed (in tests), own addresses are reached both ways.
-    if reach == Reach::Own || peer.ip() == advertised.ip() {
-        match shared.relayed.home(Family::of(peer.ip()), peer.port()) {
-            Some(home) if shared.policy.may_talk(owner, home.owner) => return Ok(Route::InProcess(home)),
-            Some(_) => return Err(DropReason::OtherRoom),
-            None if reach == Reach::Own => return Err(DropReason::OwnAddress),
-            None => {}
-        }
-    }
-    Ok(Route::Network)
 }

@@ -20,6 +20,7 @@ use rustix::net::sockopt::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::ReadBuf;
 
+use super::driver::RelaySocket;
 use crate::turn::message::{HEADROOM, IcmpError, TAILROOM};
 
 /// Datagrams taken from the kernel at once.
@@ -101,20 +102,28 @@ impl UdpSocket {
     }
 
     /// Sends one datagram with DF set: too large for the path means lost (RFC 8656 section 14).
-    pub(super) fn send_unfragmented(&self, to: SocketAddr, contents: &[u8]) -> io::Result<()> {
+    fn send_unfragmented(&self, to: SocketAddr, contents: &[u8]) -> io::Result<()> {
         self.set_dont_fragment(true)?;
         let sent = self.send(to, None, contents);
         self.set_dont_fragment(false)?;
         sent
     }
 
-    /// See [`take_icmp`].
-    pub(super) fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)> {
-        take_icmp(self.socket.as_raw_fd())
-    }
-
     fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
         set_dont_fragment(&self.socket, self.local.is_ipv4(), on)
+    }
+}
+
+impl RelaySocket for UdpSocket {
+    fn send(&self, peer: SocketAddr, payload: &[u8], dont_fragment: bool) -> io::Result<()> {
+        match dont_fragment {
+            true => self.send_unfragmented(peer, payload),
+            false => Self::send(self, peer, None, payload),
+        }
+    }
+
+    fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)> {
+        take_icmp(self.socket.as_raw_fd())
     }
 }
 
@@ -202,25 +211,26 @@ impl TaskSocket {
         Ok(Self { socket: tokio::net::UdpSocket::from_std(socket.into())?, is_ipv4 })
     }
 
-    /// See [`take_icmp`].
-    pub(super) fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)> {
-        take_icmp(self.socket.as_raw_fd())
-    }
-
     /// Takes one datagram from the kernel.
     pub(super) fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
         self.socket.poll_recv_from(cx, buffer)
     }
+}
 
-    /// Sends one datagram now or never, past the runtime: a new socket is not known to be writable yet.
-    pub(super) fn send(&self, to: SocketAddr, contents: &[u8], dont_fragment: bool) -> io::Result<()> {
+impl RelaySocket for TaskSocket {
+    /// Past the runtime: a new socket is not known to be writable yet.
+    fn send(&self, peer: SocketAddr, payload: &[u8], dont_fragment: bool) -> io::Result<()> {
         if !dont_fragment {
-            return SockRef::from(&self.socket).send_to(contents, &to.into()).map(|_| ());
+            return SockRef::from(&self.socket).send_to(payload, &peer.into()).map(|_| ());
         }
         set_dont_fragment(&self.socket, self.is_ipv4, true)?;
-        let sent = SockRef::from(&self.socket).send_to(contents, &to.into()).map(|_| ());
+        let sent = SockRef::from(&self.socket).send_to(payload, &peer.into()).map(|_| ());
         set_dont_fragment(&self.socket, self.is_ipv4, false)?;
         sent
+    }
+
+    fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)> {
+        take_icmp(self.socket.as_raw_fd())
     }
 }
 

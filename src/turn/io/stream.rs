@@ -2,39 +2,36 @@
 //!
 //! Others accept connections and find out that they speak STUN; [`Streams::serve`] does the rest. To UDP workers, to the
 //! directory and to the table of relayed addresses, all streams together are one more worker, and each client's
-//! [`Inbox`] is where their datagrams wait.
+//! [`Inbox`](super::inbox::Inbox) is where their datagrams wait.
 
 mod client;
+mod outgoing;
 
 use std::{
     cell::RefCell,
     io,
     net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
 
 use self::client::Client;
-use super::{inbox::Inbox, mailbox::Mailboxes, relay::HeldRelays};
+use super::driver::Common;
 use crate::{
-    config::RelayPorts,
     farewell,
-    observe::metrics::{Metrics, StreamCloseLabel, StreamMetrics, TransportLabel, TurnCounters, Value},
+    observe::metrics::{StreamCloseLabel, StreamMetrics, TransportLabel, Value},
     turn::{
-        Shared,
-        limiter::AnswerLimiter,
         message::{HEADROOM, TAILROOM},
-        session::{FiveTuple, event::EndReason},
+        session::{
+            FiveTuple,
+            event::{EndReason, EventQueue},
+        },
         transport::{StreamClose, Transport},
     },
 };
@@ -55,17 +52,9 @@ pub trait Paced: AsyncRead + AsyncWrite + Unpin {
 /// What all clients on streams share.
 #[derive(Debug)]
 pub struct Streams {
-    /// Their number among the workers.
-    index: u16,
-    shared: Arc<Shared>,
-    relay_ports: RelayPorts,
-    held: Arc<HeldRelays>,
-    mailboxes: Arc<Mailboxes>,
-    limiter: Arc<AnswerLimiter>,
-    tcp: Arc<TurnCounters>,
-    tls: Arc<TurnCounters>,
+    tcp: Arc<Common>,
+    tls: Arc<Common>,
     metrics: Arc<StreamMetrics>,
-    generation: AtomicU32,
 }
 
 /// A client as whoever accepted its connection knows it.
@@ -86,38 +75,22 @@ struct Desk {
     read: Box<[u8]>,
     /// Where a datagram becomes a message for the client.
     scratch: Box<[u8]>,
-    rng: StdRng,
+    /// What the session that had the last input has told.
+    events: EventQueue,
 }
 
 thread_local! {
     static DESK: RefCell<Desk> = RefCell::new(Desk {
         read: vec![0; READ_BUFFER].into(),
         scratch: vec![0; HEADROOM + 65_536 + TAILROOM].into(),
-        rng: StdRng::from_os_rng(),
+        events: EventQueue::new(),
     });
 }
 
 impl Streams {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        relay_ports: RelayPorts,
-        held: Arc<HeldRelays>,
-        mailboxes: Arc<Mailboxes>,
-        limiter: Arc<AnswerLimiter>,
-        metrics: &Metrics,
-    ) -> Self {
-        Self {
-            index: mailboxes.index_of_streams(),
-            shared,
-            relay_ports,
-            held,
-            mailboxes,
-            limiter,
-            tcp: metrics.add_turn_counters(Transport::Tcp),
-            tls: metrics.add_turn_counters(Transport::Tls),
-            metrics: metrics.streams.clone(),
-            generation: AtomicU32::new(0),
-        }
+    /// Clients over TCP and over TLS have all in common but the counters.
+    pub(super) fn new(tcp: Common, tls: Common, metrics: Arc<StreamMetrics>) -> Self {
+        Self { tcp: Arc::new(tcp), tls: Arc::new(tls), metrics }
     }
 
     /// Serves one client until its connection ends, or until `must_go` comes true. Dropping the future ends the
@@ -127,12 +100,11 @@ impl Streams {
         S: Paced,
     {
         let counted = Counted::new(self.metrics.clone(), client.transport);
-        let counters = match client.transport {
+        let common = match client.transport {
             Transport::Tls => self.tls.clone(),
             Transport::Tcp | Transport::Udp => self.tcp.clone(),
         };
-        let inbox = Inbox::new(counters.clone());
-        let mut client = Client::new(self, stream, client, counters, inbox);
+        let mut client = Client::new(common, stream, client);
         let ended = std::future::poll_fn(|cx| DESK.with_borrow_mut(|desk| client.poll(cx, desk)));
         let reason = tokio::select! {
             reason = ended => reason,
@@ -149,11 +121,7 @@ impl Streams {
 
     /// Whether a member's signaling connection comes from `address`.
     pub fn knows(&self, address: IpAddr) -> bool {
-        self.shared.directory.is_connected_from(address)
-    }
-
-    fn next_generation(&self) -> u32 {
-        self.generation.fetch_add(1, Ordering::Relaxed)
+        self.tcp.shared.directory.is_connected_from(address)
     }
 }
 

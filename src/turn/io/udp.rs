@@ -8,33 +8,28 @@ use std::{
     collections::{BTreeSet, HashMap},
     io,
     net::SocketAddr,
-    sync::{Arc, mpsc},
+    sync::mpsc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use mio::{Poll, Registry, Token};
-use rand::rngs::StdRng;
 use slab::Slab;
+use socket2::Socket;
 
 use super::{
-    mailbox::{Command, Mailboxes, Parcel},
-    relay::{HeldRelays, Opener, Relays, Route, count_sent, route},
+    driver::{ClientTransport, Common, Driver, Handover, InPlace, Place, Turn, slot_of},
+    mailbox::{Command, Parcel},
     socket::{BATCH, Buffers, UdpSocket},
 };
 use crate::{
-    config::RelayPorts,
     membership::AllocationRef,
-    observe::metrics::TurnCounters,
     turn::{
-        Shared,
-        allocation::Reach,
-        limiter::AnswerLimiter,
-        message::{Family, HEADROOM, IcmpError, TAILROOM},
-        packet::{DropReason, Path},
-        relayed::Home,
+        message::Family,
+        packet::DropReason,
+        relayed::OwnerTag,
         session::{
-            Bound, Context, FiveTuple, Now, Output, RelayWish, Session, Via,
-            event::{EndReason, Event, EventQueue},
+            FiveTuple, Now, Session, Via,
+            event::{EndReason, EventQueue},
         },
     },
 };
@@ -53,17 +48,10 @@ const MAX_ENDED: usize = 1024;
 
 /// What a worker is made of.
 pub(super) struct Setup {
-    pub(super) index: u16,
     pub(super) poll: Poll,
     pub(super) listeners: Vec<UdpSocket>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) counters: Arc<TurnCounters>,
-    pub(super) mailboxes: Arc<Mailboxes>,
+    pub(super) common: Common,
     pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) relay_ports: RelayPorts,
-    pub(super) held: Arc<HeldRelays>,
-    pub(super) limiter: Arc<AnswerLimiter>,
-    pub(super) rng: StdRng,
 }
 
 /// The thread's loop and what it waits for.
@@ -80,36 +68,61 @@ pub(super) struct Worker {
 
 /// The worker's clients and all that serving them takes.
 struct Clients {
-    index: u16,
+    common: Common,
     registry: Registry,
     listeners: Vec<UdpSocket>,
-    shared: Arc<Shared>,
-    counters: Arc<TurnCounters>,
+    now: Now,
     /// What the session that had the last input has told.
     events: EventQueue,
-    mailboxes: Arc<Mailboxes>,
-    relay_ports: RelayPorts,
-    held: Arc<HeldRelays>,
-    limiter: Arc<AnswerLimiter>,
-    rng: StdRng,
-    now: Now,
     slots: Slab<Client>,
     slot_by_tuple: HashMap<FiveTuple, usize>,
     deadlines: BTreeSet<(Instant, usize)>,
     /// Those of the deadlines that belong to ended sessions.
     ended: BTreeSet<(Instant, usize)>,
-    /// Where a datagram is copied to that must become a message for another client.
-    scratch: Vec<u8>,
     generation: u32,
 }
 
 struct Client {
-    session: Session,
+    driver: Driver<UdpSocket>,
     listener: usize,
-    relays: Relays<UdpSocket>,
     deadline: Option<Instant>,
-    /// Tells its allocation from earlier ones in the same slot: a late command must not end the wrong one.
-    generation: u32,
+}
+
+/// A client behind one of the listeners, while one of its inputs is handled.
+struct UdpTransport<'a> {
+    tuple: FiveTuple,
+    listener: &'a UdpSocket,
+    registry: &'a Registry,
+    slot: usize,
+    /// The token of its first relay socket.
+    first_token: usize,
+    generation: &'a mut u32,
+}
+
+impl ClientTransport for UdpTransport<'_> {
+    type Relay = UdpSocket;
+
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.listener.send(self.tuple.client, Some(self.tuple.server.ip()), message)
+    }
+
+    fn adopt(&mut self, family: Family, socket: Socket) -> io::Result<UdpSocket> {
+        let mut socket = UdpSocket::adopt(socket)?;
+        socket.register(self.registry, Token(self.first_token + usize::from(family == Family::V6)))?;
+        Ok(socket)
+    }
+
+    fn move_in(&mut self) -> Option<Place> {
+        *self.generation = self.generation.wrapping_add(1);
+        Some(Place { slot: u32::try_from(self.slot).ok()?, generation: *self.generation })
+    }
+
+    /// The slot is given back when the session is forgotten.
+    fn move_out(&mut self) {}
+
+    fn allocated(&mut self) {}
+
+    fn ended(&mut self, _: Now) {}
 }
 
 impl Worker {
@@ -120,23 +133,15 @@ impl Worker {
         }
         Ok(Self {
             clients: Clients {
-                index: setup.index,
+                common: setup.common,
                 registry: setup.poll.registry().try_clone()?,
                 listeners,
-                shared: setup.shared,
-                counters: setup.counters,
-                events: EventQueue::new(),
-                mailboxes: setup.mailboxes,
-                relay_ports: setup.relay_ports,
-                held: setup.held,
-                limiter: setup.limiter,
-                rng: setup.rng,
                 now: read_clocks(),
+                events: EventQueue::new(),
                 slots: Slab::new(),
                 slot_by_tuple: HashMap::new(),
                 deadlines: BTreeSet::new(),
                 ended: BTreeSet::new(),
-                scratch: vec![0; HEADROOM + 65_536 + TAILROOM],
                 generation: 0,
             },
             poll: setup.poll,
@@ -173,11 +178,11 @@ impl Worker {
                 let Some(parcel) = self.clients.mailbox().next() else {
                     break;
                 };
-                self.clients.deliver_parcel(parcel);
+                self.clients.handle_parcel(parcel);
             }
             while let Ok(command) = self.commands.try_recv() {
                 match command {
-                    Command::End(allocation) => self.clients.end(allocation),
+                    Command::End(allocation) => self.clients.handle_departure(allocation),
                     Command::Held => {}
                     Command::Stop => {
                         self.clients.end_all();
@@ -202,7 +207,7 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // An error of an earlier send, reported late: the next datagram may follow it.
                 Err(_) => {
-                    self.clients.report_icmp(token);
+                    self.clients.handle_reports(token);
                     continue;
                 }
             };
@@ -219,7 +224,7 @@ impl Worker {
 
 impl Clients {
     fn mailbox(&self) -> &super::mailbox::Mailbox {
-        self.mailboxes.of(self.index)
+        self.common.mailboxes.of(self.common.index)
     }
 
     /// The slot and the family of a relay socket; `None` for a listener's token.
@@ -231,7 +236,7 @@ impl Clients {
     fn socket(&self, token: Token) -> Option<&UdpSocket> {
         match self.relay_of(token) {
             None => self.listeners.get(token.0),
-            Some((slot, family)) => self.slots.get(slot)?.relays[family].as_ref()?.socket.as_ref(),
+            Some((slot, family)) => self.slots.get(slot)?.driver.relay_socket(family),
         }
     }
 
@@ -245,238 +250,113 @@ impl Clients {
                     let local = self.listeners[token.0].local();
                     let server = SocketAddr::new(received.to_ip.unwrap_or(local.ip()), local.port());
                     let tuple = FiveTuple { client: received.from, server };
-                    self.handle_client(token.0, tuple, &buffer[start..end]);
+                    self.handle_client(token.0, tuple, InPlace { buffer, start, end });
                 }
-                Some(slot) => self.handle_peer(slot, received.from, &buffer[start..end]),
-            }
-        }
-    }
-
-    fn handle_client(&mut self, listener: usize, tuple: FiveTuple, datagram: &[u8]) {
-        match self.slot_by_tuple.get(&tuple) {
-            Some(&slot) => {
-                let output = {
-                    let Self { slots, shared, events, limiter, now, .. } = self;
-                    let mut cx = Context { now: *now, shared, limiter, events };
-                    slots[slot].session.handle_client(datagram, &mut cx)
-                };
-                // What a request gave up is given back before it is answered. And the session may just have found that its
-                // allocation is over, before the timer or the command that says so: the next Allocate, possibly this very
-                // datagram, must not take the place of a relay that is open.
-                self.hear(Some(slot));
-                match output {
-                    Output::Nothing => {}
-                    Output::Dropped(reason) => self.counters.dropped(reason),
-                    Output::ToPeer { peer, payload, reach, dont_fragment } => {
-                        self.send_to_peer(slot, peer, payload, reach, dont_fragment);
-                    }
-                    Output::Reply(reply) => {
-                        let listener = self.slots[slot].listener;
-                        self.tidy(slot);
-                        self.send(listener, tuple, &reply);
-                    }
-                    Output::BindRelay(wish) => self.bind_relay(slot, wish),
-                }
-            }
-            None => {
-                // A stranger: the session lives on the stack unless it allocates.
-                let mut session = Session::new(tuple);
-                let Self { shared, events, limiter, now, .. } = self;
-                let mut cx = Context { now: *now, shared, limiter, events };
-                let output = session.handle_client(datagram, &mut cx);
-                self.hear(None);
-                match output {
-                    Output::Nothing | Output::ToPeer { .. } => {}
-                    Output::Dropped(reason) => self.counters.dropped(reason),
-                    Output::Reply(reply) => self.send(listener, tuple, &reply),
-                    Output::BindRelay(wish) => {
-                        let relays = Relays::default();
-                        let client = Client { session, listener, relays, deadline: None, generation: 0 };
-                        let slot = self.slots.insert(client);
-                        self.slot_by_tuple.insert(tuple, slot);
-                        self.bind_relay(slot, wish);
-                    }
+                Some(slot) => {
+                    self.with_client(slot, |driver, transport, turn| {
+                        driver.handle_network(received.from, InPlace { buffer, start, end }, transport, turn);
+                    });
                 }
             }
         }
     }
 
-    /// From the network to the client.
-    fn handle_peer(&mut self, slot: usize, peer: SocketAddr, payload: &[u8]) {
-        if let Some(len) = self.pass_to_client(slot, (peer, Via::Network), payload) {
-            self.counters.relayed(Path::ToClientKernel, len);
-        }
-    }
-
-    /// From the client to a peer: in process if the peer is a relayed address of ours, else by the kernel.
-    fn send_to_peer(&mut self, slot: usize, peer: SocketAddr, payload: &[u8], reach: Reach, dont_fragment: bool) {
-        let client = &self.slots[slot];
-        let family = Family::of(peer.ip());
-        let (Some(relay), Some(owner)) = (&client.relays[family], client.session.owner()) else {
-            return;
+    fn handle_client(&mut self, listener: usize, tuple: FiveTuple, InPlace { buffer, start, end }: InPlace<'_>) {
+        let datagram = &buffer[start..end];
+        let handover = match self.slot_by_tuple.get(&tuple) {
+            Some(&slot) => self
+                .with_client(slot, |driver, transport, turn| driver.handle_client(datagram, transport, turn))
+                .flatten(),
+            None => self.handle_stranger(listener, tuple, datagram),
         };
-        let advertised = relay.advertised;
-        match route(&self.shared, (owner, advertised), peer, reach) {
-            Ok(Route::Network) => {}
-            Ok(Route::InProcess(home)) => return self.deliver(home, advertised, peer, payload),
-            Err(reason) => return self.counters.dropped(reason),
+        match handover {
+            // What is for a client of this worker becomes a message for it where it is.
+            Some(Handover { home, from, to, payload }) if home.worker == self.common.index => {
+                let start = offset_in(buffer, payload);
+                let end = start + payload.len();
+                let from = (from, Via::InProcess);
+                self.deliver(home.slot as usize, from, (to, home.owner), InPlace { buffer, start, end });
+            }
+            Some(handover) => self.common.hand_over(handover),
+            None => {}
         }
-        let Some(socket) = &relay.socket else {
-            return count_sent(&self.counters, Err(io::ErrorKind::NetworkUnreachable.into()), payload.len());
+    }
+
+    /// The session lives on the stack unless it allocates.
+    fn handle_stranger<'p>(&mut self, listener: usize, tuple: FiveTuple, datagram: &'p [u8]) -> Option<Handover<'p>> {
+        let slot = self.slots.vacant_key();
+        let mut driver = Driver::new(Session::new(tuple));
+        let mut transport = UdpTransport {
+            tuple,
+            listener: &self.listeners[listener],
+            registry: &self.registry,
+            slot,
+            first_token: self.listeners.len() + 2 * slot,
+            generation: &mut self.generation,
         };
-        let send = |socket: &UdpSocket| match dont_fragment {
-            true => socket.send_unfragmented(peer, payload),
-            false => socket.send(peer, None, payload),
+        let mut turn = Turn::new(&self.common, self.now, &mut self.events);
+        let handover = driver.handle_client(datagram, &mut transport, &mut turn);
+        if !driver.session().is_idle() {
+            self.slots.insert(Client { driver, listener, deadline: None });
+            self.slot_by_tuple.insert(tuple, slot);
+            self.tidy(slot);
+        }
+        handover
+    }
+
+    /// Does something for the client in `slot`, if there is one, and what then is to be done for it.
+    fn with_client<R>(
+        &mut self,
+        slot: usize,
+        act: impl FnOnce(&mut Driver<UdpSocket>, &mut UdpTransport<'_>, &mut Turn<'_>) -> R,
+    ) -> Option<R> {
+        let Client { driver, listener, .. } = self.slots.get_mut(slot)?;
+        let mut transport = UdpTransport {
+            tuple: driver.session().tuple(),
+            listener: &self.listeners[*listener],
+            registry: &self.registry,
+            slot,
+            first_token: self.listeners.len() + 2 * slot,
+            generation: &mut self.generation,
         };
-        let mut sent = send(socket);
-        if sent.is_err() {
-            // It may be a report about an earlier datagram that stood in the way.
-            let reports = socket.take_icmp();
-            if !reports.is_empty() {
-                sent = send(socket);
-            }
-            self.tell_client(slot, &reports);
+        let mut turn = Turn::new(&self.common, self.now, &mut self.events);
+        let result = act(driver, &mut transport, &mut turn);
+        if turn.has_told {
+            self.tidy(slot);
         }
-        count_sent(&self.counters, sent, payload.len());
+        Some(result)
     }
 
-    /// Tells a client what the network has reported about what it sent.
-    fn report_icmp(&mut self, token: Token) {
-        if let Some((slot, _)) = self.relay_of(token)
-            && let Some(socket) = self.socket(token)
-        {
-            let reports = socket.take_icmp();
-            self.tell_client(slot, &reports);
+    fn handle_reports(&mut self, token: Token) {
+        if let Some((slot, family)) = self.relay_of(token) {
+            self.with_client(slot, |driver, transport, turn| driver.handle_reports(family, transport, turn));
         }
     }
 
-    fn tell_client(&mut self, slot: usize, reports: &[(SocketAddr, IcmpError)]) {
-        for (peer, error) in reports {
-            let Self { slots, shared, events, limiter, now, .. } = self;
-            let mut cx = Context { now: *now, shared, limiter, events };
-            let Some(client) = slots.get_mut(slot) else {
-                return;
-            };
-            let told = client.session.handle_icmp(*peer, *error, &mut cx);
-            self.hear(Some(slot));
-            if let Some(indication) = told {
-                self.send_to_client(slot, &indication);
-            }
-        }
+    fn handle_parcel(&mut self, mut parcel: Parcel) {
+        let Parcel { home, from, to, .. } = parcel;
+        let from = (from, Via::InProcess);
+        self.deliver(home.slot as usize, from, (to, home.owner), parcel.payload.in_place());
+        self.common.mailboxes.give_back(parcel);
     }
 
-    /// To the client that owns the relayed address `to`, wherever it is.
-    fn deliver(&mut self, home: Home, from: SocketAddr, to: SocketAddr, payload: &[u8]) {
-        if home.worker == self.index {
-            self.deliver_here(home, from, to, payload);
-        } else if !self.mailboxes.send(self.index, home, (from, to), payload) {
-            self.counters.dropped(DropReason::QueueFull);
-        }
-    }
-
-    fn deliver_parcel(&mut self, parcel: Parcel) {
-        self.deliver_here(parcel.home, parcel.from, parcel.to, &parcel.payload);
-        self.mailboxes.give_back(parcel);
-    }
-
-    fn deliver_here(&mut self, home: Home, from: SocketAddr, to: SocketAddr, payload: &[u8]) {
-        let slot = home.slot as usize;
-        // While a datagram waited, the port may have come to somebody to whom its sender may not talk.
-        let is_owner = self
-            .slots
-            .get(slot)
-            .map(|client| &client.session)
-            .is_some_and(|s| s.relayed(Family::of(to.ip())) == Some(to) && s.owner() == Some(home.owner));
-        if !is_owner {
-            return self.counters.dropped(DropReason::OwnAddress);
-        }
-        if let Some(len) = self.pass_to_client(slot, (from, Via::InProcess), payload) {
-            self.counters.relayed(Path::InProcess, len);
-        }
-    }
-
-    /// Turns `payload` from `peer` into a message for the client and sends it. Returns the payload's length if it went.
-    fn pass_to_client(&mut self, slot: usize, peer: (SocketAddr, Via), payload: &[u8]) -> Option<usize> {
-        let end = HEADROOM + payload.len();
-        self.scratch.get_mut(HEADROOM..end)?.copy_from_slice(payload);
-        let client = self.slots.get_mut(slot)?;
-        let Self { shared, events, limiter, now, .. } = self;
-        let mut cx = Context { now: *now, shared, limiter, events };
-        let written = client.session.handle_peer(peer, &mut self.scratch, HEADROOM, end, &mut cx);
-        self.hear(Some(slot));
-        let client = &self.slots[slot];
-        match written {
-            Ok((begin, end)) => {
-                let tuple = client.session.tuple();
-                let listener = &self.listeners[client.listener];
-                match listener.send(tuple.client, Some(tuple.server.ip()), &self.scratch[begin..end]) {
-                    Ok(()) => return Some(payload.len()),
-                    Err(_) => self.counters.dropped(DropReason::SendToClient),
-                }
-            }
-            Err(reason) => self.counters.dropped(reason),
-        }
-        None
-    }
-
-    fn bind_relay(&mut self, slot: usize, wish: RelayWish) {
-        let (relays, bound) = self.open_relays(slot, wish);
-        self.generation = self.generation.wrapping_add(1);
-        let client = &mut self.slots[slot];
-        client.relays = relays;
-        client.generation = self.generation;
-        let entry = AllocationRef { worker: self.index, key: key(slot, client.generation) };
-        let Self { shared, events, limiter, now, .. } = self;
-        let mut cx = Context { now: *now, shared, limiter, events };
-        let output = client.session.handle_relay_bound(bound, entry, &mut cx);
-        self.hear(Some(slot));
-        if bound.next.is_some() {
-            self.mailboxes.holds();
-        }
-        if let Output::Reply(reply) = output {
-            self.send_to_client(slot, &reply);
-        }
-        self.tidy(slot);
-    }
-
-    /// Relay sockets on random free ports of the range.
-    fn open_relays(&mut self, slot: usize, wish: RelayWish) -> (Relays<UdpSocket>, Bound) {
-        let first_token = self.listeners.len() + 2 * slot;
-        let home = self.slots[slot].session.owner().zip(u32::try_from(slot).ok());
-        let Some(home) = home.map(|(owner, slot)| Home { worker: self.index, slot, owner }) else {
-            return Default::default();
-        };
-        let Self { shared, relay_ports, held, rng, registry, .. } = self;
-        let mut opener = Opener { shared, ports: *relay_ports, held, rng };
-        opener.open(home, wish, |family, socket| {
-            let mut socket = UdpSocket::adopt(socket)?;
-            socket.register(registry, Token(first_token + usize::from(family == Family::V6)))?;
-            Ok(socket)
-        })
-    }
-
-    /// Takes what the session in `slot` has told; one without a slot has no relays.
-    fn hear(&mut self, slot: Option<usize>) {
-        while let Some(event) = self.events.poll() {
-            self.counters.count(&event);
-            event.tell(&self.shared.directory);
-            if let Event::RelayEnded { family, .. } = event
-                && let Some(slot) = slot
-                && let Some(relay) = self.slots[slot].relays[family].take()
-            {
-                relay.close(&self.shared.relayed);
-            }
+    /// To the client of this worker that lives in `slot`, if it still does.
+    fn deliver(&mut self, slot: usize, from: (SocketAddr, Via), to: (SocketAddr, OwnerTag), datagram: InPlace<'_>) {
+        let delivered = self.with_client(slot, |driver, transport, turn| {
+            driver.handle_delivery(from, to, datagram, transport, turn);
+        });
+        if delivered.is_none() {
+            self.common.counters.dropped(DropReason::OwnAddress);
         }
     }
 
     /// After anything that may have changed what the session holds.
     fn tidy(&mut self, slot: usize) {
-        if !self.slots.contains(slot) {
+        let Some(client) = self.slots.get_mut(slot) else {
             return;
-        }
-        self.hear(Some(slot));
-        let client = &mut self.slots[slot];
-        let deadline = client.session.next_deadline();
+        };
+        let session = client.driver.session();
+        let deadline = session.next_deadline();
         if client.deadline != deadline {
             if let Some(old) = client.deadline {
                 self.deadlines.remove(&(old, slot));
@@ -484,49 +364,43 @@ impl Clients {
             }
             if let Some(new) = deadline {
                 self.deadlines.insert((new, slot));
-                if client.session.has_ended() {
+                if session.has_ended() {
                     self.ended.insert((new, slot));
                 }
             }
             client.deadline = deadline;
         }
-        if client.session.is_idle() {
-            self.slot_by_tuple.remove(&client.session.tuple());
+        if session.is_idle() {
+            self.slot_by_tuple.remove(&session.tuple());
             self.slots.remove(slot);
         }
         if self.ended.len() > MAX_ENDED
             && let Some((_, oldest)) = self.ended.pop_first()
         {
-            let Self { slots, shared, events, limiter, now, .. } = self;
-            slots[oldest].session.end(EndReason::MemberLeft, &mut Context { now: *now, shared, limiter, events });
-            self.tidy(oldest);
+            self.end(oldest, EndReason::Expired);
         }
     }
 
-    fn end(&mut self, allocation: AllocationRef) {
-        let slot = allocation.key as u32 as usize;
-        let Self { slots, shared, events, limiter, now, .. } = self;
-        if let Some(client) = slots.get_mut(slot)
-            && key(slot, client.generation) == allocation.key
-        {
-            client.session.end(EndReason::MemberLeft, &mut Context { now: *now, shared, limiter, events });
-            self.tidy(slot);
-        }
+    fn handle_departure(&mut self, allocation: AllocationRef) {
+        self.with_client(slot_of(allocation), |driver, transport, turn| {
+            driver.handle_departure(allocation.key, transport, turn);
+        });
+    }
+
+    fn end(&mut self, slot: usize, reason: EndReason) {
+        self.with_client(slot, |driver, transport, turn| driver.end(reason, transport, turn));
+        self.tidy(slot);
     }
 
     /// The server ends.
     fn end_all(&mut self) {
         let slots: Vec<_> = self.slots.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            let Self { slots, shared, events, limiter, now, .. } = self;
-            slots[slot].session.end(EndReason::Server, &mut Context { now: *now, shared, limiter, events });
-            self.hear(Some(slot));
-        }
+        slots.into_iter().for_each(|slot| self.end(slot, EndReason::Server));
     }
 
     fn time_to_deadline(&self) -> Option<Duration> {
         let next = self.deadlines.first().map(|(deadline, _)| *deadline);
-        let held = if self.sees_to_held() { self.shared.reservations.next_deadline() } else { None };
+        let held = if self.sees_to_held() { self.common.shared.reservations.next_deadline() } else { None };
         let deadline = next.into_iter().chain(held).min()?;
         // The kernel's timeout is in milliseconds and rounds down: one more avoids waking up too early, twice.
         Some(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
@@ -534,45 +408,32 @@ impl Clients {
 
     /// Whether it is the worker that ends what is held for nobody.
     fn sees_to_held(&self) -> bool {
-        self.index == 0
+        self.common.index == 0
     }
 
     fn handle_deadlines(&mut self) {
-        if self.sees_to_held() && self.shared.reservations.next_deadline().is_some_and(|at| at <= self.now.instant) {
-            for relayed in self.shared.reservations.expire(self.now.instant) {
-                self.held.free(relayed, &self.shared.relayed);
+        if self.sees_to_held()
+            && self.common.shared.reservations.next_deadline().is_some_and(|at| at <= self.now.instant)
+        {
+            for relayed in self.common.shared.reservations.expire(self.now.instant) {
+                self.common.held.free(relayed, &self.common.shared.relayed);
             }
         }
         while let Some(&(deadline, slot)) = self.deadlines.first()
             && deadline <= self.now.instant
         {
-            let Self { slots, shared, events, limiter, now, .. } = self;
-            let before = slots[slot].deadline.take();
-            slots[slot].session.handle_timeout(&mut Context { now: *now, shared, limiter, events });
-            if let Some(before) = before {
-                self.deadlines.remove(&(before, slot));
-                self.ended.remove(&(before, slot));
-            }
+            self.deadlines.remove(&(deadline, slot));
+            self.ended.remove(&(deadline, slot));
+            self.slots[slot].deadline = None;
+            self.with_client(slot, |driver, transport, turn| driver.handle_timeout(transport, turn));
             self.tidy(slot);
-        }
-    }
-
-    fn send_to_client(&self, slot: usize, message: &[u8]) {
-        if let Some(client) = self.slots.get(slot) {
-            self.send(client.listener, client.session.tuple(), message);
-        }
-    }
-
-    fn send(&self, listener: usize, tuple: FiveTuple, message: &[u8]) {
-        if self.listeners[listener].send(tuple.client, Some(tuple.server.ip()), message).is_err() {
-            self.counters.dropped(DropReason::SendToClient);
         }
     }
 }
 
-/// The directory's key of the client in `slot`.
-pub(super) fn key(slot: usize, generation: u32) -> u64 {
-    u64::from(generation) << 32 | slot as u64
+/// Where in `whole` its slice `part` begins.
+fn offset_in(whole: &[u8], part: &[u8]) -> usize {
+    part.as_ptr().addr() - whole.as_ptr().addr()
 }
 
 pub(super) fn read_clocks() -> Now {

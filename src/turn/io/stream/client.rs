@@ -4,15 +4,9 @@
 //! inbox and datagrams from the relay socket become the next batch of frames; then the client is listened to. While it
 //! does not take what it is sent, datagrams go to the inbox, where the oldest make room for the newest. Answers are never
 //! dropped: a client that does not take them is not listened to.
-//!
-//! Over TLS each frame is a record of its own, as far as that is up to us: coturn's client takes what a record holds for
-//! one message.
-//!
-//! A frame that has begun to go out goes out whole, so that media is only ever dropped by whole messages.
 
 use std::{
-    collections::VecDeque,
-    io::{self, IoSlice},
+    io,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -20,46 +14,30 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socket2::Socket;
 use tokio::{
     io::ReadBuf,
     time::{Sleep, sleep_until},
 };
 
-use super::{Desk, Paced, StreamClient, Streams};
-use crate::{
-    membership::AllocationRef,
-    observe::metrics::TurnCounters,
-    turn::{
-        allocation::Reach,
-        framing::{Deframer, FramingError, LONGEST_MESSAGE, frame},
-        io::{
-            inbox::{Inbox, Letter},
-            relay::{Opener, Relays, Route, count_sent, route},
-            socket::TaskSocket,
-            udp::{key, read_clocks},
-        },
-        message::{Family, HEADROOM, IcmpError, LONGEST_REQUEST, TAILROOM},
-        packet::{DropReason, Path},
-        relayed::Home,
-        session::{
-            Context, Now, Output, RelayWish, Session, Via,
-            event::{EndReason, Event, EventQueue},
-        },
-        transport::{StreamClose, Transport},
+use super::{Desk, Paced, StreamClient, outgoing::Outgoing};
+use crate::turn::{
+    framing::{Deframer, FramingError, LONGEST_MESSAGE},
+    io::{
+        driver::{ClientTransport, Common, Driver, InPlace, Place, Turn},
+        inbox::{Inbox, Letter},
+        payload::Payload,
+        socket::TaskSocket,
+        udp::read_clocks,
     },
+    message::{Family, HEADROOM, LONGEST_REQUEST, TAILROOM},
+    packet::DropReason,
+    session::{
+        Now, Session, Via,
+        event::{EndReason, EventQueue},
+    },
+    transport::{StreamClose, Transport},
 };
-
-/// Frames are gathered up to this before they are written.
-const BATCH: usize = 16 * 1024;
-
-/// With so much to be written to it, a client is not listened to.
-const MAX_UNWRITTEN: usize = 64 * 1024;
-
-/// The same for a client that was slow a moment ago: what is gathered here is no longer ours to drop.
-const SLOW_BATCH: usize = 2 * 1024;
-
-/// How long a client is taken to be slow after it did not take what it was sent.
-const SLOW_FOR: Duration = Duration::from_secs(1);
 
 /// Media waits no longer for a slow client: time enough for a burst, such as a video key frame, to get through.
 const MAX_AGE: Duration = Duration::from_millis(400);
@@ -67,87 +45,92 @@ const MAX_AGE: Duration = Duration::from_millis(400);
 /// What waits all the time is no burst. When the inbox was not empty for `MAX_AGE`, media waits no longer than this.
 const MAX_AGE_IN_A_QUEUE: Duration = Duration::from_millis(40);
 
-/// Frames that are handed to TLS at once.
-const FRAMES_AT_ONCE: usize = 32;
-
 /// Datagrams taken from the relay socket before the client is written to again.
 const RELAY_BUDGET: usize = 64;
 
 /// Rounds before other tasks get their turn.
 const ROUNDS: usize = 8;
 
-/// What a buffer keeps while there is nothing to do.
-const IDLE_CAPACITY: usize = 1024;
-
 pub(super) struct Client<S> {
-    streams: Arc<Streams>,
-    counters: Arc<TurnCounters>,
+    driver: Driver<TaskSocket>,
+    transport: StreamTransport,
+    common: Arc<Common>,
     /// Taken when it is over.
     stream: Option<S>,
-    on_allocation: Box<dyn FnMut(bool) + Send>,
-    without_allocation: Duration,
-    session: Session,
-    /// What the session has told.
-    events: EventQueue,
     deframer: Deframer,
-    inbox: Arc<Inbox>,
-    /// Whole frames on their way out.
-    out: Vec<u8>,
-    /// How much of `out` is gone.
-    written: usize,
-    /// Where in `out` each frame ends that is not gone, if each shall be written by itself.
-    frame_ends: Option<VecDeque<usize>>,
-    needs_flush: bool,
-    /// Whether the client does not take what it is sent at the moment, and when that was last seen.
-    is_blocked: bool,
-    blocked_at: Option<Instant>,
     /// Since when the inbox has not been empty.
     queue_since: Option<Instant>,
-    relays: Relays<TaskSocket>,
-    place: Option<Place>,
-    /// When it ends if it has no allocation.
-    ends_idle: Instant,
     timer: Pin<Box<Sleep>>,
     now: Now,
 }
 
-/// Where an allocation's datagrams come to.
-struct Place {
-    slot: usize,
-    /// The directory's key.
-    key: u64,
+/// How the driver reaches the client.
+struct StreamTransport {
+    common: Arc<Common>,
+    outgoing: Outgoing,
+    inbox: Arc<Inbox>,
+    /// Of the inbox, while there is an allocation.
+    place: Option<Place>,
+    on_allocation: Box<dyn FnMut(bool) + Send>,
+    without_allocation: Duration,
+    /// When the connection ends if it has no allocation.
+    ends_idle: Instant,
+}
+
+impl ClientTransport for StreamTransport {
+    type Relay = TaskSocket;
+
+    /// It waits for its turn, however long.
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.outgoing.push(message);
+        Ok(())
+    }
+
+    fn adopt(&mut self, _: Family, socket: Socket) -> io::Result<TaskSocket> {
+        TaskSocket::adopt(socket)
+    }
+
+    fn move_in(&mut self) -> Option<Place> {
+        self.place = self.common.mailboxes.streams().insert(self.inbox.clone());
+        self.place
+    }
+
+    fn move_out(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.common.mailboxes.streams().remove(place);
+        }
+    }
+
+    fn allocated(&mut self) {
+        (self.on_allocation)(true);
+    }
+
+    fn ended(&mut self, now: Now) {
+        self.inbox.clear();
+        self.ends_idle = now.instant + self.without_allocation;
+        (self.on_allocation)(false);
+    }
 }
 
 impl<S: Paced> Client<S> {
-    pub(super) fn new(
-        streams: Arc<Streams>,
-        stream: S,
-        client: StreamClient,
-        counters: Arc<TurnCounters>,
-        inbox: Arc<Inbox>,
-    ) -> Self {
+    pub(super) fn new(common: Arc<Common>, stream: S, client: StreamClient) -> Self {
         let now = read_clocks();
         let ends_idle = now.instant + client.without_allocation;
         Self {
-            streams,
-            counters,
+            driver: Driver::new(Session::on_stream(client.tuple)),
+            transport: StreamTransport {
+                outgoing: Outgoing::new(client.transport == Transport::Tls),
+                inbox: Inbox::new(common.counters.clone()),
+                place: None,
+                on_allocation: client.on_allocation,
+                without_allocation: client.without_allocation,
+                ends_idle,
+                common: common.clone(),
+            },
+            common,
             stream: Some(stream),
-            on_allocation: client.on_allocation,
-            without_allocation: client.without_allocation,
-            session: Session::on_stream(client.tuple),
-            events: EventQueue::new(),
             deframer: Deframer::new(),
-            inbox,
-            out: Vec::new(),
-            written: 0,
-            frame_ends: (client.transport == Transport::Tls).then(VecDeque::new),
-            needs_flush: false,
-            is_blocked: false,
-            blocked_at: None,
             queue_since: None,
-            relays: Relays::default(),
-            place: None,
-            ends_idle,
             timer: Box::pin(sleep_until(ends_idle.into())),
             now,
         }
@@ -162,26 +145,26 @@ impl<S: Paced> Client<S> {
     /// Does what there is to do; ready when the connection is over.
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> Poll<StreamClose> {
         self.now = read_clocks();
-        if let Some(ended) = self.inbox.begin(cx)
-            && self.place.as_ref().is_some_and(|place| place.key == ended)
-        {
-            self.end(EndReason::MemberLeft);
+        if let Some(key) = self.transport.inbox.begin(cx) {
+            self.act(&mut desk.events, |driver, transport, turn| driver.handle_departure(key, transport, turn));
         }
         for _ in 0..ROUNDS {
-            if self.write(cx).is_err() {
+            let stream = self.stream.as_mut().expect("it is taken only at the end");
+            if self.transport.outgoing.write(stream, self.now.instant, cx).is_err() {
                 return Poll::Ready(StreamClose::ConnectionLost);
             }
             let mut is_busy = self.take_letters(desk);
             is_busy |= self.read_relays(cx, desk);
-            if self.unwritten() < MAX_UNWRITTEN {
+            if !self.transport.outgoing.is_full() {
                 match self.read_client(cx, desk) {
                     Poll::Ready(Ok(())) => is_busy = true,
                     Poll::Ready(Err(reason)) => return Poll::Ready(reason),
                     Poll::Pending => {}
                 }
             }
-            if !is_busy && (self.is_blocked || self.out.is_empty()) {
-                match self.keep_time(cx) {
+            let outgoing = &self.transport.outgoing;
+            if !is_busy && (outgoing.is_blocked() || outgoing.is_empty()) {
+                match self.keep_time(cx, desk) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(reason)) => return Poll::Ready(reason),
                     Poll::Pending => return Poll::Pending,
@@ -192,131 +175,44 @@ impl<S: Paced> Client<S> {
         Poll::Pending
     }
 
-    /// How much is gathered before it is written.
-    fn batch(&self) -> usize {
-        let was_slow = |at| self.now.instant.saturating_duration_since(at) < SLOW_FOR;
-        if self.blocked_at.is_some_and(was_slow) { SLOW_BATCH } else { BATCH }
-    }
-
-    fn unwritten(&self) -> usize {
-        self.out.len() - self.written
-    }
-
-    fn write(&mut self, cx: &mut TaskContext<'_>) -> io::Result<()> {
-        let asks_first = self.batch() == SLOW_BATCH;
-        let stream = self.stream.as_mut().expect("it is taken only at the end");
-        self.is_blocked = false;
-        while self.written < self.out.len() {
-            if asks_first {
-                match stream.poll_room(cx) {
-                    Poll::Ready(asked) => asked?,
-                    Poll::Pending => {
-                        self.is_blocked = true;
-                        break;
-                    }
-                }
-            }
-            let stream = Pin::new(&mut *stream);
-            let wrote = match &self.frame_ends {
-                None => stream.poll_write(cx, &self.out[self.written..]),
-                Some(ends) => {
-                    let mut frames = [IoSlice::new(&[]); FRAMES_AT_ONCE];
-                    let mut begin = self.written;
-                    let mut count = 0;
-                    for (frame, end) in frames.iter_mut().zip(ends) {
-                        *frame = IoSlice::new(&self.out[begin..*end]);
-                        begin = *end;
-                        count += 1;
-                    }
-                    stream.poll_write_vectored(cx, &frames[..count])
-                }
-            };
-            match wrote {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(len)) => {
-                    self.written += len;
-                    self.needs_flush = true;
-                    if let Some(ends) = &mut self.frame_ends {
-                        while ends.front().is_some_and(|end| *end <= self.written) {
-                            ends.pop_front();
-                        }
-                    }
-                }
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => {
-                    self.is_blocked = true;
-                    break;
-                }
-            }
-        }
-        if self.written == self.out.len() {
-            self.out.clear();
-            self.written = 0;
-            self.out.shrink_to(MAX_UNWRITTEN);
-            if self.needs_flush {
-                match Pin::new(stream).poll_flush(cx) {
-                    Poll::Ready(flushed) => {
-                        flushed?;
-                        self.needs_flush = false;
-                    }
-                    Poll::Pending => self.is_blocked = true,
-                }
-            }
-        }
-        if self.is_blocked {
-            self.blocked_at = Some(self.now.instant);
-        }
-        Ok(())
-    }
-
-    /// Puts a message behind what is on its way out.
-    fn send(&mut self, message: &[u8]) {
-        frame(message, &mut self.out);
-        if let Some(ends) = &mut self.frame_ends {
-            ends.push_back(self.out.len());
-        }
-    }
-
     /// Turns letters into frames, as far as the client takes them. Whether there were any.
     fn take_letters(&mut self, desk: &mut Desk) -> bool {
-        if self.place.is_none() {
+        if !self.driver.session().is_allocated() {
             return false;
         }
         let now = self.now.instant;
-        if self.inbox.is_empty() {
+        if self.transport.inbox.is_empty() {
             self.queue_since = None;
         }
         let is_queue = self.queue_since.is_some_and(|since| now.saturating_duration_since(since) > MAX_AGE);
         let max_age = if is_queue { MAX_AGE_IN_A_QUEUE } else { MAX_AGE };
         let mut were_any = false;
-        while self.place.is_some() && !self.is_blocked && self.unwritten() < self.batch() {
-            let Poll::Ready(letter) = self.inbox.poll_next() else {
+        while self.driver.session().is_allocated() && self.takes_more() {
+            let Poll::Ready(letter) = self.transport.inbox.poll_next() else {
                 self.queue_since = None;
                 break;
             };
             were_any = true;
             self.queue_since.get_or_insert(now);
-            let Letter { from, to, owner, since, payload } = letter;
+            let Letter { from, to, owner, since, mut payload } = letter;
             // A task that was not run for a while is no slow client.
-            let is_late = now.saturating_duration_since(since) > max_age
-                && self.blocked_at.is_some_and(|blocked_at| blocked_at >= since);
+            let is_late =
+                now.saturating_duration_since(since) > max_age && self.transport.outgoing.was_blocked_since(since);
             if is_late {
-                self.counters.dropped(DropReason::SlowClient);
+                self.common.counters.dropped(DropReason::SlowClient);
                 continue;
             }
-            // While it waited, the address may have come to somebody to whom its sender may not talk.
-            if self.session.relayed(Family::of(to.ip())) != Some(to) || self.session.owner() != Some(owner) {
-                self.counters.dropped(DropReason::OwnAddress);
-                continue;
-            }
-            let end = HEADROOM + payload.len();
-            let Some(space) = desk.scratch.get_mut(HEADROOM..end) else {
-                continue;
-            };
-            space.copy_from_slice(&payload);
-            self.pass_to_client(from, &mut desk.scratch, end);
+            self.act(&mut desk.events, |driver, transport, turn| {
+                driver.handle_delivery(from, (to, owner), payload.in_place(), transport, turn);
+            });
         }
         were_any
+    }
+
+    /// Whether frames may be gathered.
+    fn takes_more(&self) -> bool {
+        let outgoing = &self.transport.outgoing;
+        !outgoing.is_blocked() && !outgoing.has_batch(self.now.instant)
     }
 
     /// Takes datagrams from the relay sockets: to the client, or to the inbox while that is slow. Whether there were any.
@@ -329,26 +225,25 @@ impl<S: Paced> Client<S> {
     }
 
     fn read_relay(&mut self, family: Family, cx: &mut TaskContext<'_>, desk: &mut Desk) -> bool {
+        let Desk { scratch, events, .. } = desk;
         let mut were_any = false;
         // What came before must go before.
-        let mut is_direct = !self.is_blocked && self.inbox.is_empty();
+        let mut is_direct = !self.transport.outgoing.is_blocked() && self.transport.inbox.is_empty();
         for _ in 0..RELAY_BUDGET {
-            let relay = self.relays[family].as_ref();
-            let Some(socket) = relay.and_then(|relay| relay.socket.as_ref()) else {
+            let Some(socket) = self.driver.relay_socket(family) else {
                 break;
             };
-            if is_direct && self.unwritten() >= self.batch() {
+            if is_direct && self.transport.outgoing.has_batch(self.now.instant) {
                 return true;
             }
-            let room = desk.scratch.len() - TAILROOM;
-            let mut buffer = ReadBuf::new(&mut desk.scratch[HEADROOM..room]);
+            let room = scratch.len() - TAILROOM;
+            let mut buffer = ReadBuf::new(&mut scratch[HEADROOM..room]);
             let peer = match socket.poll_recv(cx, &mut buffer) {
                 Poll::Pending => break,
                 // An error of an earlier send, reported late.
                 Poll::Ready(Err(_)) => {
                     were_any = true;
-                    let reports = socket.take_icmp();
-                    self.tell_client(&reports);
+                    self.act(events, |driver, transport, turn| driver.handle_reports(family, transport, turn));
                     continue;
                 }
                 Poll::Ready(Ok(peer)) => peer,
@@ -357,39 +252,32 @@ impl<S: Paced> Client<S> {
             let payload = buffer.filled();
             if is_direct {
                 let end = HEADROOM + payload.len();
-                self.pass_to_client((peer, Via::Network), &mut desk.scratch, end);
-            } else if let (Some(to), Some(owner)) = (self.session.relayed(family), self.session.owner()) {
-                let from = (peer, Via::Network);
-                self.inbox.push(Letter { from, to, owner, since: self.now.instant, payload: payload.to_vec() });
+                let datagram = InPlace { buffer: scratch, start: HEADROOM, end };
+                self.act(events, |driver, transport, turn| driver.handle_network(peer, datagram, transport, turn));
+            } else if let Some(letter) = self.letter(family, peer, payload) {
+                self.transport.inbox.push(letter);
                 is_direct = false;
             }
         }
         were_any
     }
 
-    /// Makes the payload at `scratch[HEADROOM..end]` a frame for the client.
-    fn pass_to_client(&mut self, from: (SocketAddr, Via), scratch: &mut [u8], end: usize) {
-        let Self { streams, events, now, .. } = self;
-        let mut cx = Context { now: *now, shared: &streams.shared, limiter: &streams.limiter, events };
-        let written = self.session.handle_peer(from, scratch, HEADROOM, end, &mut cx);
-        match written {
-            Ok((begin, end_of_message)) => {
-                self.send(&scratch[begin..end_of_message]);
-                let path = match from.1 {
-                    Via::Network => Path::ToClientKernel,
-                    Via::InProcess => Path::InProcess,
-                };
-                self.counters.relayed(path, end - HEADROOM);
-            }
-            Err(reason) => self.counters.dropped(reason),
-        }
-        self.hear();
+    /// What came for the client while it is slow.
+    fn letter(&self, family: Family, peer: SocketAddr, payload: &[u8]) -> Option<Letter> {
+        let session = self.driver.session();
+        Some(Letter {
+            from: (peer, Via::Network),
+            to: session.relayed(family)?,
+            owner: session.owner()?,
+            since: self.now.instant,
+            payload: Payload::copy_of(payload, Vec::new()),
+        })
     }
 
     /// Listens to the client once. Ready if something came, or it is over.
     fn read_client(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> Poll<Result<(), StreamClose>> {
         let stream = self.stream.as_mut().expect("it is taken only at the end");
-        let Desk { read, rng, .. } = desk;
+        let Desk { read, events, .. } = desk;
         let mut buffer = ReadBuf::new(read);
         match std::task::ready!(Pin::new(stream).poll_read(cx, &mut buffer)) {
             Ok(()) if buffer.filled().is_empty() => return Poll::Ready(Err(StreamClose::Client)),
@@ -400,9 +288,9 @@ impl<S: Paced> Client<S> {
         let mut deframer = std::mem::take(&mut self.deframer);
         let outcome = loop {
             // Who has proven nothing has nothing longer to say.
-            let longest = if self.session.is_allocated() { LONGEST_MESSAGE } else { LONGEST_REQUEST };
+            let longest = if self.driver.session().is_allocated() { LONGEST_MESSAGE } else { LONGEST_REQUEST };
             match deframer.next_message(&mut bytes, longest) {
-                Ok(Some(message)) => self.handle_message(message, rng),
+                Ok(Some(message)) => self.handle_message(message, events),
                 Ok(None) => break Ok(()),
                 Err(FramingError::NotTurn) => break Err(StreamClose::NotTurn),
                 Err(FramingError::TooLong) => break Err(StreamClose::MessageTooLong),
@@ -412,100 +300,17 @@ impl<S: Paced> Client<S> {
         Poll::Ready(outcome)
     }
 
-    fn handle_message(&mut self, message: &[u8], rng: &mut impl rand::Rng) {
-        let Self { streams, events, now, .. } = self;
-        let mut cx = Context { now: *now, shared: &streams.shared, limiter: &streams.limiter, events };
-        let output = self.session.handle_client(message, &mut cx);
-        // What a request gave up is given back before it is answered; and the next Allocate, possibly this very message,
-        // must not take the place of a relay that is open.
-        self.hear();
-        match output {
-            Output::Nothing => {}
-            Output::Dropped(reason) => self.counters.dropped(reason),
-            Output::Reply(reply) => self.send(&reply),
-            Output::ToPeer { peer, payload, reach, dont_fragment } => {
-                self.send_to_peer((peer, reach, dont_fragment), payload);
-            }
-            Output::BindRelay(wish) => self.bind_relay(wish, rng),
-        }
-    }
-
-    fn send_to_peer(&mut self, (peer, reach, dont_fragment): (SocketAddr, Reach, bool), payload: &[u8]) {
-        let relay = self.relays[Family::of(peer.ip())].as_ref();
-        let (Some(relay), Some(owner)) = (relay, self.session.owner()) else {
-            return;
-        };
-        let Streams { shared, mailboxes, index, .. } = &*self.streams;
-        match route(shared, (owner, relay.advertised), peer, reach) {
-            Ok(Route::InProcess(home)) => {
-                if !mailboxes.send(*index, home, (relay.advertised, peer), payload) {
-                    self.counters.dropped(DropReason::QueueFull);
-                }
-            }
-            Ok(Route::Network) => {
-                let Some(socket) = &relay.socket else {
-                    return count_sent(&self.counters, Err(io::ErrorKind::NetworkUnreachable.into()), payload.len());
-                };
-                let mut sent = socket.send(peer, payload, dont_fragment);
-                let mut reports = Vec::new();
-                if sent.is_err() {
-                    // It may be a report about an earlier datagram that stood in the way.
-                    reports = socket.take_icmp();
-                    if !reports.is_empty() {
-                        sent = socket.send(peer, payload, dont_fragment);
-                    }
-                }
-                count_sent(&self.counters, sent, payload.len());
-                self.tell_client(&reports);
-            }
-            Err(reason) => self.counters.dropped(reason),
-        }
-    }
-
-    /// Tells the client what the network has reported about what it sent.
-    fn tell_client(&mut self, reports: &[(SocketAddr, IcmpError)]) {
-        for (peer, error) in reports {
-            let Self { streams, events, now, .. } = self;
-            let mut cx = Context { now: *now, shared: &streams.shared, limiter: &streams.limiter, events };
-            let told = self.session.handle_icmp(*peer, *error, &mut cx);
-            self.hear();
-            if let Some(indication) = told {
-                self.send(&indication);
-            }
-        }
-    }
-
-    fn bind_relay(&mut self, wish: RelayWish, rng: &mut impl rand::Rng) {
-        let Self { streams, events, session, now, .. } = self;
-        let slot = streams.mailboxes.streams().insert(self.inbox.clone());
-        let key = key(slot, streams.next_generation());
-        let home = session.owner().zip(u32::try_from(slot).ok());
-        let (relays, bound) = match home.map(|(owner, slot)| Home { worker: streams.index, slot, owner }) {
-            None => Default::default(),
-            Some(home) => Opener { shared: &streams.shared, ports: streams.relay_ports, held: &streams.held, rng }
-                .open(home, wish, |_, socket| TaskSocket::adopt(socket)),
-        };
-        let mut cx = Context { now: *now, shared: &streams.shared, limiter: &streams.limiter, events };
-        let entry = AllocationRef { worker: streams.index, key };
-        let output = session.handle_relay_bound(bound, entry, &mut cx);
-        if bound.next.is_some() {
-            streams.mailboxes.holds();
-        }
-        self.relays = relays;
-        self.place = Some(Place { slot, key });
-        self.hear();
-        if !self.session.is_allocated() {
-            self.leave_place();
-        }
-        if let Output::Reply(reply) = output {
-            self.send(&reply);
+    fn handle_message(&mut self, message: &[u8], events: &mut EventQueue) {
+        let handover = self.act(events, |driver, transport, turn| driver.handle_client(message, transport, turn));
+        if let Some(handover) = handover {
+            self.common.hand_over(handover);
         }
     }
 
     /// Lets time pass; pending until the next deadline, or over because there was no allocation for too long.
-    fn keep_time(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), StreamClose>> {
-        let idle = self.place.is_none().then_some(self.ends_idle);
-        let next = self.session.next_deadline().into_iter().chain(idle).min();
+    fn keep_time(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> Poll<Result<(), StreamClose>> {
+        let idle = (!self.driver.session().is_allocated()).then_some(self.transport.ends_idle);
+        let next = self.driver.session().next_deadline().into_iter().chain(idle).min();
         if let Some(next) = next
             && self.timer.deadline() != next.into()
         {
@@ -513,16 +318,9 @@ impl<S: Paced> Client<S> {
         }
         std::task::ready!(self.timer.as_mut().poll(cx));
         self.now = read_clocks();
-        let Self { streams, events, now, .. } = self;
-        self.session.handle_timeout(&mut Context {
-            now: *now,
-            shared: &streams.shared,
-            limiter: &streams.limiter,
-            events,
-        });
-        self.hear();
-        self.out.shrink_to(IDLE_CAPACITY);
-        if self.place.is_none() && self.ends_idle <= self.now.instant {
+        self.act(&mut desk.events, |driver, transport, turn| driver.handle_timeout(transport, turn));
+        self.transport.outgoing.rest();
+        if !self.driver.session().is_allocated() && self.transport.ends_idle <= self.now.instant {
             return Poll::Ready(Err(StreamClose::NoAllocation));
         }
         Poll::Ready(Ok(()))
@@ -530,42 +328,18 @@ impl<S: Paced> Client<S> {
 }
 
 impl<S> Client<S> {
+    fn act<R>(
+        &mut self,
+        events: &mut EventQueue,
+        act: impl FnOnce(&mut Driver<TaskSocket>, &mut StreamTransport, &mut Turn<'_>) -> R,
+    ) -> R {
+        let mut turn = Turn::new(&self.common, self.now, events);
+        act(&mut self.driver, &mut self.transport, &mut turn)
+    }
+
     /// Ends the allocation, if there is one.
     fn end(&mut self, reason: EndReason) {
-        let Self { streams, events, now, .. } = self;
-        let mut cx = Context { now: *now, shared: &streams.shared, limiter: &streams.limiter, events };
-        self.session.end(reason, &mut cx);
-        self.hear();
-    }
-
-    /// Takes what the session has told.
-    fn hear(&mut self) {
-        while let Some(event) = self.events.poll() {
-            self.counters.count(&event);
-            event.tell(&self.streams.shared.directory);
-            match event {
-                Event::Allocated(_) => (self.on_allocation)(true),
-                Event::RelayEnded { family, .. } => {
-                    if let Some(relay) = self.relays[family].take() {
-                        relay.close(&self.streams.shared.relayed);
-                    }
-                }
-                Event::Ended(_) => {
-                    self.leave_place();
-                    self.inbox.clear();
-                    self.ends_idle = self.now.instant + self.without_allocation;
-                    (self.on_allocation)(false);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// No datagram finds it any more.
-    fn leave_place(&mut self) {
-        if let Some(Place { slot, .. }) = self.place.take() {
-            self.streams.mailboxes.streams().remove(slot);
-        }
+        self.act(&mut EventQueue::new(), |driver, transport, turn| driver.end(reason, transport, turn));
     }
 }
 

@@ -1,0 +1,465 @@
+//! Drives one client's session, over whatever the client comes: the one place where sockets meet the rules.
+//!
+//! A [`Driver`] has the session and its relay sockets. After each input it hears what the session tells, before it performs
+//! what the session wants: relays are closed, the directory told and everything counted here and nowhere else. Who owns
+//! the client's transport supplies a [`ClientTransport`], reads the relay sockets, keeps the time, and brings a
+//! [`Handover`] to the client it is for.
+//!
+//! A failed send never ends an allocation.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use socket2::Socket;
+
+use super::{
+    mailbox::Mailboxes,
+    relay::{HeldRelays, Opener, Relay, Relays},
+};
+use crate::{
+    config::RelayPorts,
+    membership::AllocationRef,
+    observe::metrics::TurnCounters,
+    turn::{
+        Shared,
+        allocation::Reach,
+        limiter::AnswerLimiter,
+        message::{Family, IcmpError, TAILROOM},
+        packet::{DropReason, Path},
+        relayed::{Home, OwnerTag},
+        session::{
+            Context, Now, Output, RelayWish, Session, Via,
+            event::{EndReason, Event, EventQueue},
+        },
+    },
+};
+
+/// How one client is reached.
+pub(super) trait ClientTransport {
+    /// A relay socket as the owner of this transport reads it.
+    type Relay: RelaySocket;
+
+    /// Sends a message to the client.
+    fn send(&mut self, message: &[u8]) -> io::Result<()>;
+
+    /// Takes a relay socket that was bound.
+    fn adopt(&mut self, family: Family, socket: Socket) -> io::Result<Self::Relay>;
+
+    /// Takes a place at which datagrams for the client's relayed addresses come in. `None` if there is none.
+    fn move_in(&mut self) -> Option<Place>;
+
+    /// That place is not needed any more.
+    fn move_out(&mut self);
+
+    /// There is an allocation now.
+    fn allocated(&mut self);
+
+    /// There is none any more.
+    fn ended(&mut self, now: Now);
+}
+
+/// A socket of a relayed address.
+pub(super) trait RelaySocket {
+    /// Sends one datagram, now or never.
+    fn send(&self, peer: SocketAddr, payload: &[u8], dont_fragment: bool) -> io::Result<()>;
+
+    /// Takes what the network has reported about datagrams that were sent. While a report waits, the next call on the
+    /// socket fails in its place.
+    fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)>;
+}
+
+/// Where a client is found by its worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) slot: u32,
+    /// Tells its allocation from earlier ones in the same slot.
+    pub(super) generation: u32,
+}
+
+impl Place {
+    /// What the directory calls the allocation there.
+    fn key(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.slot)
+    }
+}
+
+/// The slot in the directory's key of an allocation.
+pub(super) fn slot_of(allocation: AllocationRef) -> usize {
+    allocation.key as u32 as usize
+}
+
+/// What all clients of a worker have in common.
+#[derive(Debug)]
+pub(super) struct Common {
+    /// The worker's number.
+    pub(super) index: u16,
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Arc<TurnCounters>,
+    pub(super) limiter: Arc<AnswerLimiter>,
+    pub(super) mailboxes: Arc<Mailboxes>,
+    pub(super) relay_ports: RelayPorts,
+    pub(super) held: Arc<HeldRelays>,
+}
+
+impl Common {
+    /// Brings a datagram to a client of another worker, or of the streams.
+    pub(super) fn hand_over(&self, Handover { home, from, to, payload }: Handover<'_>) {
+        if !self.mailboxes.send(self.index, home, (from, to), payload) {
+            self.counters.dropped(DropReason::QueueFull);
+        }
+    }
+}
+
+/// What a driver needs while it handles one input.
+pub(super) struct Turn<'a> {
+    pub(super) common: &'a Common,
+    pub(super) now: Now,
+    events: &'a mut EventQueue,
+    /// Whether the session told anything: then its deadline may be another.
+    pub(super) has_told: bool,
+}
+
+impl<'a> Turn<'a> {
+    /// `events` is empty, and will be again.
+    pub(super) fn new(common: &'a Common, now: Now, events: &'a mut EventQueue) -> Self {
+        Self { common, now, events, has_told: false }
+    }
+
+    fn context(&mut self) -> Context<'_> {
+        let Common { shared, limiter, .. } = self.common;
+        Context { now: self.now, shared, limiter, events: self.events }
+    }
+
+    fn dropped(&self, reason: DropReason) {
+        self.common.counters.dropped(reason);
+    }
+}
+
+/// A relayed datagram for another client of this process.
+#[derive(Debug)]
+pub(super) struct Handover<'p> {
+    /// Where that client lives.
+    pub(super) home: Home,
+    /// The sender's relayed address.
+    pub(super) from: SocketAddr,
+    /// The receiver's.
+    pub(super) to: SocketAddr,
+    pub(super) payload: &'p [u8],
+}
+
+/// A payload that becomes a message for a client where it is: it has [`crate::turn::message::HEADROOM`] before it and
+/// [`TAILROOM`] behind. What is before it is no longer needed; what is behind it stays.
+#[derive(Debug)]
+pub(super) struct InPlace<'b> {
+    pub(super) buffer: &'b mut [u8],
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub(super) struct Driver<S> {
+    session: Session,
+    relays: Relays<S>,
+    /// The directory's key of the latest allocation.
+    key: u64,
+}
+
+impl<S: RelaySocket> Driver<S> {
+    pub(super) fn new(session: Session) -> Self {
+        Self { session, relays: Relays::default(), key: 0 }
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The socket behind the relayed address of a family, if there are sockets.
+    pub(super) fn relay_socket(&self, family: Family) -> Option<&S> {
+        self.relays[family].as_ref()?.socket.as_ref()
+    }
+
+    /// A datagram from the client. What it has for another client of this process is left to the caller.
+    pub(super) fn handle_client<'p>(
+        &mut self,
+        datagram: &'p [u8],
+        transport: &mut impl ClientTransport<Relay = S>,
+        turn: &mut Turn<'_>,
+    ) -> Option<Handover<'p>> {
+        let output = self.session.handle_client(datagram, &mut turn.context());
+        // What a request gave up is given back before it is answered. And the session may just have found that its
+        // allocation is over: the next Allocate, possibly this very datagram, must not take the place of a relay that is
+        // open.
+        self.hear(transport, turn);
+        match output {
+            Output::Nothing => {}
+            Output::Dropped(reason) => turn.dropped(reason),
+            Output::Reply(reply) => send(&reply, transport, turn),
+            Output::BindRelay(wish) => self.bind_relay(wish, transport, turn),
+            Output::ToPeer { peer, payload, reach, dont_fragment } => {
+                return self.send_to_peer((peer, reach, dont_fragment), payload, transport, turn);
+            }
+        }
+        None
+    }
+
+    /// A datagram that a peer sent to the relayed address over the network.
+    pub(super) fn handle_network(
+        &mut self,
+        peer: SocketAddr,
+        datagram: InPlace<'_>,
+        transport: &mut impl ClientTransport<Relay = S>,
+        turn: &mut Turn<'_>,
+    ) {
+        self.pass_to_client((peer, Via::Network), datagram, transport, turn);
+    }
+
+    /// A datagram that has waited, for whoever then was `owner` of the relayed address `to`. Meanwhile that may have come
+    /// to somebody to whom the sender may not talk.
+    pub(super) fn handle_delivery(
+        &mut self,
+        from: (SocketAddr, Via),
+        (to, owner): (SocketAddr, OwnerTag),
+        datagram: InPlace<'_>,
+        transport: &mut impl ClientTransport<Relay = S>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Self { session, .. } = self;
+        if session.relayed(Family::of(to.ip())) != Some(to) || session.owner() != Some(owner) {
+            return turn.dropped(DropReason::OwnAddress);
+        }
+        self.pass_to_client(from, datagram, transport, turn);
+    }
+
+    /// Tells the client what the network has reported about what it sent from the relayed address of a family.
+    pub(super) fn handle_reports(
+        &mut self,
+        family: Family,
+        transport: &mut impl ClientTransport<Relay = S>,
+        turn: &mut Turn<'_>,
+    ) {
+        if let Some(socket) = self.relay_socket(family) {
+            let reports = socket.take_icmp();
+            self.tell_client(&reports, transport, turn);
+        }
+    }
+
+    /// Time has passed.
+    pub(super) fn handle_timeout(&mut self, transport: &mut impl ClientTransport<Relay = S>, turn: &mut Turn<'_>) {
+        self.session.handle_timeout(&mut turn.context());
+        self.hear(transport, turn);
+    }
+
+    /// The directory says that the owner of an allocation is gone. Said late, it must not end another one.
+    pub(super) fn handle_departure(
+        &mut self,
+        key: u64,
+        transport: &mut impl ClientTransport<Relay = S>,
+        turn: &mut Turn<'_>,
+    ) {
+        if key == self.key {
+            self.end(EndReason::MemberLeft, transport, turn);
+        }
+    }
+
+    /// Ends the allocation, if there is one.
+    pub(super) fn end(
+        &mut self,
+        reason: EndReason,
+        transport: &mut impl ClientTransport<Relay = S>,
+        turn: &mut Turn<'_>,
+    ) {
+        self.session.end(reason, &mut turn.context());
+        self.hear(transport, turn);
+    }
+
+    /// Takes what the session has told.
+    fn hear(&mut self, transport: &mut impl ClientTransport<Relay = S>, turn: &mut Turn<'_>) {
+        while let Some(event) = turn.events.poll() {
+            turn.has_told = true;
+            turn.common.counters.count(&event);
+            event.tell(&turn.common.shared.directory);
+            match event {
+                Event::RelayEnded { family, .. } => {
+                    if let Some(relay) = self.relays[family].take() {
+                        relay.close(&turn.common.shared.relayed);
+                    }
+                }
+                Event::Allocated(_) => transport.allocated(),
+                Event::Ended(_) => {
+                    transport.move_out();
+                    transport.ended(turn.now);
+                }
+                Event::Requested(_)
+                | Event::Answered { .. }
+                | Event::Refused(_)
+                | Event::Refreshed { .. }
+                | Event::Permitted { .. }
+                | Event::PermissionEnded { .. }
+                | Event::ChannelBound { .. }
+                | Event::ChannelEnded { .. }
+                | Event::Withdrawn(_) => {}
+            }
+        }
+    }
+
+    fn bind_relay(&mut self, wish: RelayWish, transport: &mut impl ClientTransport<Relay = S>, turn: &mut Turn<'_>) {
+        let Common { index, shared, relay_ports, held, mailboxes, .. } = turn.common;
+        let place = transport.move_in();
+        let home = place.zip(self.session.owner());
+        let (relays, bound) = match home.map(|(place, owner)| Home { worker: *index, slot: place.slot, owner }) {
+            None => Default::default(),
+            Some(home) => Opener { shared, ports: *relay_ports, held, rng: &mut rand::rng() }.open(
+                home,
+                wish,
+                |family, socket| transport.adopt(family, socket),
+            ),
+        };
+        self.relays = relays;
+        self.key = place.map_or(0, Place::key);
+        let entry = AllocationRef { worker: *index, key: self.key };
+        let output = self.session.handle_relay_bound(bound, entry, &mut turn.context());
+        self.hear(transport, turn);
+        if bound.next.is_some() {
+            mailboxes.holds();
+        }
+        if !self.session.is_allocated() {
+            transport.move_out();
+        }
+        if let Output::Reply(reply) = output {
+            send(&reply, transport, turn);
+        }
+    }
+
+    /// From the client to a peer: by the kernel, or what is to be handed over in this process.
+    fn send_to_peer<'p>(
+        &mut self,
+        (peer, reach, dont_fragment): (SocketAddr, Reach, bool),
+        payload: &'p [u8],
+        transport: &mut impl ClientTransport<Relay = S>,
+        turn: &mut Turn<'_>,
+    ) -> Option<Handover<'p>> {
+        let (Some(relay), Some(owner)) = (&self.relays[Family::of(peer.ip())], self.session.owner()) else {
+            return None;
+        };
+        match route(&turn.common.shared, (owner, relay.advertised), peer, reach) {
+            Ok(Route::InProcess(home)) => Some(Handover { home, from: relay.advertised, to: peer, payload }),
+            Ok(Route::Network) => {
+                let (sent, reports) = send_to_network(relay, peer, payload, dont_fragment);
+                match sent {
+                    Ok(()) => turn.common.counters.relayed(Path::ToPeerKernel, payload.len()),
+                    Err(error) => {
+                        tracing::trace!(%error, "send to peer");
+                        turn.dropped(DropReason::SendToPeer);
+                    }
+                }
+                self.tell_client(&reports, transport, turn);
+                None
+            }
+            Err(reason) => {
+                turn.dropped(reason);
+                None
+            }
+        }
+    }
+
+    fn tell_client(
+        &mut self,
+        reports: &[(SocketAddr, IcmpError)],
+        transport: &mut impl ClientTransport<Relay = S>,
+        turn: &mut Turn<'_>,
+    ) {
+        for (peer, error) in reports {
+            let told = self.session.handle_icmp(*peer, *error, &mut turn.context());
+            self.hear(transport, turn);
+            if let Some(indication) = told {
+                send(&indication, transport, turn);
+            }
+        }
+    }
+
+    fn pass_to_client(
+        &mut self,
+        from: (SocketAddr, Via),
+        InPlace { buffer, start, end }: InPlace<'_>,
+        transport: &mut impl ClientTransport<Relay = S>,
+        turn: &mut Turn<'_>,
+    ) {
+        // Padding may reach into the next datagram of a run.
+        let Some(behind) = buffer.get(end..).and_then(<[u8]>::first_chunk::<TAILROOM>).copied() else {
+            return turn.dropped(DropReason::Malformed);
+        };
+        let written = self.session.handle_peer(from, buffer, start, end, &mut turn.context());
+        self.hear(transport, turn);
+        match written {
+            Ok((begin, end_of_message)) => match transport.send(&buffer[begin..end_of_message]) {
+                Ok(()) => {
+                    let path = match from.1 {
+                        Via::Network => Path::ToClientKernel,
+                        Via::InProcess => Path::InProcess,
+                    };
+                    turn.common.counters.relayed(path, end - start);
+                }
+                Err(_) => turn.dropped(DropReason::SendToClient),
+            },
+            Err(reason) => turn.dropped(reason),
+        }
+        buffer[end..end + TAILROOM].copy_from_slice(&behind);
+    }
+}
+
+/// A message that is no relayed data.
+fn send(message: &[u8], transport: &mut impl ClientTransport, turn: &Turn<'_>) {
+    if transport.send(message).is_err() {
+        turn.dropped(DropReason::SendToClient);
+    }
+}
+
+/// Sends, again if a report about an earlier datagram stood in the way; with the reports that were there.
+fn send_to_network<S: RelaySocket>(
+    relay: &Relay<S>,
+    peer: SocketAddr,
+    payload: &[u8],
+    dont_fragment: bool,
+) -> (io::Result<()>, Vec<(SocketAddr, IcmpError)>) {
+    let Some(socket) = &relay.socket else {
+        return (Err(io::ErrorKind::NetworkUnreachable.into()), Vec::new());
+    };
+    let sent = socket.send(peer, payload, dont_fragment);
+    if sent.is_ok() {
+        return (sent, Vec::new());
+    }
+    let reports = socket.take_icmp();
+    let sent = if reports.is_empty() { sent } else { socket.send(peer, payload, dont_fragment) };
+    (sent, reports)
+}
+
+/// Which way data for a peer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    /// To the client of this process that lives there.
+    InProcess(Home),
+    /// To the network.
+    Network,
+}
+
+/// The way from the allocation of `owner` at `advertised` to a peer that it has a permission for.
+///
+/// # Errors
+/// Why it goes nowhere.
+fn route(
+    shared: &Shared,
+    (owner, advertised): (OwnerTag, SocketAddr),
+    peer: SocketAddr,
+    reach: Reach,
+) -> Result<Route, DropReason> {
+    // With loopback peers allowed (in tests), own addresses are reached both ways.
+    if reach == Reach::Own || peer.ip() == advertised.ip() {
+        match shared.relayed.home(Family::of(peer.ip()), peer.port()) {
+            Some(home) if shared.policy.may_talk(owner, home.owner) => return Ok(Route::InProcess(home)),
+            Some(_) => return Err(DropReason::OtherRoom),
+            None if reach == Reach::Own => return Err(DropReason::OwnAddress),
+            None => {}
+        }
+    }
+    Ok(Route::Network)
+}

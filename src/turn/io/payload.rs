@@ -1,0 +1,36 @@
+//! A datagram that waits, with room around it to become a message for a client.
+
+use super::driver::InPlace;
+use crate::turn::message::{HEADROOM, TAILROOM};
+
+/// The payload of a datagram, and the room that a message made of it takes.
+#[derive(Debug)]
+pub(super) struct Payload(Vec<u8>);
+
+impl Payload {
+    /// A copy of `payload` in the memory of `buffer`.
+    pub(super) fn copy_of(payload: &[u8], mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        buffer.reserve(HEADROOM + payload.len() + TAILROOM);
+        buffer.extend_from_slice(&[0; HEADROOM]);
+        buffer.extend_from_slice(payload);
+        buffer.extend_from_slice(&[0; TAILROOM]);
+        Self(buffer)
+    }
+
+    /// How long the payload is.
+    pub(super) fn len(&self) -> usize {
+        self.0.len() - HEADROOM - TAILROOM
+    }
+
+    /// Where it can become a message.
+    pub(super) fn in_place(&mut self) -> InPlace<'_> {
+        let end = HEADROOM + self.len();
+        InPlace { buffer: &mut self.0, start: HEADROOM, end }
+    }
+
+    /// The memory, for another.
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.0
+    }
+}
