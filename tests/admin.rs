@@ -3,7 +3,15 @@
 
 mod common;
 
-use common::{process::Process, turn_client::TurnClient};
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+};
+
+use common::{
+    process::{PATIENCE, Process},
+    turn_client::TurnClient,
+};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
@@ -20,6 +28,28 @@ fn ask_json(server: &Process, request: &str) -> Value {
     let (status, body) = ask(server, request, "");
     assert_eq!(status, 200, "{body}");
     serde_json::from_str(&body).unwrap()
+}
+
+/// As `nc -N` does.
+#[test]
+fn rfc9112_9_6_an_operator_that_ends_its_side_gets_its_answer() {
+    let server = Process::start("");
+    for path in ["/metrics", "/api/rooms", "/nothing"] {
+        for _ in 0..20 {
+            let mut tcp = TcpStream::connect(server.admin).unwrap();
+            tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+            write!(tcp, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            tcp.shutdown(Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            tcp.read_to_string(&mut answer).unwrap();
+            let status = if path == "/nothing" { "HTTP/1.1 404" } else { "HTTP/1.1 200" };
+            assert!(answer.starts_with(status), "{path}: {answer:?}");
+        }
+    }
+    // One that is not whole at the end of the server ends as well.
+    let mut half = TcpStream::connect(server.admin).unwrap();
+    half.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+    server.stop();
 }
 
 #[tokio::test]

@@ -15,8 +15,8 @@
 use std::{
     future::poll_fn,
     io,
-    net::{IpAddr, SocketAddr},
-    pin::Pin,
+    net::IpAddr,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -28,15 +28,18 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{delete, get},
-    serve::Listener,
 };
 use http::{HeaderMap, Method, StatusCode, header};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    time::sleep,
+    task::JoinSet,
+    time::{sleep, timeout},
 };
+use tower_service::Service;
 
 use super::{
     slots::{Slot, Slots},
@@ -58,7 +61,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// Serves operators until `shutdown`.
 ///
 /// # Errors
-/// If the listener breaks.
+/// None: what operators do ends their own connections.
 pub async fn serve_admin(
     listener: TcpListener,
     files: Limit,
@@ -66,17 +69,40 @@ pub async fn serve_admin(
     signaling: Arc<Signaling>,
     shutdown: Shutdown,
 ) -> io::Result<()> {
-    let begun = shutdown.clone();
-    let listener = Operators { listener, files, slots: Slots::new(usize::MAX, files::OPERATORS) };
-    let served =
-        axum::serve(listener, router(metrics, signaling)).with_graceful_shutdown(async move { begun.begun().await });
-    let patience = async {
-        shutdown.begun().await;
-        sleep(FAREWELL_TIMEOUT).await;
+    let operators = Operators { listener, files, slots: Slots::new(usize::MAX, files::OPERATORS) };
+    let router = router(metrics, signaling);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            operator = operators.accept() => drop(connections.spawn(answer(operator, router.clone(), shutdown.clone()))),
+            Some(_) = connections.join_next() => {}
+            () = shutdown.begun() => break,
+        }
+    }
+    drop(operators);
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(FAREWELL_TIMEOUT, all_ended).await;
+    Ok(())
+}
+
+/// Answers requests until the connection ends, or the one under way at shutdown has its answer.
+async fn answer(operator: Operator, router: Router, shutdown: Shutdown) {
+    let service = service_fn(|request| router.clone().call(request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // A client that says no more may still listen.
+        .half_close(true)
+        .serve_connection(TokioIo::new(operator), service);
+    let mut connection = pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = shutdown.begun() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
     };
-    tokio::select! {
-        served = served => served,
-        () = patience => Ok(()),
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "an operator's connection");
     }
 }
 
@@ -87,11 +113,8 @@ struct Operators {
     slots: Arc<Slots>,
 }
 
-impl Listener for Operators {
-    type Io = Operator;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Operator, SocketAddr) {
+impl Operators {
+    async fn accept(&self) -> Operator {
         loop {
             let accepted = poll_fn(|cx| match self.listener.poll_accept(cx) {
                 Poll::Ready(Err(error)) if files::are_used_up(&error) => {
@@ -103,7 +126,7 @@ impl Listener for Operators {
             match accepted.await {
                 Ok((tcp, peer)) => {
                     let slot = self.slots.uncounted(peer.ip());
-                    return (Operator { tcp, must_go: Some(Box::pin(slot.must_go())), _slot: slot }, peer);
+                    return Operator { tcp, must_go: Some(Box::pin(slot.must_go())), _slot: slot };
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -112,10 +135,6 @@ impl Listener for Operators {
                 }
             }
         }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
     }
 }
 
