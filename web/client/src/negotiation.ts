@@ -2,9 +2,12 @@
 // the only collision left is that of two offers on their way. Messages may be lost when a socket breaks, on either
 // side and without a word: an offer is repeated until it is answered, an answer says which offer it is for.
 //
-// In one thing it differs from the example. To give way there means rollback, and after a rollback Chromium (seen with
-// 156) decodes the peer's video but shows no frame of it any more, for good. So the polite side does not apply its offer
-// before it is answered: until then it can be forgotten instead.
+// In one thing it differs from the example: but for the first one, an offer is not applied before it is answered.
+// - To give way means rollback in the example, and after a rollback Chromium (seen with 156) decodes the peer's video but
+//   shows no frame of it any more, for good. What is not applied can be forgotten instead.
+// - When ICE is restarted, Chromium connects its new addresses with the peer's old ones until there are others, and may
+//   then stay with them. Firefox answers its checks there, but throws away all else: one side hears and sees nothing for
+//   a minute or for good. Applied with their answer, new addresses meet new ones only.
 
 import type { Log } from "./log";
 import type { SdkMarker } from "./protocol";
@@ -70,7 +73,8 @@ export class Negotiation {
     this.#isWaiting = waits;
     connection.onnegotiationneeded = () => {
       this.#isNeeded = true;
-      this.#enqueue(this.#goOn);
+      // Nothing that is offered is said again: it may be answered already, and would undo what the other side offers.
+      this.#enqueue(this.#makeOffer);
     };
     connection.onicecandidate = ({ candidate }) => {
       if (candidate?.candidate && !this.#isClosed) owner.sendCandidate(candidate);
@@ -126,14 +130,14 @@ export class Negotiation {
       });
   }
 
-  async #makeOffer(): Promise<void> {
+  #makeOffer = async (): Promise<void> => {
     // In any other state the browser asks again when it is stable and nothing is pending.
     if (!this.#isNeeded || this.#held || this.#connection.signalingState !== "stable") return;
     if (this.#isWaiting || !this.#owner.isReachable()) return;
     // The first offer is applied at once, for the candidates that come with it: a collision is rare then, and costs
     // nothing but another connection.
     try {
-      if (this.#isPolite && this.#connection.remoteDescription) this.#held = await this.#connection.createOffer();
+      if (this.#connection.remoteDescription) this.#held = await this.#connection.createOffer();
       else {
         this.#isNeeded = false;
         await this.#connection.setLocalDescription();
@@ -147,7 +151,7 @@ export class Negotiation {
     this.#offer += 1;
     this.#repeatDelay = FIRST_REPEAT;
     this.#sendOffer();
-  }
+  };
 
   #sendOffer(): void {
     const pending = this.#pending;
@@ -197,12 +201,12 @@ export class Negotiation {
     if (this.#isOfStranger(description)) return this.#owner.handleStranger(description, marker);
     const held = this.#held;
     this.#held = undefined;
-    if (held) {
-      // The browser takes only the last offer that it made. If the page has asked for another, one is needed again.
-      await this.#connection.setLocalDescription(held);
-      this.#isNeeded = false;
-    }
-    await this.#connection.setRemoteDescription(description);
+    // The browser does one after the other, and nothing shall come between the two. It takes only the last offer that it
+    // made; if the page has asked for another, one is needed again.
+    await Promise.all([
+      held && this.#connection.setLocalDescription(held).then(() => (this.#isNeeded = false)),
+      this.#connection.setRemoteDescription(description),
+    ]);
     clearTimeout(this.#repeatTimer);
     await this.#addEarlyCandidates();
   }

@@ -22,6 +22,8 @@ export class FakeConnection implements NegotiableConnection {
   #wish: number;
   #generation = 0;
   #created: Description | undefined;
+  /** What it was told to do, one after the other. */
+  #operations: Promise<unknown> = Promise.resolve();
   /** Of DTLS, once that is settled. */
   #isClient: boolean | undefined;
 
@@ -50,14 +52,28 @@ export class FakeConnection implements NegotiableConnection {
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: its declared type has a form with callbacks, too.
-  createOffer = async (): Promise<any> => {
+  createOffer = (): Promise<any> => this.#chain(() => this.#createOffer());
+
+  setLocalDescription = (description?: RTCLocalSessionDescriptionInit): Promise<void> =>
+    this.#chain(() => this.#setLocalDescription(description));
+
+  setRemoteDescription = (description: RTCSessionDescriptionInit): Promise<void> =>
+    this.#chain(() => this.#setRemoteDescription(description));
+
+  #chain<T>(operation: () => Promise<T>): Promise<T> {
+    const done = this.#operations.then(operation, operation);
+    this.#operations = done;
+    return done;
+  }
+
+  async #createOffer(): Promise<Description> {
     await this.pause();
     this.#generation += 1;
     this.#created = this.#description("offer");
     return this.#created;
-  };
+  }
 
-  setLocalDescription = async (description?: RTCLocalSessionDescriptionInit): Promise<void> => {
+  async #setLocalDescription(description?: RTCLocalSessionDescriptionInit): Promise<void> {
     await this.pause();
     if (this.signalingState === "have-local-offer") throw new DOMException("twice", "InvalidStateError");
     const type = this.signalingState === "stable" ? "offer" : "answer";
@@ -78,9 +94,9 @@ export class FakeConnection implements NegotiableConnection {
     setTimeout(() => {
       this.onicecandidate?.call(this as unknown as RTCPeerConnection, { candidate } as RTCPeerConnectionIceEvent);
     });
-  };
+  }
 
-  setRemoteDescription = async (description: RTCSessionDescriptionInit): Promise<void> => {
+  async #setRemoteDescription(description: RTCSessionDescriptionInit): Promise<void> {
     await this.pause();
     if (description.type === "offer") {
       if (this.signalingState === "have-local-offer" && !this.mayRollBack) throw new Error("rolled back");
@@ -95,7 +111,7 @@ export class FakeConnection implements NegotiableConnection {
       this.agreed = { mine: wishOf(this.localDescription), theirs: wishOf(description) };
       this.#settle();
     }
-  };
+  }
 
   addIceCandidate = async (candidate?: RTCIceCandidateInit | null): Promise<void> => {
     await this.pause();

@@ -140,6 +140,26 @@ describe("Negotiation", () => {
     expect(b.connection.addedCandidates, "none of the ignored offer a2").toEqual(["a1", "a3"]);
   });
 
+  it("applies an offer with its answer only, so that new addresses never meet the other side's old ones", async () => {
+    const [a, b, { random }] = twoSides(12);
+    a.connection.want();
+    await settle([a, b], random);
+    for (const [i, side] of [a, b].entries()) {
+      const before = side.connection.localDescription;
+      side.connection.want();
+      await vi.advanceTimersByTimeAsync(3_000);
+      // Asked for while the answer is awaited: it comes after it, and the first one is not said twice.
+      side.connection.want();
+      await vi.advanceTimersByTimeAsync(20);
+      expect(side.offers).toBe(i === 0 ? 2 : 1);
+      expect(side.connection.localDescription).toBe(before);
+      expect(side.sent.at(-1)?.kind, "no candidates yet").toBe("description");
+      await settle([a, b], random);
+      expect(side.offers).toBe(i === 0 ? 3 : 2);
+    }
+    expectAgreed(a, b, [3, 2], "at the end");
+  });
+
   it("has the polite side begin anew when it is the first offers that collide", async () => {
     const [a, b, { random }] = twoSides(7);
     a.connection.want();
@@ -276,7 +296,7 @@ it("asks again when the browser has failed to make an offer, and at once when th
   for (const polite of [false, true]) {
     const side = new Side("a", polite, false, world);
     const { connection, negotiation } = side;
-    // The polite side makes its offers in another way once there is a description of the other.
+    // Offers are made in another way once there is a description of the other.
     if (polite) connection.remoteDescription = { type: "answer", sdp: "v=0" } as RTCSessionDescription;
     const { setLocalDescription, createOffer } = connection;
     const fail = () => Promise.reject(new DOMException("not now", "OperationError"));
