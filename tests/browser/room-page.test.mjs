@@ -119,33 +119,42 @@ test("texts that are too long stay where they were put, with a word, and are not
   const room = `${server.url("127.0.0.1")}/r/x`;
   const other = await openRoom(browser, room, { camera: false });
   const valueOf = (page, selector) => page.run((selector) => document.querySelector(selector).value, selector);
-  const isTold = (page, selector) =>
-    page.until((selector) => {
-      const field = document.querySelector(selector);
-      const note = document.getElementById(field.getAttribute("aria-describedby") ?? "");
-      return field.getAttribute("aria-invalid") === "true" && note?.checkVisibility() && note.textContent;
-    }, selector);
+  /** Waits for the words beside a field, and returns them. */
+  const toldOf = (page, selector, isRefused) =>
+    page.until(
+      (selector, isRefused) => {
+        const field = document.querySelector(selector);
+        const note = document.getElementById(field.getAttribute("aria-describedby") ?? "");
+        return field.getAttribute("aria-invalid") === String(isRefused) && note?.checkVisibility() && note.textContent;
+      },
+      selector,
+      isRefused,
+    );
 
   const longName = `${"Ada ".repeat(16)}Lovelace`;
-  const page = await browser.open(`${room}?name=${longName}`);
+  const longerName = "Ada".repeat(400);
+  const page = await browser.open(`${room}?name=${longerName}`);
   await inState(page, "entry");
-  assert.equal(await valueOf(page, "#entry-name"), longName);
-  assert.match(await isTold(page, "#entry-name"), /too long. Up to 60/);
+  assert.equal(await valueOf(page, "#entry-name"), longerName);
+  assert.match(await toldOf(page, "#entry-name", true), /too long/);
   for (const button of ["#join-without", "#join"]) {
     await page.click(button);
     assert.equal(await page.run(() => document.body.dataset.state), "entry");
   }
-  await fill(page, "#entry-name", "Ada");
+  await fill(page, "#entry-name", longName);
+  assert.match(await toldOf(page, "#entry-name", false), /first 59 letters/);
   await enter(page, { camera: false });
   await inState(page, "joined");
-  await rename(page, longName);
-  await isTold(page, "#name");
-  assert.equal(await valueOf(page, "#name"), longName);
-  assert.equal(await page.run(() => window.bimccRtc.room.name), "Ada");
+  assert.equal(await page.run(() => window.bimccRtc.room.name), longName);
+  await other.until(() => /^Ada .*…$/.test(document.querySelector('.tile[data-own="false"] .name')?.textContent));
+  await rename(page, longerName);
+  await toldOf(page, "#name", true);
+  assert.equal(await valueOf(page, "#name"), longerName);
+  assert.equal(await page.run(() => window.bimccRtc.room.name), longName);
 
   const text = `${"long ".repeat(800)}end`;
   await say(page, text);
-  assert.match(await isTold(page, "#chat-text"), /Up to 4,000 characters fit.*3 too many/);
+  assert.match(await toldOf(page, "#chat-text", true), /Up to 4,000 characters fit.*3 too many/);
   assert.equal(await valueOf(page, "#chat-text"), text);
   assert.deepEqual(await seriousFindings(page), []);
   if (process.env.SHOTS) await page.screenshot(`${process.env.SHOTS}/too-long.png`);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { cleanText, displayName, fileNameOf, hueOf, initials, nameProblem } from "../src/logic/names";
+import { cleanText, displayName, fileNameOf, hueOf, initials, nameNote, nameProblem } from "../src/logic/names";
 
 describe("names of people", () => {
   it("keeps every script and emoji", () => {
@@ -26,12 +26,17 @@ describe("names of people", () => {
     expect(new TextDecoder().decode(new TextEncoder().encode(name))).toBe(name);
   });
 
-  it("that one gives to oneself is refused where others would not be shown all of it", () => {
+  it("that one gives to oneself comes with a word where others are not shown all of it, or the server takes none", () => {
     for (const fits of ["", "Ada", "😀".repeat(60), ` ${"a".repeat(60)} `]) {
-      expect(nameProblem(fits)).toBeUndefined();
+      expect([nameNote(fits), nameProblem(fits)]).toEqual([undefined, undefined]);
       expect(displayName({ id: "1", name: fits || "x" })).toBe(fits.trim() || "x");
     }
-    for (const long of ["a".repeat(61), "😀".repeat(61)]) expect(nameProblem(long)).toMatch(/too long/);
+    for (const long of ["a".repeat(61), "😀".repeat(61), "a".repeat(1_024), "😀".repeat(256)]) {
+      expect(nameNote(long)).toMatch(/first 59 letters/);
+      expect([...displayName({ id: "1", name: long })].slice(0, 59)).toEqual([...long].slice(0, 59));
+      expect(nameProblem(long)).toBeUndefined();
+    }
+    for (const long of ["a".repeat(1_025), "😀".repeat(257)]) expect(nameProblem(long)).toMatch(/too long/);
   });
 
   it("is what it says when it is not text at all", () => {

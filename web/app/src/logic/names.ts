@@ -1,6 +1,8 @@
 // Names that others chose, made fit to be shown: any script, but no way to disguise what is around them.
 
 export const LONGEST_NAME = 60;
+/** By the protocol. */
+const MOST_BYTES = 1_024;
 const LONGEST_FILE_NAME = 120;
 
 // Characters that turn the direction of text around them, which makes "gpj.exe" out of "exe.jpg", and invisible ones.
@@ -30,10 +32,16 @@ export function cleanText(text: string, longest: number): string {
   return letters.length <= longest ? visible : `${letters.slice(0, longest - 1).join("")}…`;
 }
 
-/** Why others would not be shown the whole of a name that somebody gives to themselves; undefined if they are. */
+/** Why the server would not take a name that somebody gives to themselves; undefined if it does. */
 export function nameProblem(name: string): string | undefined {
+  const fits = new TextEncoder().encode(name.trim()).length <= MOST_BYTES;
+  return fits ? undefined : `This name is too long. Up to ${LONGEST_NAME} letters are shown.`;
+}
+
+/** What others will not be shown of a name; undefined if they are shown all of it. */
+export function nameNote(name: string): string | undefined {
   const fits = [...wellFormed(name.trim())].length <= LONGEST_NAME;
-  return fits ? undefined : `This name is too long. Up to ${LONGEST_NAME} letters fit.`;
+  return fits ? undefined : `Others are shown the first ${LONGEST_NAME - 1} letters of it.`;
 }
 
 /** What a member is called here: those without a name are told apart by their ids. */

@@ -1,5 +1,5 @@
 import { type InputHTMLAttributes, type Ref, useEffect, useState } from "react";
-import { nameProblem } from "../logic/names";
+import { nameNote, nameProblem } from "../logic/names";
 import type { Session } from "../model/session";
 import { useSource } from "../model/store";
 import { isPlainKey } from "./keys";
@@ -11,10 +11,11 @@ interface NameInputProps extends Omit<InputHTMLAttributes<HTMLInputElement>, "on
   ref?: Ref<HTMLInputElement>;
 }
 
-/** Where one types one's own name. One that is too long stays as it is, and is told to be. */
+/** Where one types one's own name. One that is too long stays as it is, with a word. */
 export function NameInput({ onChange, ...props }: NameInputProps) {
   const problem = nameProblem(props.value);
-  const problemId = `${props.id}-problem`;
+  const note = problem ?? nameNote(props.value);
+  const noteId = `${props.id}-note`;
   return (
     <div className="field">
       <label htmlFor={props.id}>Your name</label>
@@ -23,12 +24,12 @@ export function NameInput({ onChange, ...props }: NameInputProps) {
         autoComplete="nickname"
         placeholder="guest"
         aria-invalid={problem !== undefined}
-        aria-describedby={problem && problemId}
+        aria-describedby={note && noteId}
         onChange={(event) => onChange(event.target.value)}
       />
-      {problem && (
-        <p className="problem" id={problemId} role="alert">
-          {problem}
+      {note && (
+        <p className={problem ? "problem" : "hint"} id={noteId} role={problem ? "alert" : "status"}>
+          {note}
         </p>
       )}
     </div>
