@@ -10,6 +10,7 @@ pub mod files;
 pub mod http;
 pub mod ice_servers;
 pub mod label;
+mod locks;
 pub mod membership;
 pub mod mint;
 pub mod net;

@@ -16,10 +16,12 @@ use std::{
     net::IpAddr,
     str::FromStr,
     sync::{
-        Arc, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use crate::locks::{self, Name, ReadGuard, ReadWriteLock, WriteGuard};
 
 /// How many verified addresses a member keeps: the latest ones.
 pub const MAX_ADDRESSES_PER_MEMBER: usize = 16;
@@ -113,9 +115,8 @@ pub struct Membership {
 pub type EndAllocation = Box<dyn Fn(AllocationRef) + Send + Sync>;
 
 /// The shared, read-mostly directory of members. See the module's header.
-#[derive(Default)]
 pub struct Directory {
-    state: RwLock<State>,
+    state: ReadWriteLock<State>,
     end_allocation: OnceLock<EndAllocation>,
 }
 
@@ -161,7 +162,7 @@ impl fmt::Debug for Directory {
 impl Directory {
     /// An empty directory.
     pub fn new() -> Self {
-        Self::default()
+        Self { state: ReadWriteLock::new(Name("directory", 0), State::default()), end_allocation: OnceLock::new() }
     }
 
     /// Sets who ends the allocations of members that left. Only the first call counts.
@@ -219,6 +220,7 @@ impl Directory {
             state.disconnected(ip);
         }
         drop(state);
+        locks::assert_none_held("end allocations");
         if let Some(end) = self.end_allocation.get() {
             entry.allocations.into_iter().for_each(end);
         }
@@ -288,12 +290,18 @@ impl Directory {
         self.len() == 0
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn read(&self) -> ReadGuard<'_, State> {
+        self.state.read()
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn write(&self) -> WriteGuard<'_, State> {
+        self.state.write()
+    }
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

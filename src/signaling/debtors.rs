@@ -7,7 +7,7 @@
 //!
 //! Pure: no clock, no lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The class of the smallest: all that hold less than twice this.
 const SMALLEST: u32 = (64_u32 * 1024).ilog2();
@@ -37,6 +37,17 @@ impl Standing {
         Self { class: class.min(CLASSES - 1), since }
     }
 
+    /// As a number, to be kept where no lock is needed; 0 stands for none.
+    pub(super) fn to_number(standing: Option<Self>) -> u64 {
+        standing.map_or(0, |Self { class, since }| (class as u64 + 1) << 32 | u64::from(since.0))
+    }
+
+    /// The counterpart of [`Self::to_number`].
+    pub(super) fn from_number(number: u64) -> Option<Self> {
+        let class = (number >> 32).checked_sub(1)?;
+        Some(Self { class: class as usize, since: Tick(number as u32) })
+    }
+
     fn weight(self, now: Tick) -> u64 {
         (u64::from(now.0.saturating_sub(self.since.0)) + 1) << self.class
     }
@@ -46,21 +57,38 @@ impl Standing {
 #[derive(Debug)]
 pub(super) struct Debtors<T> {
     classes: [BTreeMap<(Tick, u64), T>; CLASSES],
+    /// Where each of them is listed.
+    standings: HashMap<u64, Standing>,
 }
 
 impl<T> Default for Debtors<T> {
     fn default() -> Self {
-        Self { classes: std::array::from_fn(|_| BTreeMap::new()) }
+        Self { classes: std::array::from_fn(|_| BTreeMap::new()), standings: HashMap::new() }
     }
 }
 
 impl<T> Debtors<T> {
     pub(super) fn insert(&mut self, number: u64, standing: Standing, reach: T) {
         self.classes[standing.class].insert((standing.since, number), reach);
+        self.standings.insert(number, standing);
     }
 
-    /// `None` if it was not there, e.g. because it is about to pay.
-    pub(super) fn remove(&mut self, number: u64, standing: Standing) -> Option<T> {
+    /// A queue stands there now, or owes nothing any more. `reach` is needed where it is not on the list; one that is about to
+    /// pay is not.
+    pub(super) fn note(&mut self, number: u64, standing: Option<Standing>, reach: Option<impl FnOnce() -> T>) {
+        if self.standings.get(&number) == standing.as_ref() {
+            return;
+        }
+        let listed = self.remove(number);
+        if let Some(standing) = standing
+            && let Some(reach) = listed.or_else(|| reach.map(|reach| reach()))
+        {
+            self.insert(number, standing, reach);
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<T> {
+        let standing = self.standings.remove(&number)?;
         self.classes[standing.class].remove(&(standing.since, number))
     }
 
@@ -72,12 +100,12 @@ impl<T> Debtors<T> {
         });
         // Among equals the one that connected first: to come late must not be a disadvantage.
         let worst = oldest.max_by_key(|(standing, number)| (standing.weight(now), u64::MAX - number));
-        worst.and_then(|(standing, number)| self.remove(number, standing))
+        worst.and_then(|(_, number)| self.remove(number))
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.classes.iter().all(BTreeMap::is_empty)
+        self.classes.iter().all(BTreeMap::is_empty) && self.standings.is_empty()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -41,6 +41,7 @@ use super::{
 use crate::{
     farewell,
     ice_servers::{Issuer, Reached},
+    locks::{Lock, Name},
     membership::{Directory, MemberId},
     observe::metrics::{CloseReasonLabel, Metrics, Value},
 };
@@ -107,7 +108,7 @@ pub struct Signaling {
     /// Somebody is away: there is a deadline to keep.
     somebody_away: Notify,
     wall_clock: WallClock,
-    step_watch: Mutex<StepWatch>,
+    step_watch: Lock<StepWatch>,
     /// How often the wall clock was set.
     steps: watch::Sender<u64>,
     metrics: Arc<Metrics>,
@@ -133,7 +134,7 @@ impl Signaling {
             timing,
             somebody_away: Notify::new(),
             wall_clock: Box::new(SystemTime::now),
-            step_watch: Mutex::new(StepWatch::new(Instant::now().into_std(), SystemTime::now())),
+            step_watch: step_watch(SystemTime::now()),
             steps: watch::Sender::new(0),
             metrics,
         }
@@ -142,7 +143,7 @@ impl Signaling {
     /// The same by another wall clock than the system's, e.g. one that a test sets.
     #[must_use]
     pub fn with_wall_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        self.step_watch = Mutex::new(StepWatch::new(Instant::now().into_std(), clock()));
+        self.step_watch = step_watch(clock());
         self.wall_clock = Box::new(clock);
         self
     }
@@ -152,7 +153,7 @@ impl Signaling {
     fn unix_now(&self) -> u64 {
         let shown = (self.wall_clock)();
         // Where another thread looks at the same moment, that one will see it.
-        let step = self.step_watch.try_lock().ok().and_then(|mut watch| watch.look(Instant::now().into_std(), shown));
+        let step = self.step_watch.try_lock().and_then(|mut watch| watch.look(Instant::now().into_std(), shown));
         if let Some(step) = step {
             tracing::warn!(
                 before = step.before,
@@ -518,6 +519,10 @@ fn written(outcome: Result<Result<(), Error>, tokio::time::error::Elapsed>) -> R
         Ok(Err(_)) => Err(CloseReason::ConnectionLost),
         Err(_) => Err(CloseReason::SlowReader),
     }
+}
+
+fn step_watch(shown: SystemTime) -> Lock<StepWatch> {
+    Lock::new(Name("step watch", 0), StepWatch::new(Instant::now().into_std(), shown))
 }
 
 /// Waits until the server is to go; it is too if nobody is left who could say so.
