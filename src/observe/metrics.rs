@@ -29,7 +29,7 @@ use crate::{
     http::TurnedAway,
     label::Label,
     membership::Directory,
-    signaling::{CloseReason, resume::Resume},
+    signaling::{CloseReason, core::resume::Resume},
     turn::transport::{StreamClose, Transport},
 };
 

@@ -74,7 +74,7 @@ impl Step {
 const MAX_STEPS: usize = 16;
 
 /// The latest steps.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Steps(VecDeque<Step>);
 
 impl Steps {

@@ -1,37 +1,14 @@
-//! The hub's metrics, looked up once so that counting a message takes no lock.
+//! The metrics of rooms, looked up once so that counting a message takes no lock. What happens to rooms and members is
+//! counted from the core's events.
 
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
 use super::{
-    error::{Code, Refusal},
-    resume::Resume,
+    core::{effects::Event, resume::Resume},
+    error::Code,
     wire::{CLIENT_EVENTS, ClientMessage},
 };
 use crate::observe::metrics::{ErrorCodeLabel, EventLabel, ResumeLabel, SignalingMetrics, Value};
-
-/// Why a member was removed, as its peers are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RemoveReason {
-    /// It said so.
-    Left,
-    /// It joined a room anew.
-    Moved,
-    /// Its connection ended, and so did its grace if it had one.
-    Disconnected,
-    /// The operator removed it.
-    Kicked,
-}
-
-impl RemoveReason {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Left => "left",
-            Self::Moved => "moved",
-            Self::Disconnected => "disconnected",
-            Self::Kicked => "kicked",
-        }
-    }
-}
 
 pub(crate) struct Instruments {
     rooms: Gauge,
@@ -69,44 +46,49 @@ impl Instruments {
         }
     }
 
-    pub(crate) fn count_refused(&self, refusal: &Refusal) {
-        match refusal.code {
+    pub(crate) fn count_refused(&self, code: Code) {
+        match code {
             Code::UnknownEvent => _ = self.unknown.inc(),
             Code::BadMessage | Code::TooLarge => _ = self.malformed.inc(),
             _ => {}
         }
-        self.errors[refusal.code as usize].inc();
+        self.errors[code as usize].inc();
     }
 
     pub(crate) fn count_sent(&self, frames: usize) {
         self.sent.inc_by(frames as u64);
     }
 
-    pub(crate) fn count_room_opened(&self) {
-        self.rooms.inc();
+    pub(crate) fn count(&self, event: &Event) {
+        match event {
+            Event::RoomOpened { .. } => _ = self.rooms.inc(),
+            Event::RoomClosed { .. } => _ = self.rooms.dec(),
+            Event::Joined { announced, .. } => {
+                self.members.inc();
+                if *announced {
+                    self.count_resumed(Resume::Announced);
+                }
+            }
+            Event::Resumed { how, .. } => {
+                self.count_resumed(*how);
+                if *how == Resume::WithinGrace {
+                    self.members_away.dec();
+                } else {
+                    // The connection that is taken over is told by an `_error`.
+                    self.count_refused(Code::Replaced);
+                }
+            }
+            Event::Away { .. } => _ = self.members_away.inc(),
+            Event::Left { was_away, .. } => {
+                self.members.dec();
+                if *was_away {
+                    self.members_away.dec();
+                }
+            }
+        }
     }
 
-    pub(crate) fn count_room_closed(&self) {
-        self.rooms.dec();
-    }
-
-    pub(crate) fn count_entered(&self) {
-        self.members.inc();
-    }
-
-    pub(crate) fn count_left(&self) {
-        self.members.dec();
-    }
-
-    pub(crate) fn count_away(&self) {
-        self.members_away.inc();
-    }
-
-    pub(crate) fn count_no_longer_away(&self) {
-        self.members_away.dec();
-    }
-
-    pub(crate) fn count_resumed(&self, how: Resume) {
+    fn count_resumed(&self, how: Resume) {
         self.resumes.get_or_create(&ResumeLabel { how: Value(how) }).inc();
     }
 }

@@ -6,29 +6,31 @@
 //! leaves or loses its connection is reported by `_remove_peer`. `__message` reaches one member or all, without any
 //! peer connection. Whatever the server does not act upon is answered by `_error` with a stable code.
 //!
-//! [`hub`] and its `room` are the core and do no I/O, `wire` knows the frames, [`session`] is the shell
-//! around one socket.
+//! [`core`] has the rules of rooms and is pure, [`service`] owns the rooms and performs what follows, `wire` knows the frames,
+//! [`session`] is the shell around one socket.
 
 mod clock;
 mod close_code;
 mod close_reason;
 mod closing;
+pub mod core;
 mod debtors;
 pub mod error;
 pub mod frame;
-pub mod hub;
 mod instruments;
 mod overhead;
 mod pace;
 mod queue;
-pub mod resume;
-mod room;
 pub mod room_name;
-mod roster;
+pub mod rooms;
+pub mod service;
 pub mod session;
 pub mod wire;
 
 pub use close_reason::CloseReason;
-pub use hub::{Limits, MemberSummary, RoomSummary};
-pub use resume::ResumeKey;
+pub use core::{
+    hub::{MemberSummary, RoomSummary},
+    resume::ResumeKey,
+};
+pub use service::Limits;
 pub use session::{Arrival, Signaling, Timing};

@@ -18,7 +18,7 @@ use super::{
     close_reason::CloseReason,
     debtors::{Debtors, Standing, Tick},
     frame::Frame,
-    hub::{Full, Outbox},
+    service::{Full, Outbox},
 };
 use crate::locks::{Lock, Name};
 

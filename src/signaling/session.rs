@@ -1,4 +1,4 @@
-//! The I/O shell around one WebSocket: reads frames into the hub, writes what the hub queues, keeps time.
+//! The I/O shell around one WebSocket: hands frames to the rooms, writes what they queue, keeps time.
 //!
 //! A session never waits for another client. Its queue is bounded, and a client that lets it overflow, or a write
 //! stall, is closed; one that says too much, or
@@ -30,13 +30,16 @@ use super::{
     close_code::Frames,
     close_reason::CloseReason,
     closing::close_frame,
+    core::{
+        hub::{MemberSummary, RoomSummary},
+        resume::ResumeKey,
+    },
     error::{Code, Refusal},
     frame::Frame,
-    hub::{Client, Hub, Limits, MemberSummary, RoomSummary, Verdict},
     overhead::Measured,
     pace::Pace,
     queue::{Common, Queue},
-    resume::ResumeKey,
+    service::{Client, Clocks, Limits, Service, Verdict},
 };
 use crate::{
     farewell,
@@ -101,7 +104,7 @@ pub struct Arrival {
 
 /// Signaling, ready to serve connections.
 pub struct Signaling {
-    hub: Hub<Arc<Queue>>,
+    rooms: Service<Arc<Queue>>,
     /// Of all connections' queues.
     common: Arc<Common>,
     timing: Timing,
@@ -127,9 +130,9 @@ impl Signaling {
         metrics: Arc<Metrics>,
     ) -> Self {
         let server = format!("{:016x}", rand::random::<u64>());
-        let hub = Hub::new(limits, server, issuer, resume_key, directory, &metrics.signaling);
+        let rooms = Service::new(limits, server, issuer, resume_key, directory, &metrics.signaling);
         Self {
-            hub,
+            rooms,
             common: Arc::default(),
             timing,
             somebody_away: Notify::new(),
@@ -160,10 +163,14 @@ impl Signaling {
                 after = step.after,
                 "the clock was set: members get fresh credentials"
             );
-            self.hub.note_step(step);
+            self.rooms.note_step(step);
             self.steps.send_modify(|steps| *steps += 1);
         }
         clock::unix(shown)
+    }
+
+    fn clocks(&self) -> Clocks {
+        Clocks { instant: Instant::now().into_std(), unix: self.unix_now() }
     }
 
     /// The metrics that sessions count in.
@@ -176,7 +183,7 @@ impl Signaling {
     pub async fn keep_time(&self, mut shutdown: watch::Receiver<bool>) {
         let mut look = interval(self.timing.clock_period);
         loop {
-            let next = self.hub.expire(Instant::now().into_std());
+            let next = self.rooms.expire(Instant::now().into_std());
             let due = async {
                 match next {
                     Some(at) => sleep_until(at.into()).await,
@@ -187,8 +194,8 @@ impl Signaling {
                 () = due => {}
                 _ = look.tick() => { self.unix_now(); }
                 () = told_to_stop(&mut shutdown) => {
-                    self.hub.start_draining();
-                    self.hub.expire(Instant::now().into_std());
+                    self.rooms.start_draining();
+                    self.rooms.expire(Instant::now().into_std());
                     return;
                 }
             }
@@ -198,25 +205,26 @@ impl Signaling {
     /// Removes a member from the room of this name, for good: its connection is closed, its allocations end and it
     /// cannot resume. `false` if there is no such member.
     pub fn kick(&self, room: &str, member: MemberId) -> bool {
-        self.hub.kick(room, member, self.unix_now())
+        self.rooms.kick(room, member, self.clocks())
     }
 
     /// All rooms, by name.
     pub fn rooms(&self) -> Vec<RoomSummary> {
-        self.hub.rooms()
+        self.rooms.rooms()
     }
 
     /// Who is in the room of this name; `None` if there is no such room.
     pub fn members(&self, room: &str) -> Option<Vec<MemberSummary>> {
-        self.hub.members(room)
+        self.rooms.members(room)
     }
 
     fn disconnect(&self, client: &mut Client<Arc<Queue>>) {
         // A grace beyond the clock's range is long enough if it is a day.
         let now = Instant::now();
         let until = now.checked_add(self.timing.resume_grace).unwrap_or(now + DAY);
-        self.hub.disconnect(client, until.into_std());
-        self.somebody_away.notify_one();
+        if self.rooms.disconnect(client, until.into_std(), now.into_std()) {
+            self.somebody_away.notify_one();
+        }
     }
 
     /// Serves one connection to its end. The opening handshake is done; `read_ahead` came after it. `on_membership` is
@@ -233,7 +241,7 @@ impl Signaling {
     ) where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let max_message_bytes = self.hub.limits().max_message_bytes;
+        let max_message_bytes = self.rooms.limits().max_message_bytes;
         let limit = Some(max_message_bytes);
         // The write buffer needs no limit of its own: a frame is handed over only when the last one is out.
         let config = WebSocketConfig::default()
@@ -318,9 +326,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 () = &mut must_go, if !has_joined => Err(CloseReason::MadeRoom),
                 _ = self.clock_steps.changed() => { self.hasten_renewal(); Ok(()) }
                 () = told_to_stop(shutdown) => {
-                    self.signaling.hub.start_draining();
+                    self.signaling.rooms.start_draining();
                     // Spread, so that not all clients come back at once.
-                    self.signaling.hub.say_closing(&self.client, rand::random_range(1000..=5000));
+                    self.signaling.rooms.say_closing(&self.client, rand::random_range(1000..=5000));
                     Err(CloseReason::Shutdown)
                 }
             };
@@ -348,12 +356,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         let verdict = match &message {
             Message::Text(_) | Message::Binary(_) if !admitted => {
                 let refusal = Refusal::new(Code::RateLimited, "too many messages; this one was not acted upon");
-                self.signaling.hub.refuse(&self.client, &refusal)
+                self.signaling.rooms.refuse(&self.client, &refusal)
             }
-            Message::Text(text) => self.signaling.hub.handle_text(&mut self.client, text, self.signaling.unix_now()),
+            Message::Text(text) => {
+                let clocks = Clocks { instant: now.into_std(), unix: self.signaling.unix_now() };
+                self.signaling.rooms.handle_text(&mut self.client, text, clocks)
+            }
             Message::Binary(_) => {
                 let refusal = Refusal::new(Code::BadMessage, "binary frames have no meaning here");
-                self.signaling.hub.refuse(&self.client, &refusal)
+                self.signaling.rooms.refuse(&self.client, &refusal)
             }
             Message::Close(_) => return Err(CloseReason::Client),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Verdict::Fine,
@@ -370,9 +381,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     fn read_failed(&self, error: &Error) -> CloseReason {
         match error {
             Error::Capacity(_) => {
-                let limit = self.signaling.hub.limits().max_message_bytes;
+                let limit = self.signaling.rooms.limits().max_message_bytes;
                 let refusal = Refusal::new(Code::TooLarge, format!("a message has at most {limit} bytes"));
-                self.signaling.hub.refuse(&self.client, &refusal);
+                self.signaling.rooms.refuse(&self.client, &refusal);
                 CloseReason::MessageTooLarge
             }
             Error::Utf8(_) => CloseReason::InvalidText,
@@ -389,7 +400,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             return Err(CloseReason::Idle);
         }
         if self.renew_at.is_some_and(|at| now >= at) {
-            self.signaling.hub.push_ice_servers(&self.client, self.signaling.unix_now());
+            self.signaling.rooms.push_ice_servers(&self.client, self.signaling.clocks());
             self.plan_renewal(now);
         }
         if now >= self.next_ping {
@@ -489,7 +500,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     fn plan_renewal(&mut self, now: Instant) {
-        let half = self.signaling.hub.credential_ttl() / 2;
+        let half = self.signaling.rooms.credential_ttl() / 2;
         // A TTL beyond the clock's range needs no renewal.
         self.renew_at = if self.client.is_joined() { now.checked_add(half.max(MIN_RENEWAL)) } else { None };
     }

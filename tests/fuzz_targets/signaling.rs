@@ -1,4 +1,4 @@
-//! Connections that say anything to the hub, break off, come back and are removed.
+//! Connections that say anything to the rooms, break off, come back and are removed.
 //!
 //! The input is lines. The first byte of each chooses a connection, the second what happens to it, the rest says how;
 //! most often it is a text frame, in which `$0` to `$3` stand for the connections' ids, `$r` for the newest resume token
@@ -21,7 +21,7 @@ use bimcc_rtc::{
     signaling::{
         CloseReason, Limits, ResumeKey,
         frame::Frame,
-        hub::{Client, Full, Hub, Outbox, Verdict},
+        service::{Client, Clocks, Full, Outbox, Service, Verdict},
     },
 };
 use serde_json::{Map, Value};
@@ -83,7 +83,7 @@ struct Got {
 }
 
 struct World {
-    hub: Hub<Inbox>,
+    service: Service<Inbox>,
     metrics: SignalingMetrics,
     directory: Arc<Directory>,
     connections: Vec<Client<Inbox>>,
@@ -99,9 +99,9 @@ impl World {
         let directory = Arc::new(Directory::new());
         let transports = Transports { udp: Some(3478), ..Transports::default() };
         let issuer = Issuer { secret: Secret::new(*b"fuzz"), ttl: TTL, transports };
-        let hub = Hub::new(LIMITS, "this run", issuer, ResumeKey::new(&[7; 32]), directory.clone(), &metrics);
+        let service = Service::new(LIMITS, "this run", issuer, ResumeKey::new(&[7; 32]), directory.clone(), &metrics);
         let mut world = Self {
-            hub,
+            service,
             metrics,
             directory,
             connections: Vec::new(),
@@ -117,6 +117,10 @@ impl World {
         world
     }
 
+    fn clocks(&self) -> Clocks {
+        Clocks { instant: self.instant, unix: self.unix }
+    }
+
     fn connect(&mut self) -> Client<Inbox> {
         self.last_id += 1;
         let address = IpAddr::from([192, 0, 2, self.last_id as u8]);
@@ -130,23 +134,23 @@ impl World {
             0 => {
                 let mut replaced = self.connect();
                 std::mem::swap(&mut self.connections[who], &mut replaced);
-                self.hub.disconnect(&mut replaced, self.instant + GRACE);
+                self.service.disconnect(&mut replaced, self.instant + GRACE, self.instant);
             }
             1 => {
                 let seconds = u64::from(how.first().copied().unwrap_or(1));
                 self.unix += seconds;
                 self.instant += Duration::from_secs(seconds);
-                let next = self.hub.expire(self.instant);
+                let next = self.service.expire(self.instant);
                 assert!(next.is_none_or(|next| next > self.instant), "a timer at once again");
             }
             2 => {
                 let Ok(room) = str::from_utf8(how) else { return };
                 let id = self.connections[who].id();
                 let is_there =
-                    self.hub.members(room).is_some_and(|all| all.iter().any(|one| one.socket_id == id.to_string()));
-                assert_eq!(self.hub.kick(room, id, self.unix), is_there);
+                    self.service.members(room).is_some_and(|all| all.iter().any(|one| one.socket_id == id.to_string()));
+                assert_eq!(self.service.kick(room, id, self.clocks()), is_there);
             }
-            3 => self.hub.push_ice_servers(&self.connections[who], self.unix),
+            3 => self.service.push_ice_servers(&self.connections[who], self.clocks()),
             _ => {
                 let how = self.filled_in(who, how);
                 if let Ok(text) = str::from_utf8(&how) {
@@ -185,7 +189,8 @@ impl World {
     fn say(&mut self, who: usize, text: &str) {
         let id = self.connections[who].id();
         let roommates = self.roommates(who);
-        let verdict = self.hub.handle_text(&mut self.connections[who], text, self.unix);
+        let clocks = self.clocks();
+        let verdict = self.service.handle_text(&mut self.connections[who], text, clocks);
         let got = self.drain();
         got.iter().for_each(|got| self.may_get(got));
 
@@ -308,7 +313,7 @@ impl World {
 
     /// What holds at any time.
     fn is_in_order(&self) {
-        let rooms = self.hub.rooms();
+        let rooms = self.service.rooms();
         let members: usize = rooms.iter().map(|room| room.members).sum();
         let away: usize = rooms.iter().map(|room| room.away).sum();
         assert!(rooms.len() <= LIMITS.max_rooms && rooms.iter().all(|room| room.members <= LIMITS.max_peers_per_room));
@@ -322,12 +327,12 @@ impl World {
 
     fn end(mut self) {
         for connection in &mut self.connections {
-            self.hub.disconnect(connection, self.instant + GRACE);
+            self.service.disconnect(connection, self.instant + GRACE, self.instant);
         }
         let late = self.instant + GRACE + Duration::from_secs(1);
-        assert!(self.hub.expire(late).is_none(), "nobody is waited for");
+        assert!(self.service.expire(late).is_none(), "nobody is waited for");
         self.connections.clear();
         self.is_in_order();
-        assert!(self.directory.is_empty() && self.hub.rooms().is_empty());
+        assert!(self.directory.is_empty() && self.service.rooms().is_empty());
     }
 }

@@ -36,9 +36,9 @@ fn r10_1_tokens_come_with_peers_and_with_ice_servers() {
     let mut alice = world.client("alice");
     world.say(&mut alice, "__join", json!({"room": "r"}));
     assert_eq!(world.drain()[0].2["resume"], world.token(&alice, "r"), "also for who does not ask");
-    world.hub.push_ice_servers(&alice, NOW + 300);
+    world.service.push_ice_servers(&alice, world.clocks(NOW + 300));
     let renewed = Claims { id: alice.id(), epoch: 0, issued_at: NOW + 300 };
-    assert_eq!(world.drain()[0].2["resume"], world.hub.resume_key.sign(renewed, "r"));
+    assert_eq!(world.drain()[0].2["resume"], world.service.resume_key.sign(renewed, "r"));
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn r10_3_within_grace_nobody_notices() {
     let bob_id = bob.id();
     let room = world.directory.membership(bob_id).unwrap().room;
     world.disconnect(&mut bob);
-    assert_eq!(world.hub.expire(world.start), Some(world.start + GRACE));
+    assert_eq!(world.service.expire(world.start), Some(world.start + GRACE));
     assert_eq!(world.drain(), []);
     assert_eq!(world.directory.membership(bob_id).unwrap().room, room, "allocations live on");
     let signaling = &world.metrics.signaling;
@@ -68,7 +68,7 @@ fn r10_3_within_grace_nobody_notices() {
     assert_eq!(world.directory.member_at(room, [192, 0, 2, 7].into()), Some(alice.id()));
     assert_eq!(world.directory.member_at(room, [198, 51, 100, 9].into()), Some(bob_id));
     assert!(world.directory.is_connected_from([198, 51, 100, 9].into()));
-    assert_eq!(world.hub.expire(world.start + 2 * GRACE), None, "no longer awaited");
+    assert_eq!(world.service.expire(world.start + 2 * GRACE), None, "no longer awaited");
     assert_eq!((signaling.members.get(), signaling.members_away.get()), (2, 0));
     assert_eq!(resumes(&world), [1, 0, 0]);
 
@@ -162,7 +162,7 @@ fn r10_5_after_grace_the_member_is_a_newcomer_with_its_id() {
     let (_alice, mut bob, token) = pair_with_grace(&world);
     let bob_id = bob.id();
     world.disconnect(&mut bob);
-    assert_eq!(world.hub.expire(world.start + GRACE), None);
+    assert_eq!(world.service.expire(world.start + GRACE), None);
     let farewell = json!({"socketId": bob_id.to_string(), "reason": "disconnected"});
     assert_eq!(world.drain(), [("alice", "_remove_peer".into(), farewell)]);
     assert!(world.directory.membership(bob_id).is_none());
@@ -246,10 +246,10 @@ fn r10_6_a_second_holder_takes_over() {
         assert_eq!(world.say(&mut old, event, data), Verdict::Refused, "{event}");
         assert_eq!(world.error(), ("bob", "replaced".into()), "{event}");
     }
-    world.hub.push_ice_servers(&old, NOW);
+    world.service.push_ice_servers(&old, world.clocks(NOW));
     world.disconnect(&mut old);
     assert_eq!(world.drain(), []);
-    assert_eq!(world.hub.expire(world.start + GRACE), None);
+    assert_eq!(world.service.expire(world.start + GRACE), None);
     world.say(&mut alice, "__message", json!({"data": 1, "socketId": id.to_string()}));
     assert_eq!(events(&world), named(&[("new", "_message")]));
     assert_eq!(world.metrics.signaling.members.get(), 2);
@@ -286,9 +286,9 @@ fn r10_7_who_left_does_not_come_back() {
 fn r10_7_who_is_kicked_does_not_come_back() {
     let world = World::new();
     let (_alice, mut bob, token) = pair_with_grace(&world);
-    assert!(!world.hub.kick("s", bob.id(), NOW));
-    assert!(world.hub.kick("r", bob.id(), NOW));
-    assert!(!world.hub.kick("r", bob.id(), NOW));
+    assert!(!world.service.kick("s", bob.id(), world.clocks(NOW)));
+    assert!(world.service.kick("r", bob.id(), world.clocks(NOW)));
+    assert!(!world.service.kick("r", bob.id(), world.clocks(NOW)));
     let farewell = json!({"socketId": bob.id().to_string(), "reason": "kicked"});
     let expected = [("alice", "_remove_peer".into(), farewell), ("bob", "(closed)".into(), json!("kicked"))];
     assert_eq!(world.drain(), expected);
@@ -308,9 +308,9 @@ fn r10_7_who_is_away_can_be_kicked() {
     let world = World::new();
     let (_alice, mut bob, token) = pair_with_grace(&world);
     world.disconnect(&mut bob);
-    assert!(world.hub.kick("r", bob.id(), NOW));
+    assert!(world.service.kick("r", bob.id(), world.clocks(NOW)));
     assert_eq!(events(&world), named(&[("alice", "_remove_peer")]));
-    assert_eq!(world.hub.expire(world.start), None);
+    assert_eq!(world.service.expire(world.start), None);
     let mut back = world.client("back");
     world.say(&mut back, "__join", json!({"room": "r", "resume": token}));
     assert_eq!(world.error(), ("back", "bad_token".into()));
@@ -322,8 +322,8 @@ fn r10_8_bad_tokens_are_refused_and_change_nothing() {
     let (_alice, mut bob, token) = pair_with_grace(&world);
     let good = Claims { id: bob.id(), epoch: 0, issued_at: NOW };
     let foreign = ResumeKey::new(&[8; 32]).sign(good, "r");
-    let expired = world.hub.resume_key.sign(Claims { issued_at: NOW - TTL, ..good }, "r");
-    let elsewhere = world.hub.resume_key.sign(good, "s");
+    let expired = world.service.resume_key.sign(Claims { issued_at: NOW - TTL, ..good }, "r");
+    let elsewhere = world.service.resume_key.sign(good, "s");
     let long = "x".repeat(60_000);
     world.disconnect(&mut bob);
     for bad in [&foreign, &expired, &elsewhere, "x", " ", &long, &token[1..]] {
@@ -347,7 +347,7 @@ fn r10_8_bad_tokens_are_refused_and_change_nothing() {
         assert_eq!(world.error(), ("client", "bad_message".into()), "{wrong}");
     }
     // A moment before its end a token is good.
-    let last = world.hub.resume_key.sign(Claims { issued_at: NOW - TTL + 1, ..good }, "r");
+    let last = world.service.resume_key.sign(Claims { issued_at: NOW - TTL + 1, ..good }, "r");
     let mut back = world.client("back");
     world.say(&mut back, "__join", json!({"room": "r", "resume": last}));
     assert_eq!(world.drain()[0].2["resumed"], true);
@@ -358,7 +358,7 @@ fn a_member_of_two_rooms_is_impossible() {
     // After a restart nobody remembers that the member had moved from `r` to `s`.
     let world = World::new();
     let id = MemberId::from_bits(50);
-    let token = |epoch, room| world.hub.resume_key.sign(Claims { id, epoch, issued_at: NOW }, room);
+    let token = |epoch, room| world.service.resume_key.sign(Claims { id, epoch, issued_at: NOW }, room);
     let (mut first, mut second) = (world.client("first"), world.client("second"));
     world.say(&mut first, "__join", json!({"room": "s", "resume": token(1, "s")}));
     world.drain();
@@ -371,7 +371,7 @@ fn an_older_life_of_a_member_gives_way_to_a_younger_one() {
     // After a restart nobody remembers that the member had left `r` once.
     let world = World::new();
     let id = MemberId::from_bits(50);
-    let token = |epoch| world.hub.resume_key.sign(Claims { id, epoch, issued_at: NOW }, "r");
+    let token = |epoch| world.service.resume_key.sign(Claims { id, epoch, issued_at: NOW }, "r");
     let (mut old, mut young) = (world.client("old"), world.client("young"));
     world.say(&mut old, "__join", json!({"room": "r", "resume": token(0)}));
     world.drain();
@@ -418,8 +418,8 @@ fn r10_9_while_draining_nobody_is_awaited() {
     world.say(&mut carol, "__join", json!({"room": "r", "resume": ""}));
     world.drain();
     world.disconnect(&mut bob);
-    world.hub.start_draining();
-    assert_eq!(world.hub.expire(world.start), None);
+    world.service.start_draining();
+    assert_eq!(world.service.expire(world.start), None);
     world.disconnect(&mut carol);
     world.disconnect(&mut alice);
     assert_eq!(world.drain(), []);
@@ -544,12 +544,12 @@ proptest! {
                 Step::Kick(who) => {
                     let person = &mut people[who];
                     let Some(room) = person.room.take() else { continue };
-                    prop_assert!(world.hub.kick(&room.to_string(), person.connection.id(), NOW));
+                    prop_assert!(world.service.kick(&room.to_string(), person.connection.id(), world.clocks(NOW)));
                     world.disconnect(&mut person.connection);
                     (person.is_cut, person.is_away, person.token) = (true, false, None);
                 }
                 Step::PassGrace => {
-                    world.hub.expire(world.start + GRACE);
+                    world.service.expire(world.start + GRACE);
                     for person in people.iter_mut().filter(|person| person.is_away) {
                         (person.is_away, person.room) = (false, None);
                     }
@@ -602,7 +602,7 @@ proptest! {
             person.stale.iter_mut().for_each(|stale| world.disconnect(stale));
             world.disconnect(&mut person.connection);
         }
-        world.hub.expire(world.start + GRACE);
+        world.service.expire(world.start + GRACE);
         prop_assert!(world.is_empty());
     }
 }

@@ -1,7 +1,8 @@
-//! The hub's rules, each with the exact list of what goes out and to whom. Numbers are those of docs/PROTOCOL.md.
+//! The rules of rooms, each with the exact list of what goes out and to whom. Numbers are those of docs/PROTOCOL.md.
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashSet,
     rc::Rc,
     time::Duration,
 };
@@ -14,6 +15,7 @@ use crate::{
     credentials::Secret,
     ice_servers::{Host, Transports},
     observe::metrics::{ErrorCodeLabel, EventLabel, Metrics},
+    signaling::core::resume::Resume,
 };
 
 const NOW: u64 = 1_000_000;
@@ -274,7 +276,7 @@ fn r3_3_while_draining_nobody_is_reported() {
     world.say(&mut alice, "__join", json!({"room": "r"}));
     world.say(&mut bob, "__join", json!({"room": "r"}));
     world.drain();
-    world.hub.start_draining();
+    world.service.start_draining();
     world.disconnect(&mut bob);
     assert_eq!(world.drain(), []);
     assert_eq!(world.directory.len(), 1, "the relay knows all the same");
@@ -428,12 +430,12 @@ fn r4_7_pings_are_answered_with_their_data() {
 fn r5_2_fresh_credentials_on_request_and_on_time() {
     let world = World::new();
     let mut alice = world.client("alice");
-    world.hub.push_ice_servers(&alice, NOW);
+    world.service.push_ice_servers(&alice, world.clocks(NOW));
     assert_eq!(world.drain(), [], "of no use outside of a room");
     world.say(&mut alice, "__join", json!({}));
     world.drain();
     assert_eq!(world.say(&mut alice, "__ice_servers", Value::Null), Verdict::CredentialsIssued);
-    world.hub.push_ice_servers(&alice, NOW + 300);
+    world.service.push_ice_servers(&alice, world.clocks(NOW + 300));
     let sent = world.drain();
     assert_eq!(sent.iter().map(|(_, event, _)| event.as_str()).collect::<Vec<_>>(), ["_ice_servers", "_ice_servers"]);
     assert_eq!([&sent[0].2["expiresAt"], &sent[1].2["expiresAt"]], [&json!(NOW + TTL), &json!(NOW + 300 + TTL)]);
@@ -535,17 +537,7 @@ fn metrics_count_what_happened() {
     world.disconnect(&mut alice);
     world.disconnect(&mut bob);
     assert_eq!((signaling.rooms.get(), signaling.members.get(), world.directory.len()), (0, 0, 0));
-    assert!(world.hub.shards.iter().all(|shard| lock(shard).is_empty()));
-    assert!(lock(&world.hub.tags).in_use.is_empty());
-}
-
-#[test]
-fn tags_are_never_zero_and_skip_those_in_use() {
-    let mut tags = Tags { last: u32::MAX - 1, ..Tags::default() };
-    let numbers: Vec<_> = (0..3).map(|_| tags.take().0.get()).collect();
-    assert_eq!(numbers, [u32::MAX, 1, 2]);
-    tags.last = u32::MAX - 1;
-    assert_eq!(tags.take().0.get(), 3);
+    assert!(world.is_empty());
 }
 
 #[derive(Clone, Debug)]
@@ -628,8 +620,7 @@ proptest! {
         for client in &mut clients {
             world.disconnect(client);
         }
-        prop_assert!(world.hub.shards.iter().all(|shard| lock(shard).is_empty()));
-        prop_assert!(world.directory.is_empty());
+        prop_assert!(world.is_empty());
     }
 }
 
@@ -663,11 +654,11 @@ impl Outbox for Log {
     }
 }
 
-/// A hub, and one log of all that its clients are sent, in order.
+/// A service, and one log of all that its clients are sent, in order.
 struct World {
     /// No clock: only differences from it count.
     start: Instant,
-    hub: Hub<Log>,
+    service: Service<Log>,
     directory: Arc<Directory>,
     metrics: Metrics,
     log: Rc<RefCell<Frames>>,
@@ -688,9 +679,10 @@ impl World {
             ttl: Duration::from_secs(TTL),
             transports: Transports { udp: Some(3478), ..Transports::default() },
         };
-        let hub = Hub::new(limits, "this-run", issuer, ResumeKey::new(&[7; 32]), directory.clone(), &metrics.signaling);
+        let service =
+            Service::new(limits, "this-run", issuer, ResumeKey::new(&[7; 32]), directory.clone(), &metrics.signaling);
         let start = Instant::now();
-        Self { start, hub, directory, metrics, log: Rc::default(), on_send: Rc::default(), clients: Cell::new(1) }
+        Self { start, service, directory, metrics, log: Rc::default(), on_send: Rc::default(), clients: Cell::new(1) }
     }
 
     fn client(&self, name: &'static str) -> Client<Log> {
@@ -720,7 +712,7 @@ impl World {
 
     /// Its grace ends at `self.start + GRACE`.
     fn disconnect(&self, client: &mut Client<Log>) {
-        self.hub.disconnect(client, self.start + GRACE);
+        self.service.disconnect(client, self.start + GRACE, self.start);
     }
 
     fn say(&self, client: &mut Client<Log>, event: &str, data: Value) -> Verdict {
@@ -728,7 +720,11 @@ impl World {
     }
 
     fn say_text(&self, client: &mut Client<Log>, text: &str) -> Verdict {
-        self.hub.handle_text(client, text, NOW)
+        self.service.handle_text(client, text, self.clocks(NOW))
+    }
+
+    fn clocks(&self, unix: u64) -> Clocks {
+        Clocks { instant: self.start, unix }
     }
 
     fn drain_text(&self) -> Vec<(&'static str, String)> {
@@ -745,13 +741,13 @@ impl World {
 
     /// The token that `client` has been given for `room`.
     fn token(&self, client: &Client<Log>, room: &str) -> String {
-        self.hub.resume_key.sign(Claims { id: client.id(), epoch: client.epoch, issued_at: NOW }, room)
+        self.service.resume_key.sign(Claims { id: client.id(), epoch: client.epoch, issued_at: NOW }, room)
     }
 
     fn is_empty(&self) -> bool {
-        self.hub.shards.iter().all(|shard| lock(shard).is_empty())
-            && lock(&self.hub.tags).in_use.is_empty()
-            && lock(&self.hub.roster).is_empty()
+        self.service.shards.iter().all(|shard| shard.owned.lock().hub.is_empty())
+            && self.service.rosters.iter().all(|roster| roster.lock().is_empty())
+            && self.service.rooms.open() == 0
             && self.directory.is_empty()
     }
 

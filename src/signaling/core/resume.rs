@@ -8,15 +8,14 @@
 //! Pure: no clock, no I/O, and nothing is stored for a token, so it outlives the process if the key does.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::hmac;
 
-use super::clock::Step;
-use crate::{label::labels, membership::MemberId};
+use crate::{label::labels, membership::MemberId, signaling::clock::Step};
 
 labels! {
     /// What became of a join with a good resume token.
@@ -98,10 +97,11 @@ fn signed_bytes(claims: &[u8], room: &str) -> Vec<u8> {
 
 /// Members whose tokens are dead although they have not expired: they left, or were kicked.
 ///
-/// Bounded: beyond [`MAX_REVOKED`] the one is forgotten that would end soonest.
+/// Each owner of rooms remembers those of its own. Beyond [`MAX_REVOKED`] of all owners together, whoever knows them all has the
+/// one forgotten that would end soonest.
 #[derive(Debug, Default)]
 pub(crate) struct Revoked {
-    by_id: HashMap<MemberId, Revocation>,
+    by_id: BTreeMap<MemberId, Revocation>,
     /// The same, soonest to end first.
     by_end: BTreeSet<(u64, MemberId)>,
 }
@@ -129,11 +129,21 @@ impl Revoked {
             self.by_end.remove(&(old.ends_at, id));
         }
         self.by_end.insert((ends_at, id));
-        if self.by_id.len() > MAX_REVOKED
-            && let Some((end, soonest)) = self.by_end.first().copied()
-        {
-            self.remove(end, soonest);
-        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// When the first of them ends.
+    pub(crate) fn first_end(&self) -> Option<u64> {
+        self.by_end.first().map(|(end, _)| *end)
+    }
+
+    /// Forgets the one that would end soonest. `false` if there is none.
+    pub(crate) fn forget_first(&mut self) -> bool {
+        let first = self.by_end.first().copied();
+        first.inspect(|(end, id)| self.remove(*end, *id)).is_some()
     }
 
     /// The clock was set: everything ends when it would have.
@@ -219,6 +229,9 @@ mod tests {
         let mut revoked = Revoked::default();
         for i in 0..=MAX_REVOKED as u128 {
             revoked.add(MemberId::from_bits(i), 0, 1000 + i as u64, 0);
+            if revoked.len() > MAX_REVOKED {
+                assert!(revoked.forget_first());
+            }
         }
         assert_eq!((revoked.by_id.len(), revoked.by_end.len()), (MAX_REVOKED, MAX_REVOKED));
         assert!(!revoked.contains(MemberId::from_bits(0), 0), "the soonest to end");

@@ -1,0 +1,571 @@
+//! The rooms of one owner and what their members say to each other, as pure state.
+//!
+//! How to drive it: call `handle_*` with what has happened and the time, then perform the [`Effects`]. Several hubs with rooms of
+//! their own know nothing of each other; [`Roster`](super::roster::Roster) keeps an id from being in two of them. An id is
+//! claimed there before it is brought here.
+//!
+//! A client that goes from one room to another does so in three steps, because the rooms may have different owners: a place is
+//! held in the new one ([`Hub::handle_hold`]), the old one is left, the place is taken ([`Hub::handle_join`]). So a
+//! client that is refused stays where it is.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant};
+
+use slab::Slab;
+
+pub(crate) use super::room::Seat;
+pub use super::room::{MemberSummary, RoomSummary};
+use super::{
+    effects::{Account, Effects, Event, Membership, RemoveReason},
+    resume::{Claims, Resume, Revoked},
+    room::{Member, Room},
+    tags::Tags,
+};
+use crate::{
+    ice_servers::IceServers,
+    membership::{MemberId, RoomTag},
+    signaling::{
+        clock::Step,
+        close_reason::CloseReason,
+        error::{Code, Refusal},
+        wire::{self, Peers, Profile, ProfileChange},
+    },
+};
+
+/// The rooms of one owner. See the module's header.
+pub(crate) struct Hub<O> {
+    rooms: Slab<Room<O>>,
+    slots_by_name: BTreeMap<Arc<str>, usize>,
+    /// Whose grace ends when, and where it sits.
+    away: BTreeMap<(Instant, MemberId), Spot>,
+    pub(crate) revoked: Revoked,
+    tags: Tags,
+    max_peers: usize,
+}
+
+/// Where a room is. Void when the room has been closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spot {
+    slot: usize,
+    tag: RoomTag,
+}
+
+/// A seat and where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    spot: Spot,
+    pub(crate) seat: Seat,
+}
+
+/// A place that is kept for a client that is about to join.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hold {
+    spot: Spot,
+    /// Else the client is going to take over the place that its member has.
+    is_place: bool,
+}
+
+/// Leave to open one room.
+#[derive(Debug)]
+pub struct Permit(pub(crate) ());
+
+/// Why a client was not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// There is no such room, and no [`Permit`] to open it. Nothing has changed.
+    NoSuchRoom,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What a client shows that wants to be let in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pass<'a> {
+    /// The name of the room.
+    pub(crate) room: &'a str,
+    pub(crate) id: MemberId,
+    /// The token that it shows, if its signature is good and it has not expired.
+    pub(crate) token: Option<Claims>,
+    /// By that token it wants to be a member that it is not.
+    pub(crate) comes_back: bool,
+    /// It gives up a place in this room for the one it gets.
+    pub(crate) gives_up_a_place: bool,
+}
+
+/// A client that is let in.
+pub(crate) struct Newcomer<'a, O> {
+    pub(crate) pass: Pass<'a>,
+    /// Different for each.
+    pub(crate) holder: u64,
+    pub(crate) epoch: u32,
+    pub(crate) outbox: O,
+    pub(crate) address: Option<IpAddr>,
+    /// Taken out when it is in.
+    pub(crate) profile: Profile,
+    /// What it gets by `_peers`.
+    pub(crate) server: &'a str,
+    pub(crate) ice: &'a IceServers,
+    pub(crate) resume: &'a str,
+}
+
+impl<O> Newcomer<'_, O> {
+    fn peers<'p>(&'p self, room: &'p str, resumed: bool) -> Peers<'p> {
+        Peers { you: self.pass.id, room, server: self.server, ice: self.ice, resume: self.resume, resumed }
+    }
+}
+
+/// How members go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parting {
+    /// The others are told.
+    pub(crate) is_told: bool,
+    /// When the latest of its tokens would end, and what time it is, both in Unix seconds.
+    pub(crate) tokens_end_at: u64,
+    pub(crate) unix: u64,
+}
+
+/// Why nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// The sender's seat is void.
+    NotSeated,
+    /// The target is not in this room.
+    NoSuchPeer,
+    /// The target's connection is gone.
+    PeerAway,
+}
+
+pub(crate) fn replaced() -> Refusal {
+    Refusal::new(Code::Replaced, "this connection has no place in the room any more")
+}
+
+pub(crate) fn bad_token(why: &'static str) -> Refusal {
+    Refusal::new(Code::BadToken, why)
+}
+
+impl<O: Clone> Hub<O> {
+    /// No rooms yet. Of `owners` this is the one with this number, so that all tags of rooms differ.
+    pub(crate) fn new(max_peers: usize, number: u32, owners: u32) -> Self {
+        Self {
+            rooms: Slab::new(),
+            slots_by_name: BTreeMap::new(),
+            away: BTreeMap::new(),
+            revoked: Revoked::default(),
+            tags: Tags::new(number, owners),
+            max_peers,
+        }
+    }
+
+    /// Holds a place. [`Self::handle_join`] takes it, [`Self::handle_unhold`] gives it up.
+    pub(crate) fn handle_hold(
+        &mut self,
+        pass: Pass<'_>,
+        permit: &mut Option<Permit>,
+        now: Instant,
+        effects: &mut Effects<O>,
+    ) -> Result<Hold, Denied> {
+        self.check(pass)?;
+        let spot = self.find_or_open(pass.room, permit, now, effects)?;
+        let room = &mut self.rooms[spot.slot];
+        if let Some(member) = room.member(pass.id) {
+            may_come_back(pass, member.epoch)?;
+            return Ok(Hold { spot, is_place: false });
+        }
+        if room.is_full(self.max_peers + usize::from(pass.gives_up_a_place)) {
+            self.close_if_empty(spot, now, effects);
+            return Err(room_full().into());
+        }
+        room.held += 1;
+        Ok(Hold { spot, is_place: true })
+    }
+
+    /// A place that was held is not needed.
+    pub(crate) fn handle_unhold(&mut self, hold: Hold, now: Instant, effects: &mut Effects<O>) {
+        if hold.is_place {
+            self.rooms[hold.spot.slot].held -= 1;
+            self.close_if_empty(hold.spot, now, effects);
+        }
+    }
+
+    /// A client enters, or comes back to the place that its member has.
+    pub(crate) fn handle_join(
+        &mut self,
+        newcomer: &mut Newcomer<'_, O>,
+        hold: Option<Hold>,
+        permit: &mut Option<Permit>,
+        now: Instant,
+        effects: &mut Effects<O>,
+    ) -> Result<Place, Denied> {
+        let pass = newcomer.pass;
+        let has_place = hold.is_some_and(|hold| hold.is_place);
+        if let Some(hold) = hold.filter(|hold| hold.is_place) {
+            self.rooms[hold.spot.slot].held -= 1;
+        }
+        let outcome = self.let_in(pass, has_place, permit, now, effects);
+        let (spot, is_member) = outcome.inspect_err(|_| {
+            if let Some(hold) = hold {
+                self.close_if_empty(hold.spot, now, effects);
+            }
+        })?;
+        Ok(if is_member { self.come_back(spot, newcomer, effects) } else { self.enter(spot, newcomer, now, effects) })
+    }
+
+    /// A client joins the room anew in which it is: all start afresh.
+    pub(crate) fn handle_rejoin(
+        &mut self,
+        place: Place,
+        newcomer: &mut Newcomer<'_, O>,
+        parting: Parting,
+        now: Instant,
+        effects: &mut Effects<O>,
+    ) -> Result<Place, Refusal> {
+        let epoch = self.seated(place).ok_or_else(replaced)?.epoch;
+        self.check(newcomer.pass)?;
+        self.revoked.add(place.seat.id, epoch, parting.tokens_end_at, parting.unix);
+        self.remove(place.spot, place.seat.id, RemoveReason::Moved, parting.is_told, now, effects);
+        // It keeps its claim to the id.
+        effects.released.pop();
+        Ok(self.enter(place.spot, newcomer, now, effects))
+    }
+
+    /// A client leaves by its own will, so that its tokens are dead. `false` if its seat is void.
+    pub(crate) fn handle_leave(
+        &mut self,
+        place: Place,
+        reason: RemoveReason,
+        parting: Parting,
+        now: Instant,
+        effects: &mut Effects<O>,
+    ) -> bool {
+        let Some(member) = self.seated(place) else {
+            return false;
+        };
+        let epoch = member.epoch;
+        self.revoked.add(place.seat.id, epoch, parting.tokens_end_at, parting.unix);
+        self.remove(place.spot, place.seat.id, reason, parting.is_told, now, effects);
+        self.close_if_empty(place.spot, now, effects);
+        true
+    }
+
+    /// A connection has ended. Its member is waited for until `until`, if there is such a time.
+    pub(crate) fn handle_disconnect(
+        &mut self,
+        place: Place,
+        until: Option<Instant>,
+        is_told: bool,
+        now: Instant,
+        effects: &mut Effects<O>,
+    ) {
+        let Some(member) = self.seated(place).filter(|member| member.away_until.is_none()) else {
+            return;
+        };
+        let Some(until) = until else {
+            self.remove(place.spot, place.seat.id, RemoveReason::Disconnected, is_told, now, effects);
+            self.close_if_empty(place.spot, now, effects);
+            return;
+        };
+        member.outbox = None;
+        member.away_until = Some(until);
+        self.away.insert((until, place.seat.id), place.spot);
+        let room = self.rooms[place.spot.slot].label();
+        effects.events.push(Event::Away { member: place.seat.id, room });
+    }
+
+    /// Whose grace ends first, and when.
+    pub(crate) fn first_deadline(&self) -> Option<Instant> {
+        self.away.first_key_value().map(|((until, _), _)| *until)
+    }
+
+    /// Removes one member whose grace has ended at `now`, or any that is away. `false` if there is none.
+    pub(crate) fn handle_expiry(&mut self, now: Instant, any: bool, is_told: bool, effects: &mut Effects<O>) -> bool {
+        let Some(((until, id), spot)) = self.away.first_key_value().map(|(key, spot)| (*key, *spot)) else {
+            return false;
+        };
+        if now < until && !any {
+            return false;
+        }
+        self.remove(spot, id, RemoveReason::Disconnected, is_told, now, effects);
+        self.close_if_empty(spot, now, effects);
+        true
+    }
+
+    /// A member is removed for good. `false` if it is not here.
+    pub(crate) fn handle_kick(
+        &mut self,
+        room: &str,
+        id: MemberId,
+        parting: Parting,
+        now: Instant,
+        effects: &mut Effects<O>,
+    ) -> bool {
+        let Some(spot) = self.find(room) else {
+            return false;
+        };
+        let Some(member) = self.rooms[spot.slot].member(id) else {
+            return false;
+        };
+        let epoch = member.epoch;
+        effects.ended.extend(member.outbox.clone().map(|outbox| (outbox, CloseReason::Kicked)));
+        self.revoked.add(id, epoch, parting.tokens_end_at, parting.unix);
+        self.remove(spot, id, RemoveReason::Kicked, parting.is_told, now, effects);
+        self.close_if_empty(spot, now, effects);
+        true
+    }
+
+    /// `text` goes to one member.
+    pub(crate) fn handle_directed(
+        &mut self,
+        sender: Place,
+        target: MemberId,
+        text: String,
+        effects: &mut Effects<O>,
+    ) -> Result<(), Unsent> {
+        self.seated(sender).ok_or(Unsent::NotSeated)?;
+        let member = self.rooms[sender.spot.slot].member(target).ok_or(Unsent::NoSuchPeer)?;
+        let outbox = member.outbox.clone().ok_or(Unsent::PeerAway)?;
+        effects.deliver(text, [outbox], Account::Others);
+        Ok(())
+    }
+
+    /// `text` goes to all members but its sender.
+    pub(crate) fn handle_message(
+        &mut self,
+        sender: Place,
+        text: String,
+        effects: &mut Effects<O>,
+    ) -> Result<(), Unsent> {
+        self.seated(sender).ok_or(Unsent::NotSeated)?;
+        self.rooms[sender.spot.slot].tell_all_but(sender.seat.id, text, Account::Others, effects);
+        Ok(())
+    }
+
+    /// A member presents itself in another way. `text`, which says so, goes to the others.
+    pub(crate) fn handle_update(
+        &mut self,
+        sender: Place,
+        change: ProfileChange,
+        text: String,
+        effects: &mut Effects<O>,
+    ) -> Result<(), Unsent> {
+        self.seated(sender).ok_or(Unsent::NotSeated)?.profile.apply(change);
+        self.handle_message(sender, text, effects)
+    }
+
+    /// The wall clock was set: what is dated by it ends when it would have.
+    pub(crate) fn handle_step(&mut self, step: Step) {
+        self.revoked.carry_over(step);
+    }
+
+    /// The room in which the seat is, if it is still held.
+    pub(crate) fn name_of(&mut self, place: Place) -> Option<Arc<str>> {
+        self.seated(place)?;
+        Some(self.rooms[place.spot.slot].name.clone())
+    }
+
+    /// All rooms, by name.
+    pub(crate) fn rooms(&self) -> impl Iterator<Item = RoomSummary> {
+        let rooms = self.slots_by_name.values().map(|slot| self.rooms[*slot].summary());
+        rooms.filter(|room| room.members > 0)
+    }
+
+    /// Who is in the room of this name; `None` if there is no such room.
+    pub(crate) fn members(&self, room: &str) -> Option<Vec<MemberSummary>> {
+        let spot = self.find(room)?;
+        Some(self.rooms[spot.slot].summaries()).filter(|members| !members.is_empty())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rooms.is_empty() && self.slots_by_name.is_empty() && self.away.is_empty() && self.tags.is_empty()
+    }
+
+    /// Where to let a client in, and whether its member is there already.
+    fn let_in(
+        &mut self,
+        pass: Pass<'_>,
+        has_place: bool,
+        permit: &mut Option<Permit>,
+        now: Instant,
+        effects: &mut Effects<O>,
+    ) -> Result<(Spot, bool), Denied> {
+        self.check(pass)?;
+        let spot = self.find_or_open(pass.room, permit, now, effects)?;
+        let room = &mut self.rooms[spot.slot];
+        if let Some(member) = room.member(pass.id) {
+            may_come_back(pass, member.epoch)?;
+            return Ok((spot, true));
+        }
+        if !has_place && room.is_full(self.max_peers) {
+            self.close_if_empty(spot, now, effects);
+            return Err(room_full().into());
+        }
+        Ok((spot, false))
+    }
+
+    fn enter(&mut self, spot: Spot, newcomer: &mut Newcomer<'_, O>, now: Instant, effects: &mut Effects<O>) -> Place {
+        let room = &mut self.rooms[spot.slot];
+        let Pass { id, comes_back, .. } = newcomer.pass;
+        let profile = std::mem::take(&mut newcomer.profile);
+        let address = newcomer.address;
+        effects.membership.push(Membership::Entered { member: id, room: room.tag, address });
+        effects.events.push(Event::Joined { member: id, room: room.label(), address, announced: comes_back });
+        room.tell_all_but(id, wire::new_peer(id, &profile), Account::Others, effects);
+        let peers = room.peers_of(id, &newcomer.peers(&room.name, false));
+        effects.deliver(peers, [newcomer.outbox.clone()], Account::Answer);
+        let seat = Seat { id, holder: newcomer.holder };
+        room.members.push(Member {
+            seat,
+            epoch: newcomer.epoch,
+            outbox: Some(newcomer.outbox.clone()),
+            away_until: None,
+            profile,
+            since: now,
+            address,
+        });
+        Place { spot, seat }
+    }
+
+    /// The member is here: it gets this connection instead of the one that it has or had.
+    fn come_back(&mut self, spot: Spot, newcomer: &mut Newcomer<'_, O>, effects: &mut Effects<O>) -> Place {
+        let room = &mut self.rooms[spot.slot];
+        let (id, address) = (newcomer.pass.id, newcomer.address);
+        let seat = Seat { id, holder: newcomer.holder };
+        let label = room.label();
+        effects.membership.push(Membership::Reconnected { member: id, address });
+        let profile = std::mem::take(&mut newcomer.profile);
+        let (mut changed, mut before, mut away_until) = (None, None, None);
+        if let Some(member) = room.member(id) {
+            changed = member.profile.renew(profile);
+            before = member.outbox.replace(newcomer.outbox.clone());
+            away_until = member.away_until.take();
+            member.seat = seat;
+            member.epoch = newcomer.epoch;
+            member.address = address;
+        }
+        if let Some(changed) = changed {
+            room.tell_all_but(id, wire::peer_renewed(id, &changed), Account::Others, effects);
+        }
+        let peers = room.peers_of(id, &newcomer.peers(&room.name, true));
+        effects.deliver(peers, [newcomer.outbox.clone()], Account::Answer);
+        if let Some(before) = before {
+            effects.deliver(wire::error(&replaced()), [before.clone()], Account::Free);
+            effects.ended.push((before, CloseReason::Replaced));
+        }
+        let how = match away_until {
+            Some(until) => {
+                self.away.remove(&(until, id));
+                Resume::WithinGrace
+            }
+            None => Resume::Takeover,
+        };
+        effects.events.push(Event::Resumed { member: id, room: label, address, how });
+        // The member has a claim already.
+        effects.released.push(id);
+        Place { spot, seat }
+    }
+
+    /// A member is gone. Its room may be empty now.
+    fn remove(
+        &mut self,
+        spot: Spot,
+        id: MemberId,
+        reason: RemoveReason,
+        is_told: bool,
+        now: Instant,
+        effects: &mut Effects<O>,
+    ) {
+        let room = &mut self.rooms[spot.slot];
+        let Some(index) = room.position(id) else {
+            return;
+        };
+        let member = room.members.remove(index);
+        if let Some(until) = member.away_until {
+            self.away.remove(&(until, id));
+        }
+        effects.membership.push(Membership::Left { member: id });
+        effects.events.push(Event::Left {
+            member: id,
+            room: room.label(),
+            address: member.address,
+            reason,
+            stayed: now.saturating_duration_since(member.since),
+            was_away: member.away_until.is_some(),
+        });
+        if is_told {
+            room.tell_all_but(id, wire::remove_peer(id, reason.as_str()), Account::Others, effects);
+        }
+        effects.released.push(id);
+    }
+
+    fn find(&self, name: &str) -> Option<Spot> {
+        let slot = *self.slots_by_name.get(name)?;
+        Some(Spot { slot, tag: self.rooms[slot].tag })
+    }
+
+    fn find_or_open(
+        &mut self,
+        name: &str,
+        permit: &mut Option<Permit>,
+        now: Instant,
+        effects: &mut Effects<O>,
+    ) -> Result<Spot, Denied> {
+        if let Some(spot) = self.find(name) {
+            return Ok(spot);
+        }
+        permit.take().ok_or(Denied::NoSuchRoom)?;
+        let room = Room::new(name, self.tags.take(), now);
+        let (name, tag, label) = (room.name.clone(), room.tag, room.label());
+        let slot = self.rooms.insert(room);
+        self.slots_by_name.insert(name, slot);
+        effects.events.push(Event::RoomOpened { room: label });
+        Ok(Spot { slot, tag })
+    }
+
+    fn close_if_empty(&mut self, spot: Spot, now: Instant, effects: &mut Effects<O>) {
+        let is_empty = self.rooms.get(spot.slot).is_some_and(|room| room.tag == spot.tag && room.is_empty());
+        if !is_empty {
+            return;
+        }
+        let room = self.rooms.remove(spot.slot);
+        self.slots_by_name.remove(&room.name);
+        self.tags.give_back(room.tag);
+        let lasted = now.saturating_duration_since(room.opened);
+        effects.events.push(Event::RoomClosed { room: room.label(), lasted });
+    }
+
+    /// Whether the token that is shown is alive, if there is one.
+    fn check(&self, pass: Pass<'_>) -> Result<(), Refusal> {
+        match pass.token {
+            Some(token) if self.revoked.contains(token.id, token.epoch) => Err(left_for_good()),
+            _ => Ok(()),
+        }
+    }
+
+    fn seated(&mut self, place: Place) -> Option<&mut Member<O>> {
+        let room = self.rooms.get_mut(place.spot.slot).filter(|room| room.tag == place.spot.tag)?;
+        room.seated(place.seat)
+    }
+}
+
+fn room_full() -> Refusal {
+    Refusal::new(Code::RoomFull, "the room is full")
+}
+
+fn left_for_good() -> Refusal {
+    bad_token("the member has left for good")
+}
+
+/// Whether a client may take the place of a member that is here.
+fn may_come_back(pass: Pass<'_>, epoch: u32) -> Result<(), Refusal> {
+    match pass.token.filter(|_| pass.comes_back) {
+        // It has left since and come again, and the revocation is forgotten.
+        Some(token) if token.epoch < epoch => Err(left_for_good()),
+        Some(_) => Ok(()),
+        // Another connection has come back as this member.
+        None => Err(replaced()),
+    }
+}
