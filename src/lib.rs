@@ -9,6 +9,8 @@ mod farewell;
 pub mod files;
 pub mod http;
 pub mod ice_servers;
+#[cfg(test)]
+mod interleaving;
 pub mod label;
 mod locks;
 pub mod membership;

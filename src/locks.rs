@@ -175,6 +175,8 @@ struct Held;
 #[cfg(debug_assertions)]
 impl Held {
     fn new(name: Name) -> Self {
+        #[cfg(test)]
+        crate::interleaving::point();
         watch::HELD.with(|held| {
             if let Some(other) = held.get() {
                 panic!("{name:?} is taken while {other:?} is held");

@@ -22,6 +22,8 @@ const NOW: u64 = 1_000_000;
 const TTL: u64 = 600;
 const GRACE: Duration = Duration::from_secs(15);
 
+mod interleavings;
+mod locking;
 mod resume;
 
 #[test]

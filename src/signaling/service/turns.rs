@@ -31,6 +31,10 @@ impl Turns {
     /// Waits until all that was decided before has been performed.
     pub(super) fn wait_for(&self, ticket: u64) -> Turn<'_> {
         let is_next = || self.serving.load(Ordering::SeqCst) == ticket;
+        #[cfg(test)]
+        while crate::interleaving::is_actor() && !is_next() {
+            crate::interleaving::point();
+        }
         for _ in 0..SPINS {
             if is_next() {
                 return Turn { turns: self, ticket };

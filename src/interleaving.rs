@@ -1,0 +1,114 @@
+//! Threads of a test that run one at a time, and change places where a seed says so.
+//!
+//! They may do so before each lock and wherever they wait for another, which is where threads can meet. What goes wrong in one order
+//! goes wrong again with the same seed.
+
+use std::{
+    cell::RefCell,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+struct Schedule {
+    state: Mutex<State>,
+    /// One for each actor.
+    called: Vec<Condvar>,
+}
+
+struct State {
+    order: StdRng,
+    /// Who runs.
+    current: usize,
+    /// Who has not come to its end.
+    left: Vec<usize>,
+}
+
+thread_local! {
+    static ACTOR: RefCell<Option<Actor>> = const { RefCell::new(None) };
+}
+
+struct Actor {
+    schedule: Arc<Schedule>,
+    number: usize,
+}
+
+/// Runs all actors to their ends, in an order that `seed` decides.
+///
+/// # Panics
+/// If one of them does.
+pub(crate) fn run(seed: u64, actors: Vec<Box<dyn FnOnce() + Send + '_>>) {
+    let mut order = StdRng::seed_from_u64(seed);
+    let current = order.random_range(0..actors.len());
+    let state = State { order, current, left: (0..actors.len()).collect() };
+    let called = actors.iter().map(|_| Condvar::new()).collect();
+    let schedule = Arc::new(Schedule { state: Mutex::new(state), called });
+    thread::scope(|scope| {
+        for (number, act) in actors.into_iter().enumerate() {
+            let schedule = schedule.clone();
+            scope.spawn(move || {
+                schedule.wait_for(number, schedule.lock());
+                ACTOR.set(Some(Actor { schedule, number }));
+                // Passes on also where it panics.
+                let _end = End;
+                act();
+            });
+        }
+    });
+}
+
+/// Here another thread may go on.
+pub(crate) fn point() {
+    ACTOR.with_borrow(|actor| {
+        if let Some(Actor { schedule, number }) = actor {
+            schedule.pass_on(*number);
+        }
+    });
+}
+
+/// Whether this thread is one of those.
+pub(crate) fn is_actor() -> bool {
+    ACTOR.with_borrow(Option::is_some)
+}
+
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(Actor { schedule, number }) = ACTOR.take() {
+            let mut state = schedule.lock();
+            state.left.retain(|other| *other != number);
+            if let Some(next) = state.left.first().copied() {
+                state.current = next;
+                schedule.called[next].notify_one();
+            }
+        }
+    }
+}
+
+impl Schedule {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pass_on(&self, me: usize) {
+        let mut state = self.lock();
+        if state.order.random() {
+            return;
+        }
+        let left = state.left.len();
+        let index = state.order.random_range(0..left);
+        let next = state.left[index];
+        if next != me {
+            state.current = next;
+            self.called[next].notify_one();
+            self.wait_for(me, state);
+        }
+    }
+
+    fn wait_for(&self, me: usize, state: MutexGuard<'_, State>) {
+        let is_anothers_turn = |state: &mut State| state.current != me;
+        drop(self.called[me].wait_while(state, is_anothers_turn).unwrap_or_else(PoisonError::into_inner));
+    }
+}
