@@ -2,6 +2,7 @@
 //!
 //! The order is the point: everything that can be wrong is found before the first client is served, all UDP sockets are
 //! bound before the first is read, and on the way out signaling says goodbye before TURN falls silent.
+#![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},

@@ -1,5 +1,6 @@
 //! bimcc-rtc: room signaling, an embedded STUN/TURN server and the credentials that join them, in one process.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod app;
 pub mod cli;

@@ -3,6 +3,7 @@
 //! One task per connection, owned by its listener's task; TURN clients are owned by the server, because they stay until
 //! signaling has said goodbye. What a stranger can hold open is bounded in time at each
 //! stage and in number per address. The HTTP stage is boxed and gone, buffers included, before the WebSocket starts.
+#![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
     convert::Infallible,

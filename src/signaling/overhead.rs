@@ -4,6 +4,7 @@
 //! Fragments are put together below us, so the pace of messages does not see them. Here every byte is charged when it
 //! is read and given back with the message that it belongs to; what is left is framing, of which there is little in
 //! good traffic. The clock is looked at only when the allowance is used up, which good clients never see.
+#![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
     io,

@@ -1,8 +1,9 @@
-//! The bounded queue between the hub and one socket, and the bytes that all queues share.
+//! The bounded queue between the rooms and one socket, and the bytes that all queues share.
 //!
 //! Each queue has some bytes of its own. What goes beyond is taken from the common ones: once for a frame that waits in
 //! many queues, and in full for each socket's copy of the one that is being written. When the common bytes are used up,
 //! [`super::debtors`] says which queue is given up for them.
+#![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
     collections::VecDeque,
@@ -108,7 +109,7 @@ impl Common {
     }
 }
 
-/// Frames on their way to one client. The hub puts in, the client's session takes out.
+/// Frames on their way to one client. The service puts in, the client's session takes out.
 pub(crate) struct Queue {
     state: Lock<State>,
     /// What the debtors' list should have, as a number.
@@ -131,7 +132,7 @@ struct State {
     overflowed: bool,
     /// What [`Common::forgiven`] has because of it.
     forgiven: usize,
-    /// Why the hub wants the connection closed.
+    /// Why a room wants the connection closed.
     ended: Option<CloseReason>,
 }
 
@@ -315,7 +316,7 @@ impl Queue {
         self.state.lock().forgiven > 0 && self.common.is_in_need()
     }
 
-    /// Why the connection is to be closed, if it is: a frame was lost because the client does not keep up, or the hub
+    /// Why the connection is to be closed, if it is: a frame was lost because the client does not keep up, or its room
     /// says so.
     pub(crate) fn ended(&self) -> Option<CloseReason> {
         let state = self.state.lock();

@@ -3,6 +3,7 @@
 //! A session never waits for another client. Its queue is bounded, and a client that lets it overflow, or a write
 //! stall, is closed; one that says too much, or
 //! sends much and says nothing, is read more slowly.
+#![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
     net::IpAddr,

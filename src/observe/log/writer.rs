@@ -3,6 +3,7 @@
 //! Lines are copied into a buffer of bounded size, and one thread writes what has come together. What does not fit any
 //! more is dropped, counted, and told once there is room again. A channel of lines would be bounded by their number,
 //! write each by itself, and could not be waited for at the end.
+#![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
     io::{self, Write},

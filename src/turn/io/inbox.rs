@@ -3,6 +3,7 @@
 //! Each has an [`Inbox`]: a bounded queue of datagrams from peers, filled by UDP workers, by other streams, and by the
 //! client's own task while the client is slow. When it is full the oldest goes, whole, because of live media the newest
 //! is worth most; so nobody who sends ever waits, and no client takes more memory by reading less.
+#![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
     collections::VecDeque,

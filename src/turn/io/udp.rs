@@ -3,6 +3,7 @@
 //! The kernel always brings a client to the same worker (SO_REUSEPORT), so the packet path takes no lock and switches no
 //! task. What is common to all workers is read-mostly ([`Shared`]); datagrams for a client of another worker go through
 //! its [`super::mailbox`]. A failed send never ends an allocation.
+#![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
     collections::{BTreeSet, HashMap},
