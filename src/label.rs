@@ -1,12 +1,12 @@
 //! Closed sets of names: what stands in a metric's label, in a log field and in an API answer.
 //!
-//! An enum lives with the thing it describes and is written in [`labels!`](crate::label::labels), which gives each member
+//! An enum lives with the thing it describes and is written in `labels!`, which gives each member
 //! its name. Whoever counts by it ([`PerLabel`]) or shows it needs nothing else, and no list beside the enum can be forgotten:
 //! a member without a name, or a name without a member, does not compile.
 
 use std::{fmt, ops::Index};
 
-/// An enum whose members have names. Implemented by [`labels!`](crate::label::labels) only.
+/// An enum whose members have names. Implemented by `labels!` only.
 pub trait Label: Copy + Eq + fmt::Debug + 'static {
     /// An array with a place for each member.
     type Each<T>: AsRef<[T]>;

@@ -5,9 +5,9 @@
 //! the clients' [`Outbox`]es, and TURN knows. Members whose connection broke, and who asked for it, stay until [`Service::expire`]
 //! is called with a later time than [`Service::disconnect`] was given.
 //!
-//! Rooms are spread over shards. A shard is a [`Hub`] under a lock of its own; ids are spread over shards of a
-//! [`Roster`]. A thread holds one of these locks at a time, and nothing is performed under any of them. What follows is performed in
-//! the order in which the shard decided it (see [`turns`]): the directory first (TURN knows a newcomer, and the end of a
+//! Rooms are spread over shards. A shard is a `Hub` under a lock of its own; ids are spread over shards of a
+//! `Roster`. A thread holds one of these locks at a time, and nothing is performed under any of them. What follows is performed in
+//! the order in which the shard decided it (see `turns`): the directory first (TURN knows a newcomer, and the end of a
 //! member, before anybody is told), then log and metrics, then the frames, then connections that are to end.
 
 mod client;

@@ -129,7 +129,7 @@ pub enum Account {
     Free,
 }
 
-/// What is to be done, in this order: [`Self::membership`], [`Self::events`], [`Self::deliveries`], [`Self::ended`],
+/// What is to be done, in this order: [`Self::membership`], [`Self::events`], the frames, [`Self::ended`],
 /// [`Self::released`]. TURN knows a newcomer before anybody is told, and the end of a member before the others are.
 ///
 /// Who performs them clears and keeps them, so that what comes next finds its room allocated.

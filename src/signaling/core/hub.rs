@@ -1,11 +1,11 @@
 //! The rooms of one owner and what their members say to each other, as pure state.
 //!
 //! How to drive it: call `handle_*` with what has happened and the time, then perform the [`Effects`]. Several hubs with rooms of
-//! their own know nothing of each other; [`Roster`](super::roster::Roster) keeps an id from being in two of them. An id is
+//! their own know nothing of each other; `Roster` keeps an id from being in two of them. An id is
 //! claimed there before it is brought here.
 //!
 //! A client that goes from one room to another does so in three steps, because the rooms may have different owners: a place is
-//! held in the new one ([`Hub::handle_hold`]), the old one is left, the place is taken ([`Hub::handle_join`]). So a
+//! held in the new one (`handle_hold`), the old one is left, the place is taken (`handle_join`). So a
 //! client that is refused stays where it is.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant};
