@@ -82,6 +82,8 @@ pub enum Event {
         address: Option<IpAddr>,
         /// It came back by a token, but too late for its place.
         announced: bool,
+        /// What it calls itself.
+        name: Option<Box<str>>,
     },
     /// A member came back and nobody was told.
     Resumed {
@@ -100,6 +102,8 @@ pub enum Event {
         member: MemberId,
         /// Where.
         room: RoomLabel,
+        /// The address of its last connection, if verified.
+        address: Option<IpAddr>,
     },
     /// The others were told that a member is gone, unless the server is going itself.
     Left {

@@ -270,9 +270,10 @@ impl<O: Clone> Hub<O> {
         };
         member.outbox = None;
         member.away_until = Some(until);
+        let address = member.address;
         self.away.insert((until, place.seat.id), place.spot);
         let room = self.rooms[place.spot.slot].label();
-        effects.events.push(Event::Away { member: place.seat.id, room });
+        effects.events.push(Event::Away { member: place.seat.id, room, address });
     }
 
     /// Whose grace ends first, and when.
@@ -412,7 +413,8 @@ impl<O: Clone> Hub<O> {
         let profile = std::mem::take(&mut newcomer.profile);
         let address = newcomer.address;
         effects.membership.push(Membership::Entered { member: id, room: room.tag, address });
-        effects.events.push(Event::Joined { member: id, room: room.label(), address, announced: comes_back });
+        let (label, name) = (room.label(), profile.name.clone());
+        effects.events.push(Event::Joined { member: id, room: label, address, announced: comes_back, name });
         room.tell_all_but(id, wire::new_peer(id, &profile), Account::Others, effects);
         let peers = room.peers_of(id, &newcomer.peers(&room.name, false));
         effects.deliver(peers, [newcomer.outbox.clone()], Account::Answer);
