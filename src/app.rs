@@ -21,7 +21,10 @@ use crate::{
     ice_servers::{Issuer, Transports},
     membership::Directory,
     net::{self, Changes, Interfaces, RelayedAddress},
-    observe::metrics::Metrics,
+    observe::{
+        log::{Journal, Names},
+        metrics::Metrics,
+    },
     shutdown::{Reload, Shutdown, ShutdownTrigger, Signals},
     signaling::{Limits, ResumeKey, Signaling, Timing},
     startup,
@@ -96,7 +99,8 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
         }
     };
 
-    let metrics = Arc::new(Metrics::new());
+    let journal = Arc::new(Journal::new(Names::new(&state_dir.log_key()?, config.log_people)));
+    let metrics = Arc::new(Metrics::new().and_tell(journal.clone()));
     let directory = Arc::new(Directory::new());
     metrics.watch_directory(directory.clone());
     let possible = config.max_allocations.unwrap_or_else(|| possible_allocations(config.relay_ports, relayed.len()));
@@ -187,6 +191,13 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
             Ok(())
         }
     });
+    tasks.spawn({
+        let (minutes, shutdown) = (journal.clone(), shutdown.clone());
+        async move {
+            minutes.end_minutes(shutdown).await;
+            Ok(())
+        }
+    });
     let acceptor = tls.as_ref().map(Tls::acceptor);
     if let Some(tls) = tls {
         let config = config.clone();
@@ -200,6 +211,7 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     tasks.spawn(http::serve(listeners, acceptor, state, shutdown.watch()));
     let supervised = supervise(&mut tasks, &workers, &trigger, &shutdown).await;
     let stopped = workers.stop().context("a TURN worker ended");
+    journal.end_minute();
     tracing::info!(seconds = since.elapsed().as_secs(), "stopped");
     supervised.and(stopped)
 }

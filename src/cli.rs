@@ -239,12 +239,22 @@ pub struct ServeArgs {
     pub state_dir: Option<String>,
     /// error, warn, info, debug or trace [default: info]
     ///
-    /// Or a list for single modules: "info,bimcc_rtc::turn=trace".
+    /// info: start and stop, certificates, rooms opened and closed, who joined and left, TURN allocations and what they
+    /// relayed; at most 20 lines of a kind per minute for one address and 200 in all, the rest in one line a minute.
+    /// debug: also what was refused, and why. trace: also packets. Or a list for single modules:
+    /// "info,bimcc_rtc::turn=trace", "warn,bimcc_rtc::signaling=info". Standard error gets it.
     #[arg(long, value_name = "LEVEL", help_heading = "State and logs")]
     pub log: Option<String>,
     /// text or json [default: text]
     #[arg(long, value_name = "FORMAT", help_heading = "State and logs")]
     pub log_format: Option<String>,
+    /// Log names of rooms and people and their addresses as they are
+    ///
+    /// Without it a room is a short hash, people are the ids that the server gave them, and no client's address is logged.
+    /// Whoever knows the name of a room can enter it: treat such a log accordingly.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          hide_possible_values = true, help_heading = "State and logs")]
+    pub log_people: Option<String>,
 }
 
 /// Flags of `mint`: some of its own, and those of `serve` that say what the server accepts.

@@ -127,6 +127,8 @@ pub struct Config {
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Names and addresses stand in the log as they are.
+    pub log_people: bool,
     /// Loopback peers are allowed: for tests only.
     pub dangerously_allow_loopback_peers: bool,
 }

@@ -2,7 +2,8 @@
 //!
 //! `turn-secret` signs credentials where the operator gave no `--secret`; `member-key` makes of it, or of the operator's,
 //! the secret that signs those of members; `nonce-key` signs STUN nonces, so that clients need no new challenge after a
-//! restart; `resume-key` signs resume tokens, so that members come back after one under their ids. Each is made at first need, with mode 0600, and never half-written.
+//! restart; `resume-key` signs resume tokens, so that members come back after one under their ids; `log-key` makes hashes of
+//! rooms' names for the log, so that a room is the same there after one. Each is made at first need, with mode 0600, and never half-written.
 
 use std::{
     fmt, fs, io,
@@ -24,6 +25,7 @@ const TURN_SECRET: &str = "turn-secret";
 const MEMBER_KEY: &str = "member-key";
 const NONCE_KEY: &str = "nonce-key";
 const RESUME_KEY: &str = "resume-key";
+const LOG_KEY: &str = "log-key";
 /// As much as HMAC-SHA1 and HMAC-SHA256 can use.
 const KEY_BYTES: usize = 32;
 
@@ -155,6 +157,14 @@ impl StateDir {
         self.key(RESUME_KEY)
     }
 
+    /// The key of the hashes that stand for rooms in the log (made now if it is not there).
+    ///
+    /// # Errors
+    /// [`StateDirError`] where it cannot be read or made.
+    pub fn log_key(&self) -> Result<[u8; KEY_BYTES], StateDirError> {
+        self.key(LOG_KEY)
+    }
+
     fn key(&self, name: &str) -> Result<[u8; KEY_BYTES], StateDirError> {
         let path = self.path.join(name);
         let bytes = read_or_make(&path, || random_key().to_vec())?;
@@ -163,7 +173,7 @@ impl StateDir {
 
     /// What of it others have access to: it may have been copied, or be somebody's own.
     pub fn exposed(&self) -> Vec<Exposed> {
-        let files = [TURN_SECRET, MEMBER_KEY, NONCE_KEY, RESUME_KEY].map(|name| self.path.join(name));
+        let files = [TURN_SECRET, MEMBER_KEY, NONCE_KEY, RESUME_KEY, LOG_KEY].map(|name| self.path.join(name));
         Exposed::among(std::iter::once(&self.path).chain(&files).map(PathBuf::as_path))
     }
 }

@@ -428,6 +428,7 @@ fn what_the_first_start_makes_is_private_and_stays() {
         "state/member-key",
         "state/nonce-key",
         "state/resume-key",
+        "state/log-key",
         "state/certs/ca-key.pem",
         "state/certs/key.pem",
         "state/certs/cert.pem",
@@ -440,7 +441,7 @@ fn what_the_first_start_makes_is_private_and_stays() {
         made.map(|name| std::fs::read(world.dir.path().join(name)).unwrap())
     };
     let first = start();
-    for name in &made[..5] {
+    for name in &made[..6] {
         let mode = std::fs::metadata(world.dir.path().join(name)).unwrap().mode() & 0o777;
         assert_eq!(mode, 0o600, "{name}");
     }

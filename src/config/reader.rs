@@ -116,6 +116,7 @@ impl Reader {
             log_format: self
                 .choice("log-format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
                 .unwrap_or(LogFormat::Text),
+            log_people: self.one("log-people", parse::switch).unwrap_or(false),
             dangerously_allow_loopback_peers,
             listen,
             turn_listen,

@@ -66,6 +66,7 @@ pub const KEYS: &[Key] = &[
     one("state-dir"),
     one("log"),
     one("log-format"),
+    one("log-people"),
 ];
 
 /// The environment variable of a setting.

@@ -438,6 +438,7 @@ impl Server {
 }
 
 fn count_refused(metrics: &Metrics, reason: TurnedAway) {
+    tracing::debug!(reason = %reason.as_str(), "connection turned away");
     metrics.signaling.connections_refused.get_or_create(&TurnedAwayLabel { reason: Value(reason) }).inc();
 }
 

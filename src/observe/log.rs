@@ -1,5 +1,11 @@
 //! The log: tracing, to standard error, as text or JSON, through a writer that nobody waits for.
+//!
+//! INFO is what an operator wants to read back, told by the [`Journal`]. What strangers can make happen without being let in
+//! is DEBUG, packets are TRACE.
 
+mod caps;
+mod journal;
+mod names;
 mod writer;
 
 use std::{
@@ -11,6 +17,7 @@ use std::{
 use tracing_subscriber::{EnvFilter, fmt::format::FmtSpan};
 
 use self::writer::Lines;
+pub use self::{journal::Journal, names::Names};
 use crate::config::LogFormat;
 
 /// Of the process, as tracing's subscriber is.

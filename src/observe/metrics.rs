@@ -24,7 +24,7 @@ use prometheus_client::{
 
 pub use self::turn::TurnCounters;
 use self::turn::TurnMetrics;
-use super::log;
+use super::log::{self, Journal};
 use crate::{
     http::TurnedAway,
     label::Label,
@@ -69,6 +69,8 @@ pub struct SignalingMetrics {
     pub messages_sent: Counter,
     /// `_error` answers, by code.
     pub errors: Family<ErrorCodeLabel, Counter>,
+    /// Where what is counted from events is told, too.
+    pub journal: Option<Arc<Journal>>,
 }
 
 /// A member of a set of labels as the value of a label in the registry.
@@ -185,6 +187,12 @@ impl Metrics {
         Self { signaling, streams, turn, registry }
     }
 
+    /// What is counted from events is told to `journal` as well.
+    pub fn and_tell(mut self, journal: Arc<Journal>) -> Self {
+        self.signaling.journal = Some(journal);
+        self
+    }
+
     /// The counters of one more UDP worker.
     pub fn add_turn_worker(&self) -> Arc<TurnCounters> {
         self.add_turn_counters(Transport::Udp)
@@ -192,7 +200,7 @@ impl Metrics {
 
     /// The counters of clients over `transport`.
     pub fn add_turn_counters(&self, transport: Transport) -> Arc<TurnCounters> {
-        let counters = Arc::new(TurnCounters::of(transport));
+        let counters = Arc::new(TurnCounters::of(transport, self.signaling.journal.clone()));
         self.turn.add(counters.clone());
         counters
     }

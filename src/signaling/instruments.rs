@@ -1,6 +1,8 @@
 //! The metrics of rooms, looked up once so that counting a message takes no lock. What happens to rooms and members is
 //! counted from the core's events.
 
+use std::sync::Arc;
+
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
 
 use super::{
@@ -8,7 +10,10 @@ use super::{
     error::Code,
     wire::{CLIENT_EVENTS, ClientMessage},
 };
-use crate::observe::metrics::{ErrorCodeLabel, EventLabel, ResumeLabel, SignalingMetrics, Value};
+use crate::observe::{
+    log::Journal,
+    metrics::{ErrorCodeLabel, EventLabel, ResumeLabel, SignalingMetrics, Value},
+};
 
 pub(crate) struct Instruments {
     rooms: Gauge,
@@ -20,6 +25,8 @@ pub(crate) struct Instruments {
     unknown: Counter,
     malformed: Counter,
     errors: [Counter; Code::ALL.len()],
+    /// Where what happens is told, too.
+    journal: Option<Arc<Journal>>,
 }
 
 impl Instruments {
@@ -36,6 +43,7 @@ impl Instruments {
             unknown: received("unknown"),
             malformed: received("malformed"),
             errors: Code::ALL.map(error),
+            journal: metrics.journal.clone(),
         }
     }
 
@@ -59,7 +67,17 @@ impl Instruments {
         self.sent.inc_by(frames as u64);
     }
 
-    pub(crate) fn count(&self, event: &Event) {
+    /// What followed from one input.
+    pub(crate) fn count_all(&self, events: &[Event]) {
+        if let Some(journal) = &self.journal {
+            journal.note_rooms(events);
+        }
+        for event in events {
+            self.count(event);
+        }
+    }
+
+    fn count(&self, event: &Event) {
         match event {
             Event::RoomOpened { .. } => _ = self.rooms.inc(),
             Event::RoomClosed { .. } => _ = self.rooms.dec(),

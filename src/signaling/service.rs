@@ -220,6 +220,11 @@ impl<O: Outbox + Clone> Service<O> {
     /// Tells `client` that something it sent was not acted upon.
     pub fn refuse(&self, client: &Client<O>, refusal: &Refusal) -> Verdict {
         self.instruments.count_refused(refusal.code);
+        // Another name is a stranger's text.
+        let event = wire::CLIENT_EVENTS.iter().find(|event| refusal.event.as_deref() == Some(**event)).copied();
+        tracing::debug!(
+            target: "bimcc_rtc::signaling", member = %client.id, event, code = %refusal.code.as_str(), "refused"
+        );
         self.answer(client, wire::error(refusal));
         if refusal.code.is_clients_fault() { Verdict::Bad } else { Verdict::Refused }
     }
@@ -501,8 +506,8 @@ impl<O: Outbox + Clone> Service<O> {
                 Membership::Left { member } => self.directory.leave(member),
             }
         }
+        self.instruments.count_all(&effects.events);
         for event in effects.events.drain(..) {
-            self.instruments.count(&event);
             if let Event::RoomClosed { room, .. } = &event {
                 self.rooms.give_up(&room.name);
             }

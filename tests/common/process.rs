@@ -36,6 +36,7 @@ pub struct Start {
     turn_port: Option<u16>,
     namespace: Option<Namespace>,
     files: Option<usize>,
+    log: Option<Arc<OwnedFd>>,
 }
 
 impl Start {
@@ -68,6 +69,11 @@ impl Start {
 
     pub fn within(self, namespace: &Namespace) -> Self {
         Self { namespace: Some(namespace.clone()), ..self }
+    }
+
+    /// Its standard error goes there, and [`Process::said`] knows nothing of it.
+    pub fn log_to(self, log: impl Into<OwnedFd>) -> Self {
+        Self { log: Some(Arc::new(log.into())), ..self }
     }
 
     /// So many files may be open.
@@ -109,23 +115,24 @@ impl Start {
             }
         }
         let stdin = self.terminal.map_or_else(Stdio::null, |line| Arc::try_unwrap(line).unwrap().into());
-        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let log = self.log.map_or_else(Stdio::piped, |log| log.try_clone().unwrap().into());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(log);
         let child = match &self.namespace {
             Some(namespace) => namespace.run(move || command.spawn()),
             None => command.spawn(),
         };
         let mut child = child.unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
-        let reader = {
-            let (mut pipe, text) = (child.stderr.take().unwrap(), stderr.clone());
+        let reader = child.stderr.take().map(|mut pipe| {
+            let text = stderr.clone();
             thread::spawn(move || {
                 let mut buffer = [0; 4096];
                 while let Ok(len @ 1..) = pipe.read(&mut buffer) {
                     text.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..len]));
                 }
             })
-        };
-        Spawned { child, state_dir, turn_port, namespace: self.namespace, stderr, reader: Some(reader) }
+        });
+        Spawned { child, state_dir, turn_port, namespace: self.namespace, stderr, reader }
     }
 
     /// Starts it and waits until it serves.

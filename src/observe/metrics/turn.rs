@@ -14,17 +14,22 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Unit,
 };
+use tracing::span::EnteredSpan;
 
 use crate::{
     label::{Label, PerLabel},
     membership::Directory,
+    observe::log::Journal,
     turn::{
         Held,
         auth::CredentialRefusal,
         message::{ErrorCode, TurnMethod},
         packet::{DropReason, Path},
         peer_policy::PeerRefusal,
-        session::event::{Event, Objection},
+        session::{
+            FiveTuple,
+            event::{Event, Objection},
+        },
         transport::Transport,
     },
 };
@@ -43,6 +48,8 @@ pub struct TurnCounters {
     credential_refusals: PerLabel<CredentialRefusal, AtomicU64>,
     refreshed_after_expiry: AtomicU64,
     held: PerLabel<Held, Pair>,
+    /// Where what happens is told, too.
+    journal: Option<Arc<Journal>>,
 }
 
 /// Opened and closed, whose difference is the gauge.
@@ -58,12 +65,20 @@ fn add(counter: &AtomicU64, n: u64) {
 
 impl TurnCounters {
     /// Of clients over `transport`.
-    pub(super) fn of(transport: Transport) -> Self {
-        Self { transport, ..Self::default() }
+    pub(super) fn of(transport: Transport, journal: Option<Arc<Journal>>) -> Self {
+        Self { transport, journal, ..Self::default() }
+    }
+
+    /// The context of what follows from an input for this client, where anybody wants to know that much.
+    pub fn client(&self, tuple: FiveTuple) -> Option<EnteredSpan> {
+        self.journal.as_ref()?.client(self.transport, tuple)
     }
 
     /// Something that a session has told.
     pub fn count(&self, event: &Event) {
+        if let Some(journal) = &self.journal {
+            journal.note_turn(event, self.transport);
+        }
         match event {
             Event::Requested(method) => add(&self.requests[*method], 1),
             Event::Answered { method, outcome: Ok(()) } => add(&self.successes[*method], 1),

@@ -185,6 +185,8 @@ impl<S: RelaySocket> Driver<S> {
         transport: &mut impl ClientTransport<Relay = S>,
         turn: &mut Turn<'_>,
     ) -> Option<Handover<'p>> {
+        let _client = turn.common.counters.client(self.session.tuple());
+        tracing::trace!(target: "bimcc_rtc::turn", bytes = datagram.len(), "from the client");
         let output = self.session.handle_client(datagram, &mut turn.context());
         // What a request gave up is given back before it is answered. And the session may just have found that its
         // allocation is over: the next Allocate, possibly this very datagram, must not take the place of a relay that is
@@ -388,6 +390,8 @@ impl<S: RelaySocket> Driver<S> {
         let Some(behind) = buffer.get(end..).and_then(<[u8]>::first_chunk::<TAILROOM>).copied() else {
             return turn.dropped(DropReason::Malformed);
         };
+        let _client = turn.common.counters.client(self.session.tuple());
+        tracing::trace!(target: "bimcc_rtc::turn", bytes = end - start, "from a peer");
         let written = self.session.handle_peer(from, buffer, start, end, &mut turn.context());
         self.hear(transport, turn);
         match written {

@@ -1,0 +1,131 @@
+//! What happened to TURN's clients.
+
+use std::{hash::BuildHasher, net::SocketAddr, sync::PoisonError};
+
+use tracing::{Level, Value, field::display, level_filters::LevelFilter, span::EnteredSpan};
+
+use super::{Journal, Kind};
+use crate::{
+    credentials::{self, User},
+    turn::{
+        message::{ByFamily, Family},
+        session::{
+            FiveTuple,
+            event::{Allocated, Ended, Event, Holder, Objection},
+        },
+        transport::Transport,
+    },
+};
+
+const TURN: &str = "bimcc_rtc::turn";
+
+impl Journal {
+    /// The context of what follows from a datagram of this client, where anybody wants to know that much.
+    pub fn client(&self, transport: Transport, tuple: FiveTuple) -> Option<EnteredSpan> {
+        if LevelFilter::current() < LevelFilter::DEBUG {
+            return None;
+        }
+        let from = self.names.address(Some(tuple.client.ip())).map(display);
+        let (id, transport) = (self.names.client(tuple), transport.as_str());
+        Some(tracing::debug_span!(target: TURN, "client", %id, %transport, from).entered())
+    }
+
+    /// What a TURN session over `transport` has told.
+    pub fn note_turn(&self, event: &Event, transport: Transport) {
+        match event {
+            Event::Allocated(allocated) => self.note_allocated(allocated, transport),
+            Event::Ended(ended) => self.note_ended(ended, transport),
+            Event::Answered { method, outcome: Err(code) } => {
+                tracing::debug!(target: TURN, method = %method.as_str(), code = %code.as_str(), "request refused");
+            }
+            Event::Refused(Objection::Credential(reason)) => {
+                tracing::debug!(target: TURN, reason = %reason.as_str(), "credential refused");
+            }
+            Event::Refused(Objection::Peer { ip, reason }) => {
+                let peer = self.names.address(Some(*ip)).map(display);
+                tracing::debug!(target: TURN, reason = %reason.as_str(), peer, "peer refused");
+            }
+            Event::Permitted { ip, is_new: true, .. } => {
+                tracing::debug!(target: TURN, peer = self.names.address(Some(*ip)).map(display), "peer permitted");
+            }
+            Event::ChannelBound { number, peer, is_new: true } => {
+                let peer = self.names.address(Some(peer.ip())).map(display);
+                tracing::debug!(target: TURN, number, peer, "channel bound");
+            }
+            _ => {}
+        }
+    }
+
+    fn note_allocated(&self, Allocated { holder, relayed, lifetime }: &Allocated, transport: Transport) {
+        if !tracing::enabled!(target: TURN, Level::INFO) {
+            return;
+        }
+        let family = families(relayed);
+        self.families.lock().unwrap_or_else(PoisonError::into_inner).insert(self.key(holder, transport), family);
+        let source = holder.tuple.client.ip();
+        if self.admits(Kind::AllocationMade, Some(source)) {
+            let (member, user) = self.holder(holder);
+            tracing::info!(
+                target: TURN,
+                allocation = %self.names.client(holder.tuple),
+                member,
+                user,
+                transport = %transport.as_str(),
+                %family,
+                lifetime = lifetime.as_secs(),
+                from = self.names.address(Some(source)).map(display),
+                "allocation made"
+            );
+        }
+    }
+
+    fn note_ended(&self, Ended { holder, reason, totals, duration }: &Ended, transport: Transport) {
+        if !tracing::enabled!(target: TURN, Level::INFO) {
+            return;
+        }
+        let key = self.key(holder, transport);
+        let family = self.families.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let source = holder.tuple.client.ip();
+        if self.admits(Kind::AllocationEnded, Some(source)) {
+            let (member, user) = self.holder(holder);
+            tracing::info!(
+                target: TURN,
+                allocation = %self.names.client(holder.tuple),
+                member,
+                user,
+                reason = %reason.as_str(),
+                seconds = duration.as_secs(),
+                transport = %transport.as_str(),
+                family = family.map(display),
+                bytes_from_client = totals.from_client.bytes,
+                bytes_to_client = totals.to_client.bytes,
+                packets_from_client = totals.from_client.packets,
+                packets_to_client = totals.to_client.packets,
+                from = self.names.address(Some(source)).map(display),
+                "allocation ended"
+            );
+        }
+    }
+
+    /// Whose it is: a member, or a user of the API by the hash of its name.
+    fn holder(&self, holder: &Holder) -> (Option<impl Value>, Option<impl Value>) {
+        let member = holder.member.map(|member| display(member.id));
+        let user = match credentials::parse_username(&holder.username) {
+            Ok((_, User::Api(name))) => Some(display(self.names.hashed(&name).to_string())),
+            _ => None,
+        };
+        (member, user)
+    }
+
+    fn key(&self, holder: &Holder, transport: Transport) -> u64 {
+        self.hasher.hash_one((holder.tuple, transport))
+    }
+}
+
+fn families(relayed: &ByFamily<Option<SocketAddr>>) -> &'static str {
+    match (relayed[Family::V4].is_some(), relayed[Family::V6].is_some()) {
+        (true, true) => "both",
+        (false, true) => "ipv6",
+        _ => "ipv4",
+    }
+}
