@@ -1,10 +1,10 @@
 // A room as the application sees it: joins what the server says with the peers and what is published.
 
-import { TypedEmitter } from "./emitter";
+import { reportMistake, TypedEmitter } from "./emitter";
 import { BimccRtcError } from "./errors";
 import type { Content } from "./framing";
 import type { RoomHooks } from "./hooks";
-import { tell } from "./log";
+import { withoutSecrets } from "./log";
 import { encode, unwrap, wrap } from "./messages";
 import { watchNetwork } from "./network";
 import { type PeerOwner, RoomPeer } from "./peer";
@@ -104,7 +104,12 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
   }
 
   log(level: keyof Logger, text: string): void {
-    tell(this.#options.logger, level, text);
+    try {
+      this.#options.logger?.[level](`bimcc-rtc: ${withoutSecrets(text)}`);
+    } catch (error) {
+      // A logger that throws harms nobody.
+      reportMistake(error);
+    }
   }
 
   /** What an application hears is in the log under the same names. */
