@@ -162,6 +162,7 @@ mod tests {
         let core = [
             include_str!("session.rs"),
             include_str!("session/event.rs"),
+            include_str!("session/places.rs"),
             include_str!("session/requests.rs"),
             include_str!("allocation.rs"),
             include_str!("message.rs"),

@@ -38,6 +38,7 @@ use super::{
 use crate::{credentials::User, membership::MemberId};
 
 pub mod event;
+mod places;
 mod requests;
 
 use self::event::{EndReason, EventQueue};

@@ -5,6 +5,7 @@
 
 use super::{
     event::{Allocated, Event, Holder, MemberEntry, Objection},
+    places::families,
     *,
 };
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
         auth::CredentialRefusal,
         channel_data::CHANNEL_NUMBERS,
         message::{MalformedAttribute, NotARequest, Response, TurnMethod},
-        quota::QuotaExceeded,
         reservation::Reservation,
     },
 };
@@ -25,7 +25,7 @@ const PROTOCOL_UDP: u8 = 17;
 
 /// Why a request is not granted.
 #[derive(Debug)]
-enum Refusal {
+pub(super) enum Refusal {
     /// The client has not proven who it is: 401 or 438 with REALM and NONCE, and only as often as strangers are answered.
     Unproven(ErrorCode),
     /// An error for a client that has.
@@ -503,47 +503,6 @@ impl Session {
     }
 }
 
-impl PendingAllocate {
-    /// Takes a place in the quotas for each relayed address. Of two, the second is no reason to refuse the first.
-    fn take_places(&mut self, client: IpAddr, cx: &Context<'_>) -> Result<(), Refusal> {
-        let take = |family| {
-            cx.shared.quotas.take(&self.user, client, family).map_err(|exceeded| match exceeded {
-                QuotaExceeded::User | QuotaExceeded::Address => Refusal::Code(ErrorCode::AllocationQuotaReached),
-                QuotaExceeded::Server => Refusal::Code(ErrorCode::InsufficientCapacity),
-            })
-        };
-        let first = match self.wish.families {
-            Families::One(family) => family,
-            Families::Both => Family::V4,
-        };
-        self.places[first] = Some(take(first)?);
-        if self.wish.families == Families::Both {
-            match take(Family::V6) {
-                Ok(place) => self.places[Family::V6] = Some(place),
-                Err(_) => {
-                    self.wish.families = Families::One(Family::V4);
-                    self.missing = Some((Family::V6, ErrorCode::InsufficientCapacity));
-                }
-            }
-        }
-        if self.wish.port == PortWish::EvenAndNext {
-            self.next_place = Some(take(first)?);
-        }
-        Ok(())
-    }
-
-    /// Takes the address that is held for `token`: 508 if there is none for this user.
-    fn take_reserved(&mut self, token: &ReservationToken, cx: &Context<'_>) -> Result<(), Refusal> {
-        let reserved = cx.shared.reservations.take(token, &self.username, self.owner, cx.now.instant);
-        let Reservation { relayed, place, .. } = reserved.ok_or(Refusal::Code(ErrorCode::InsufficientCapacity))?;
-        let family = Family::of(relayed.ip());
-        self.wish = RelayWish { families: Families::One(family), port: PortWish::Reserved(relayed) };
-        self.places[family] = Some(place);
-        self.missing = None;
-        Ok(())
-    }
-}
-
 fn answered(method: TurnMethod, outcome: Result<(), ErrorCode>, cx: &mut Context<'_>) {
     cx.events.push(Event::Answered { method, outcome });
 }
@@ -569,33 +528,6 @@ fn user_of(username: &str, cx: &mut Context<'_>) -> Result<(u64, User), Refusal>
 fn credential_refused(reason: CredentialRefusal, cx: &mut Context<'_>) -> Refusal {
     cx.events.push(Event::Refused(Objection::Credential(reason)));
     Refusal::Unproven(ErrorCode::Unauthenticated)
-}
-
-/// Which relayed addresses an Allocate asks for, as far as this host has them (RFC 8656 section 7.2, steps 7 and 9); and
-/// which of two it has not.
-fn families(
-    requested: Option<Option<Family>>,
-    additional: Option<Option<Family>>,
-    cx: &Context<'_>,
-) -> Result<(Families, Option<(Family, ErrorCode)>), Refusal> {
-    let host = cx.shared.policy.host();
-    let has = |family| host.relay(family).is_some();
-    match (requested, additional) {
-        (Some(Some(family)), _) if has(family) => Ok((Families::One(family), None)),
-        (Some(_), _) => Err(Refusal::Code(ErrorCode::AddressFamilyNotSupported)),
-        (None, Some(Some(Family::V6))) => match (has(Family::V4), has(Family::V6)) {
-            (true, true) => Ok((Families::Both, None)),
-            (true, false) => Ok((Families::One(Family::V4), Some((Family::V6, ErrorCode::AddressFamilyNotSupported)))),
-            (false, true) => Ok((Families::One(Family::V6), Some((Family::V4, ErrorCode::AddressFamilyNotSupported)))),
-            (false, false) => Err(Refusal::Code(ErrorCode::AddressFamilyNotSupported)),
-        },
-        // IPv6 beside IPv4 is the only thing that can be asked for.
-        (None, Some(_)) => Err(Refusal::Code(ErrorCode::BadRequest)),
-        // The RFC means IPv4; browsers never name a family, so a host without IPv4 gives IPv6.
-        (None, None) if has(Family::V4) => Ok((Families::One(Family::V4), None)),
-        (None, None) if has(Family::V6) => Ok((Families::One(Family::V6), None)),
-        (None, None) => Err(Refusal::Code(ErrorCode::InsufficientCapacity)),
-    }
 }
 
 /// The bytes of a response to a client that has proven who it is.
