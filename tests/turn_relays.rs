@@ -9,11 +9,15 @@ use std::{
 };
 
 use common::{
-    process::Process,
+    process::{PATIENCE, Process},
     turn_client::{ATTR_ADDITIONAL_ADDRESS_FAMILY, Credentials, TurnClient, address},
     wire::Wire,
 };
-use stun::{attributes::*, message::Message};
+use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
+use stun::{
+    attributes::*,
+    message::{METHOD_REFRESH, Message},
+};
 
 const ON_LOOPBACK: &str = "--dangerously-allow-loopback-peers --public-ip 127.0.0.1 --public-ip ::1";
 
@@ -26,6 +30,12 @@ fn clients(server: &Process, credentials: &Credentials) -> [(&'static str, TurnC
     let udp = TurnClient::new(server.turn(), Some(credentials));
     let tcp = TurnClient::by(Wire::tcp(server.turn()), server.turn(), Some(credentials));
     [("udp", udp), ("tcp", tcp)]
+}
+
+/// A client over one of them.
+fn client_over(wanted: &str, server: &Process) -> TurnClient {
+    let credentials = server.mint("alice");
+    clients(server, &credentials).into_iter().find(|(transport, _)| *transport == wanted).unwrap().1
 }
 
 fn reserve(request: &mut Message) {
@@ -148,28 +158,92 @@ fn clients_with_both_families_reach_each_other_in_process_by_either() {
     }
 }
 
-#[test]
-fn a_peer_port_that_nobody_has_is_reported_and_stands_in_nobodys_way() {
+fn a_peer_port_that_nobody_has_is_reported_and_stands_in_nobodys_way(transport: &str) {
     let server = Process::start(ON_LOOPBACK);
-    let credentials = server.mint("alice");
     for (family, wanted, icmp) in [("127.0.0.1:0", 1, UNREACHABLE_V4), ("[::1]:0", 2, UNREACHABLE_V6)] {
         let listening = UdpSocket::bind(family).unwrap();
+        listening.set_read_timeout(Some(PATIENCE)).unwrap();
         let closed = UdpSocket::bind(family).unwrap().local_addr().unwrap();
-        for (transport, mut client) in clients(&server, &credentials) {
-            client.allocate_with(|request| request.add(ATTR_REQUESTED_ADDRESS_FAMILY, &[wanted, 0, 0, 0])).unwrap();
-            client.permit(&[closed]).unwrap();
-            for round in 0..5 {
-                client.send(closed, b"anybody?");
-                // On a stream the report comes with the next packet, which must not be lost for it.
-                client.send(listening.local_addr().unwrap(), &[round]);
-                let mut buffer = [0; 100];
-                assert_eq!(listening.recv(&mut buffer).unwrap(), 1, "{transport}");
-                assert_eq!(buffer[0], round);
-                client.expect_icmp(closed, icmp);
-            }
+        let mut client = client_over(transport, &server);
+        client.allocate_with(|request| request.add(ATTR_REQUESTED_ADDRESS_FAMILY, &[wanted, 0, 0, 0])).unwrap();
+        client.permit(&[closed]).unwrap();
+        for round in 0..5 {
+            client.send(closed, b"anybody?");
+            // On a stream the report comes with the next packet, which must not be lost for it.
+            client.send(listening.local_addr().unwrap(), &[round]);
+            let mut buffer = [0; 100];
+            assert_eq!(listening.recv(&mut buffer).unwrap(), 1, "{transport}");
+            assert_eq!(buffer[0], round);
+            client.expect_icmp(closed, icmp);
         }
     }
     assert_eq!(server.metric("turn_dropped_packets_total{reason=\"send_to_peer\"}"), 0);
+}
+
+#[test]
+fn over_udp_a_peer_port_that_nobody_has_is_reported_and_stands_in_nobodys_way() {
+    a_peer_port_that_nobody_has_is_reported_and_stands_in_nobodys_way("udp");
+}
+
+#[test]
+fn over_tcp_a_peer_port_that_nobody_has_is_reported_and_stands_in_nobodys_way() {
+    a_peer_port_that_nobody_has_is_reported_and_stands_in_nobodys_way("tcp");
+}
+
+/// What is given back is free before the client hears that it was.
+fn a_relayed_address_is_closed_before_the_answer_that_says_so(transport: &str) {
+    let server = Process::start(ON_LOOPBACK);
+    let mut client = client_over(transport, &server);
+    for _ in 0..10 {
+        let both = |request: &mut Message| request.add(ATTR_ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0]);
+        let v4 = client.allocate_with(both).unwrap();
+        assert!(!is_free(v4), "{transport}");
+        let of_v4 = |request: &mut Message| {
+            request.add(ATTR_REQUESTED_ADDRESS_FAMILY, &[1, 0, 0, 0]);
+            request.add(ATTR_LIFETIME, &0u32.to_be_bytes());
+        };
+        client.request(METHOD_REFRESH, of_v4).unwrap();
+        assert!(is_free(v4), "{transport}: one of two");
+        assert_eq!(client.refresh(0), Ok(0));
+        let relayed = client.allocate().unwrap();
+        assert_eq!(client.refresh(0), Ok(0));
+        assert!(is_free(relayed), "{transport}");
+    }
+}
+
+#[test]
+fn over_udp_a_relayed_address_is_closed_before_the_answer_that_says_so() {
+    a_relayed_address_is_closed_before_the_answer_that_says_so("udp");
+}
+
+#[test]
+fn over_tcp_a_relayed_address_is_closed_before_the_answer_that_says_so() {
+    a_relayed_address_is_closed_before_the_answer_that_says_so("tcp");
+}
+
+/// Datagrams that the kernel brings in one buffer, of lengths that Data indications pad.
+#[test]
+fn a_run_of_datagrams_is_relayed_one_by_one_and_whole() {
+    let server = Process::start(ON_LOOPBACK);
+    let mut client = client_over("udp", &server);
+    client.allocate().unwrap();
+    for len in [101, 102, 103, 104, 3] {
+        let by_channel = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let by_data = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.permit(&[by_data.local_addr().unwrap()]).unwrap();
+        client.bind_channel(0x4000 + len as u16, by_channel.local_addr().unwrap()).unwrap();
+        let run: Vec<u8> = (0..len * 6 + 2).map(|at| (at * 7 + len) as u8).collect();
+        for peer in [&by_data, &by_channel] {
+            setsockopt(peer, UdpGsoSegment, &(len as i32)).unwrap();
+            peer.send_to(&run, client.relayed()).unwrap();
+        }
+        for part in run.chunks(len) {
+            client.expect_data(by_data.local_addr().unwrap(), part);
+        }
+        for part in run.chunks(len) {
+            client.expect_channel_data(0x4000 + len as u16, part);
+        }
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ use stun::message::{
 };
 
 const OTHER_ROOM: &str = "turn_dropped_packets_total{reason=\"other_room\"}";
+const OWN_ADDRESS: &str = "turn_dropped_packets_total{reason=\"own_address\"}";
 const SLOW_CLIENT: &str = "turn_dropped_packets_total{reason=\"slow_client\"}";
 
 fn payload(len: usize) -> Vec<u8> {
@@ -126,6 +127,25 @@ async fn an_allocation_ends_with_the_membership() {
         client.binding();
     }
     world.server.all_gauges_become_zero();
+}
+
+#[tokio::test]
+async fn services_of_the_host_get_nothing_over_streams() {
+    let world = World::start("");
+    let (_ws, credentials) = world.member("room").await;
+    for (count, way) in (1..).zip(WAYS.into_iter().filter(|way| *way != Way::Udp)) {
+        let mut client = world.allocated(way, &credentials);
+        let service = UdpSocket::bind((client.relayed().ip(), 0)).unwrap();
+        let address = service.local_addr().unwrap();
+        client.permit(&[address]).unwrap();
+        client.bind_channel(0x4000, address).unwrap();
+        client.send(address, b"by Send");
+        client.send_channel(0x4000, b"by channel");
+        world.server.metric_becomes(OWN_ADDRESS, 2 * count);
+        service.set_nonblocking(true).unwrap();
+        let nothing = service.recv(&mut [0; 100]).unwrap_err();
+        assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock, "{way:?}");
+    }
 }
 
 #[test]

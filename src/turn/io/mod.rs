@@ -170,3 +170,6 @@ impl Drop for Workers {
         let _ = self.stop_threads();
     }
 }
+
+#[cfg(test)]
+mod tests;
