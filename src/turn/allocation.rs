@@ -174,6 +174,7 @@ impl Allocation {
     ///
     /// # Errors
     /// [`DropReason::Bitrate`] if that is too much; then nothing is taken.
+    #[inline]
     pub fn admit(&mut self, direction: Direction, bytes: usize, now: Instant) -> Result<(), DropReason> {
         if let Some(meter) = &mut self.meter
             && !meter.admits(direction, bytes, now)

@@ -404,18 +404,26 @@ impl Session {
     }
 
     /// Looks at the permissions again if a member left the room or the host's addresses changed: two loads otherwise.
+    #[inline]
     fn judge_again(&mut self, cx: &mut Context<'_>) {
+        let Some(allocation) = self.allocation() else {
+            return;
+        };
+        let policy_revision = cx.shared.policy.revision();
+        let host_changed = allocation.grant.policy_revision != policy_revision;
+        let room_changed =
+            allocation.grant.member.as_ref().is_some_and(|member| member.seen != member.watch.revision());
+        if host_changed || room_changed {
+            self.judge_anew(host_changed, policy_revision, cx);
+        }
+    }
+
+    #[cold]
+    fn judge_anew(&mut self, host_changed: bool, policy_revision: u64, cx: &mut Context<'_>) {
         let State::Allocated(allocation) = &mut self.state else {
             return;
         };
         let shared = cx.shared;
-        let policy_revision = shared.policy.revision();
-        let host_changed = allocation.grant.policy_revision != policy_revision;
-        let room_changed =
-            allocation.grant.member.as_ref().is_some_and(|member| member.seen != member.watch.revision());
-        if !host_changed && !room_changed {
-            return;
-        }
         allocation.grant.policy_revision = policy_revision;
         if let Some(member) = &mut allocation.grant.member {
             member.seen = member.watch.revision();
