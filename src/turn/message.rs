@@ -7,7 +7,7 @@
 //! RFC 8489 sections 5, 6, 9.2 and 14; RFC 8656 section 18.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::{Index, IndexMut},
 };
@@ -373,7 +373,7 @@ impl Request {
             ATTR_RESERVATION_TOKEN,
         ];
         let mut unknown = Vec::new();
-        let mut listed = HashSet::new();
+        let mut listed = BTreeSet::new();
         for attribute in self.visible() {
             let number = attribute.typ.value();
             let is_required = number < COMPREHENSION_OPTIONAL;
