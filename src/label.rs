@@ -4,12 +4,15 @@
 //! its name. Whoever counts by it ([`PerLabel`]) or shows it needs nothing else, and no list beside the enum can be forgotten:
 //! a member without a name, or a name without a member, does not compile.
 
-use std::{fmt, ops::Index};
+use std::{
+    fmt,
+    ops::{Index, IndexMut},
+};
 
 /// An enum whose members have names. Implemented by `labels!` only.
 pub trait Label: Copy + Eq + fmt::Debug + 'static {
     /// An array with a place for each member.
-    type Each<T>: AsRef<[T]>;
+    type Each<T>: AsRef<[T]> + AsMut<[T]>;
 
     /// All members, in the order in which they are written.
     const ALL: &'static [Self];
@@ -100,6 +103,18 @@ impl<L: Label, T> Index<L> for PerLabel<L, T> {
 
     fn index(&self, label: L) -> &T {
         &self.0.as_ref()[label.index()]
+    }
+}
+
+impl<L: Label, T> IndexMut<L> for PerLabel<L, T> {
+    fn index_mut(&mut self, label: L) -> &mut T {
+        &mut self.0.as_mut()[label.index()]
+    }
+}
+
+impl<L: Label, T: PartialEq> PartialEq for PerLabel<L, T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_ref() == other.0.as_ref()
     }
 }
 

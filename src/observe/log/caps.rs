@@ -7,6 +7,8 @@
 
 use std::{collections::HashMap, fmt, net::IpAddr};
 
+use crate::label::{PerLabel, labels};
+
 /// Lines of one kind from one source in a minute.
 const PER_SOURCE: u8 = 20;
 /// Lines of one kind in a minute.
@@ -14,63 +16,35 @@ const IN_ALL: u16 = 200;
 /// Sources that are told apart in a minute.
 const MAX_SOURCES: usize = 1024;
 
-/// What is told at the level of INFO because of what clients do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A room has its first member.
-    RoomOpened,
-    /// A room has lost its last.
-    RoomClosed,
-    /// Somebody is in a room.
-    MemberJoined,
-    /// And no more.
-    MemberLeft,
-    /// The connection broke, the member is waited for.
-    MemberAway,
-    /// It is back.
-    MemberBack,
-    /// TURN relays for somebody.
-    AllocationMade,
-    /// And no more.
-    AllocationEnded,
-}
-
-impl Kind {
-    /// All, in the order in which they happen.
-    pub(super) const ALL: [Self; KINDS] = [
-        Self::RoomOpened,
-        Self::MemberJoined,
-        Self::MemberAway,
-        Self::MemberBack,
-        Self::MemberLeft,
-        Self::RoomClosed,
-        Self::AllocationMade,
-        Self::AllocationEnded,
-    ];
-
-    /// What it happens to, and what happens.
-    fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::RoomOpened => ("room", "opened"),
-            Self::RoomClosed => ("room", "closed"),
-            Self::MemberJoined => ("member", "joined"),
-            Self::MemberLeft => ("member", "left"),
-            Self::MemberAway => ("member", "went away"),
-            Self::MemberBack => ("member", "came back"),
-            Self::AllocationMade => ("allocation", "made"),
-            Self::AllocationEnded => ("allocation", "ended"),
-        }
+labels! {
+    /// What is told at the level of INFO because of what clients do, in the order in which it happens. The names are what it
+    /// happens to, and what happens.
+    pub(super) enum Kind {
+        /// A room has its first member.
+        RoomOpened = "room opened",
+        /// Somebody is in a room.
+        MemberJoined = "member joined",
+        /// The connection broke, the member is waited for.
+        MemberAway = "member went away",
+        /// It is back.
+        MemberBack = "member came back",
+        /// And no more.
+        MemberLeft = "member left",
+        /// A room has lost its last.
+        RoomClosed = "room closed",
+        /// TURN relays for somebody.
+        AllocationMade = "allocation made",
+        /// And no more.
+        AllocationEnded = "allocation ended",
     }
 }
-
-const KINDS: usize = 8;
 
 /// See the module's header.
 #[derive(Debug, Default)]
 pub(super) struct Caps {
     by_source: HashMap<IpAddr, Source>,
-    told: [u16; KINDS],
-    beyond: [u64; KINDS],
+    told: PerLabel<Kind, u16>,
+    beyond: PerLabel<Kind, u64>,
     sources_beyond: usize,
     /// Some of what is beyond came from sources that are not told apart.
     has_others: bool,
@@ -78,7 +52,7 @@ pub(super) struct Caps {
 
 #[derive(Debug, Default)]
 struct Source {
-    told: [u8; KINDS],
+    told: PerLabel<Kind, u8>,
     is_beyond: bool,
 }
 
@@ -86,14 +60,13 @@ impl Caps {
     /// Whether one more line of this kind is told; else it is counted. `source`: the address that made it happen, if it is
     /// known.
     pub(super) fn admit(&mut self, kind: Kind, source: Option<IpAddr>) -> bool {
-        let n = kind as usize;
-        let is_full = self.told[n] >= IN_ALL;
+        let is_full = self.told[kind] >= IN_ALL;
         let mut source = source.and_then(|address| source_of(&mut self.by_source, network(address)));
-        let is_too_much = source.as_ref().is_some_and(|source| source.told[n] >= PER_SOURCE);
+        let is_too_much = source.as_ref().is_some_and(|source| source.told[kind] >= PER_SOURCE);
         if !is_full && !is_too_much {
-            self.told[n] += 1;
+            self.told[kind] += 1;
             if let Some(source) = &mut source {
-                source.told[n] += 1;
+                source.told[kind] += 1;
             }
             return true;
         }
@@ -105,7 +78,7 @@ impl Caps {
             }
             None => self.has_others = true,
         }
-        self.beyond[n] += 1;
+        self.beyond[kind] += 1;
         false
     }
 
@@ -116,24 +89,24 @@ impl Caps {
         self.by_source = minute.by_source;
         self.by_source.clear();
         let (counts, sources, has_others) = (minute.beyond, minute.sources_beyond, minute.has_others);
-        (counts != [0; KINDS]).then_some(Beyond { counts, sources, has_others })
+        let is_any_beyond = counts.iter().any(|(_, count)| *count > 0);
+        is_any_beyond.then_some(Beyond { counts, sources, has_others })
     }
 }
 
 /// What was not told one by one in a minute.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Beyond {
-    counts: [u64; KINDS],
+    counts: PerLabel<Kind, u64>,
     sources: usize,
     has_others: bool,
 }
 
 impl fmt::Display for Beyond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counted =
-            Kind::ALL.iter().map(|kind| (kind, &self.counts[*kind as usize])).filter(|(_, count)| **count > 0);
-        for (i, (kind, count)) in counted.enumerate() {
-            let ((what, happened), plural) = (kind.words(), if *count == 1 { "" } else { "s" });
+        for (i, (kind, count)) in self.counts.iter().filter(|(_, count)| **count > 0).enumerate() {
+            let (what, happened) = kind.as_str().split_once(' ').unwrap_or((kind.as_str(), ""));
+            let plural = if *count == 1 { "" } else { "s" };
             write!(f, "{}{count} {what}{plural} {happened}", if i == 0 { "" } else { ", " })?;
         }
         match (self.sources, self.has_others) {
@@ -230,12 +203,5 @@ mod tests {
         assert_eq!((all, caps.by_source.len()), (200, MAX_SOURCES));
         assert_eq!(caps.end_minute().unwrap().to_string(), "99800 rooms closed from more than 824 addresses");
         assert!(caps.by_source.is_empty());
-    }
-
-    #[test]
-    fn every_kind_has_its_place() {
-        let mut places: Vec<_> = Kind::ALL.iter().map(|kind| *kind as usize).collect();
-        places.sort_unstable();
-        assert_eq!(places, Vec::from_iter(0..KINDS));
     }
 }
