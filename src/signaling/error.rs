@@ -2,70 +2,39 @@
 
 use std::borrow::Cow;
 
-/// The stable code of an `_error`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    /// Not JSON, not an object, or a field is missing or of the wrong type.
-    BadMessage,
-    /// The protocol has no such event.
-    UnknownEvent,
-    /// The event makes sense in a room only.
-    NotJoined,
-    /// The target is not in the sender's room.
-    NoSuchPeer,
-    /// The room has as many members as it may have.
-    RoomFull,
-    /// The server has as many rooms as it may have.
-    TooManyRooms,
-    /// The room's name is no name.
-    BadRoom,
-    /// More messages than the connection may send; this one was not acted upon.
-    RateLimited,
-    /// The message, or a part of it, is over its limit.
-    TooLarge,
-    /// The resume token is not good for this room, or no longer good.
-    BadToken,
-    /// The target is in the room, but its connection is gone and not yet back.
-    PeerAway,
-    /// Another connection has taken over this one's place.
-    Replaced,
+use crate::label::labels;
+
+labels! {
+    /// The stable code of an `_error`.
+    pub enum Code {
+        /// Not JSON, not an object, or a field is missing or of the wrong type.
+        BadMessage = "bad_message",
+        /// The protocol has no such event.
+        UnknownEvent = "unknown_event",
+        /// The event makes sense in a room only.
+        NotJoined = "not_joined",
+        /// The target is not in the sender's room.
+        NoSuchPeer = "no_such_peer",
+        /// The room has as many members as it may have.
+        RoomFull = "room_full",
+        /// The server has as many rooms as it may have.
+        TooManyRooms = "too_many_rooms",
+        /// The room's name is no name.
+        BadRoom = "bad_room",
+        /// More messages than the connection may send; this one was not acted upon.
+        RateLimited = "rate_limited",
+        /// The message, or a part of it, is over its limit.
+        TooLarge = "too_large",
+        /// The resume token is not good for this room, or no longer good.
+        BadToken = "bad_token",
+        /// The target is in the room, but its connection is gone and not yet back.
+        PeerAway = "peer_away",
+        /// Another connection has taken over this one's place.
+        Replaced = "replaced",
+    }
 }
 
 impl Code {
-    /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
-        Self::BadMessage,
-        Self::UnknownEvent,
-        Self::NotJoined,
-        Self::NoSuchPeer,
-        Self::RoomFull,
-        Self::TooManyRooms,
-        Self::BadRoom,
-        Self::RateLimited,
-        Self::TooLarge,
-        Self::BadToken,
-        Self::PeerAway,
-        Self::Replaced,
-    ];
-
-    /// As it stands in `_error`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BadMessage => "bad_message",
-            Self::UnknownEvent => "unknown_event",
-            Self::NotJoined => "not_joined",
-            Self::NoSuchPeer => "no_such_peer",
-            Self::RoomFull => "room_full",
-            Self::TooManyRooms => "too_many_rooms",
-            Self::BadRoom => "bad_room",
-            Self::RateLimited => "rate_limited",
-            Self::TooLarge => "too_large",
-            Self::BadToken => "bad_token",
-            Self::PeerAway => "peer_away",
-            Self::Replaced => "replaced",
-        }
-    }
-
     /// Whether only a faulty client gets this. The others happen to good clients too (a peer has just left, a room has
     /// just filled up) and are not held against them.
     pub const fn is_clients_fault(self) -> bool {

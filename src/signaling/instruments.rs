@@ -3,28 +3,31 @@
 
 use std::sync::Arc;
 
-use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
 use super::{
     core::{effects::Event, resume::Resume},
     error::Code,
     wire::{CLIENT_EVENTS, ClientMessage},
 };
-use crate::observe::{
-    log::Journal,
-    metrics::{ErrorCodeLabel, EventLabel, ResumeLabel, SignalingMetrics, Value},
+use crate::{
+    label::PerLabel,
+    observe::{
+        log::Journal,
+        metrics::{ErrorCodeLabel, EventLabel, ResumeLabel, SignalingMetrics, Value},
+    },
 };
 
 pub(crate) struct Instruments {
     rooms: Gauge,
     members: Gauge,
     members_away: Gauge,
-    resumes: Family<ResumeLabel, Counter>,
+    resumes: PerLabel<Resume, Counter>,
     sent: Counter,
     received: [Counter; CLIENT_EVENTS.len()],
     unknown: Counter,
     malformed: Counter,
-    errors: [Counter; Code::ALL.len()],
+    errors: PerLabel<Code, Counter>,
     /// Where what happens is told, too.
     journal: Option<Arc<Journal>>,
 }
@@ -33,16 +36,17 @@ impl Instruments {
     pub(crate) fn new(metrics: &SignalingMetrics) -> Self {
         let received = |event: &'static str| metrics.messages_received.get_or_create(&EventLabel { event }).clone();
         let error = |code: Code| metrics.errors.get_or_create(&ErrorCodeLabel { code: code.as_str() }).clone();
+        let resume = |how: Resume| metrics.resumes.get_or_create(&ResumeLabel { how: Value(how) }).clone();
         Self {
             rooms: metrics.rooms.clone(),
             members: metrics.members.clone(),
             members_away: metrics.members_away.clone(),
-            resumes: metrics.resumes.clone(),
+            resumes: PerLabel::new(resume),
             sent: metrics.messages_sent.clone(),
             received: CLIENT_EVENTS.map(received),
             unknown: received("unknown"),
             malformed: received("malformed"),
-            errors: Code::ALL.map(error),
+            errors: PerLabel::new(error),
             journal: metrics.journal.clone(),
         }
     }
@@ -60,7 +64,7 @@ impl Instruments {
             Code::BadMessage | Code::TooLarge => _ = self.malformed.inc(),
             _ => {}
         }
-        self.errors[code as usize].inc();
+        self.errors[code].inc();
     }
 
     pub(crate) fn count_sent(&self, frames: usize) {
@@ -107,6 +111,6 @@ impl Instruments {
     }
 
     fn count_resumed(&self, how: Resume) {
-        self.resumes.get_or_create(&ResumeLabel { how: Value(how) }).inc();
+        self.resumes[how].inc();
     }
 }
