@@ -171,7 +171,7 @@ fn one_address_leaves_turn_connections_for_others() {
         turn.allocate().unwrap();
         held.push(turn);
     }
-    assert_eq!(held.len(), FILES / 8 / 2);
+    assert_eq!(held.len(), FILES / 8 * 3 / 4);
     for honest in HONEST {
         world.allocate(honest.parse().unwrap(), &world.server.mint("honest"));
     }

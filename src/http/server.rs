@@ -102,7 +102,7 @@ pub async fn serve(
         slots: Slots::new(settings.max_connections_per_ip, settings.max_half_open),
         web_sockets: Shares::new(settings.web_sockets.clone()),
         turn,
-        turn_shares: Shares::up_to(settings.max_turn_streams),
+        turn_shares: Shares::of_turn(settings.max_turn_streams),
         turn_clients: Mutex::default(),
         end_of_turn: watch::Sender::new(false),
         settings,

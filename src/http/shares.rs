@@ -37,6 +37,8 @@ impl Default for WebSocketLimits {
 #[derive(Debug)]
 pub(super) struct Shares {
     limits: WebSocketLimits,
+    /// An address may have so many times what is left for others.
+    times_left: usize,
     counts: Mutex<Counts>,
 }
 
@@ -85,12 +87,14 @@ pub(super) struct Share {
 
 impl Shares {
     pub(super) fn new(limits: WebSocketLimits) -> Arc<Self> {
-        Arc::new(Self { limits, counts: Mutex::default() })
+        Arc::new(Self { limits, times_left: 1, counts: Mutex::default() })
     }
 
-    /// So many at most, which are nobody else's.
-    pub(super) fn up_to(max: usize) -> Arc<Self> {
-        Self::new(WebSocketLimits { max, max_per_ip: None, pool: Pool::new(max) })
+    /// For TURN connections: so many at most, which are nobody else's. Of these a class behind one address takes many, two
+    /// for each pair of its members; so three quarters are for one address.
+    pub(super) fn of_turn(max: usize) -> Arc<Self> {
+        let limits = WebSocketLimits { max, max_per_ip: None, pool: Pool::new(max) };
+        Arc::new(Self { limits, times_left: 3, counts: Mutex::default() })
     }
 
     /// A place for a client at `address`. Loopback has no limit of its own; nor has who is `None`, a trusted proxy.
@@ -101,7 +105,7 @@ impl Shares {
         if free == 0 {
             return Err(Full::Server);
         }
-        if !counts.sites.may_have_another(site, free, self.limits.max_per_ip) {
+        if !counts.sites.may_have_another(site, free.saturating_mul(self.times_left), self.limits.max_per_ip) {
             return Err(Full::Address);
         }
         let file = self.limits.pool.take().ok_or(Full::Server)?;
@@ -150,6 +154,16 @@ mod tests {
             assert_eq!(web_sockets.take(address(0)).unwrap_err(), Full::Address);
             assert!(web_sockets.take(ip("192.0.2.1")).is_ok() && web_sockets.take(ip("2001:db8::1")).is_ok());
         }
+    }
+
+    #[test]
+    fn one_address_has_three_quarters_of_turn_connections() {
+        let turn = Shares::of_turn(1000);
+        let held = all_for(&turn, (0..).map(|_| ip("192.0.2.1")));
+        assert_eq!(held.len(), 750);
+        assert_eq!(turn.take(ip("192.0.2.1")).unwrap_err(), Full::Address);
+        assert_eq!(all_for(&turn, (0..).map(|_| ip("198.51.100.1"))).len(), 188);
+        assert!(turn.take(ip("2001:db8::1")).is_ok());
     }
 
     #[test]
