@@ -322,12 +322,18 @@ fn holds_below_a_path(world: Option<World>) {
             assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
         }
         #[cfg(feature = "pages")]
-        for name in ["room", "a%2Fb", "%2F", "..%2F..%2Fcheck", "caf%C3%A9%20%3F%23%25", "a%252Fb"] {
+        for name in ["room", "a%2Fb", "%2F", "..%2Fcheck", "caf%C3%A9%20%3F%23%25", "a%252Fb"] {
             for last in ["", "/", "?relay=1"] {
                 let answer = world.page_at(&format!("/rtc/r/{name}{last}")).await;
                 assert!(answer.starts_with("HTTP/1.1 200"), "{name}{last}: {answer}");
                 assert!(answer.to_ascii_lowercase().contains("<!doctype html"), "{name}{last}: {answer}");
             }
+        }
+        // What leads out of the path is no room's, and nothing else's.
+        for name in ["..%2F..%2Fcheck", "%2E%2E%2F%2E%2E%2Fhealthz"] {
+            let answer = world.page_at(&format!("/rtc/r/{name}")).await;
+            let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(!body.to_ascii_lowercase().contains("<!doctype html") && !body.contains("ok"), "{name}: {answer}");
         }
         for path in ["/rtc/nothing", "/rtc/r/a/b"] {
             assert!(world.page_at(path).await.starts_with("HTTP/1.1 404"), "{path}");
