@@ -15,8 +15,10 @@ use super::{
     packet::DropReason,
     quota::Place,
     relayed::OwnerTag,
-    session::FiveTuple,
-    session::event::{EndReason, Ended, Event, EventQueue, Holder, MemberEntry},
+    session::{
+        Families, FiveTuple,
+        event::{EndReason, Ended, Event, EventQueue, Holder, MemberEntry},
+    },
 };
 use crate::membership::{AllocationRef, MemberId, RoomWatch};
 
@@ -82,6 +84,7 @@ pub struct Allocation {
     meter: Option<Box<Meter>>,
     /// The transaction that gave up one of two relayed addresses, and the answer, for retransmissions.
     pub gave_up_by: Option<Box<(TransactionId, Box<[u8]>)>>,
+    families: Families,
     since: Instant,
     totals: Totals,
 }
@@ -153,6 +156,7 @@ impl Allocation {
     /// A new allocation without permissions and channels.
     pub fn new(grant: Grant, now: Instant) -> Self {
         Self {
+            families: Families::of(&grant.leases),
             grant,
             permissions: Vec::new(),
             channels: Vec::new(),
@@ -221,11 +225,11 @@ impl Allocation {
         for family in Family::BOTH {
             self.give_up(family, events);
         }
-        let Self { grant: Grant { username, owner, member, .. }, totals, since, .. } = self;
+        let Self { grant: Grant { username, owner, member, .. }, families, totals, since, .. } = self;
         let member = member.map(|AllocatingMember { id, entry, .. }| MemberEntry { id, entry });
         let holder = Holder { username, owner, member, tuple };
         let duration = now.saturating_duration_since(since);
-        events.push(Event::Ended(Box::new(Ended { holder, reason, totals, duration })));
+        events.push(Event::Ended(Box::new(Ended { holder, families, reason, totals, duration })));
     }
 
     /// The permission for `ip`, if in force.

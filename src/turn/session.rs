@@ -137,6 +137,24 @@ impl Families {
             Self::Both => true,
         }
     }
+
+    /// Those of which there is something, which one is at least.
+    pub fn of<T>(some: &ByFamily<Option<T>>) -> Self {
+        match (&some[Family::V4], &some[Family::V6]) {
+            (Some(_), Some(_)) => Self::Both,
+            (None, Some(_)) => Self::One(Family::V6),
+            (_, None) => Self::One(Family::V4),
+        }
+    }
+
+    /// As it stands in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::One(Family::V4) => "ipv4",
+            Self::One(Family::V6) => "ipv6",
+            Self::Both => "both",
+        }
+    }
 }
 
 /// What is asked of the port of a relayed address.

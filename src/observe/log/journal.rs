@@ -7,8 +7,6 @@ mod rooms;
 mod turn;
 
 use std::{
-    collections::HashMap,
-    hash::RandomState,
     net::IpAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -27,15 +25,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct Journal {
     names: Names,
     caps: Mutex<Caps>,
-    /// Which families each allocation has, by the hash of whose it is: what is told at its end.
-    families: Mutex<HashMap<u64, &'static str>>,
-    hasher: RandomState,
 }
 
 impl Journal {
     /// Nothing has happened yet.
     pub fn new(names: Names) -> Self {
-        Self { names, caps: Mutex::default(), families: Mutex::default(), hasher: RandomState::new() }
+        Self { names, caps: Mutex::default() }
     }
 
     /// Tells each minute how much was not told in it, until `shutdown`.

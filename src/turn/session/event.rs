@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::FiveTuple;
+use super::{Families, FiveTuple};
 use crate::{
     label::labels,
     membership::{AllocationRef, Directory, MemberId},
@@ -141,6 +141,8 @@ pub struct Allocated {
 pub struct Ended {
     /// Whose it was.
     pub holder: Holder,
+    /// Of which families it had relayed addresses when it was made.
+    pub families: Families,
     /// Why.
     pub reason: EndReason,
     /// What it has relayed.

@@ -1,16 +1,13 @@
 //! What happened to TURN's clients.
 
-use std::{hash::BuildHasher, net::SocketAddr, sync::PoisonError};
-
 use tracing::{Level, Value, field::display, level_filters::LevelFilter, span::EnteredSpan};
 
 use super::{Journal, Kind};
 use crate::{
     credentials::{self, User},
     turn::{
-        message::{ByFamily, Family},
         session::{
-            FiveTuple,
+            Families, FiveTuple,
             event::{Allocated, Ended, Event, Holder, Objection},
         },
         transport::Transport,
@@ -60,8 +57,6 @@ impl Journal {
         if !tracing::enabled!(target: TURN, Level::INFO) {
             return;
         }
-        let family = families(relayed);
-        self.families.lock().unwrap_or_else(PoisonError::into_inner).insert(self.key(holder, transport), family);
         let source = holder.tuple.client.ip();
         if self.admits(Kind::AllocationMade, Some(source)) {
             let (member, user) = self.holder(holder);
@@ -71,7 +66,7 @@ impl Journal {
                 member,
                 user,
                 transport = %transport.as_str(),
-                %family,
+                family = %Families::of(relayed).as_str(),
                 lifetime = lifetime.as_secs(),
                 from = self.names.address(Some(source)).map(display),
                 "allocation made"
@@ -79,12 +74,10 @@ impl Journal {
         }
     }
 
-    fn note_ended(&self, Ended { holder, reason, totals, duration }: &Ended, transport: Transport) {
+    fn note_ended(&self, Ended { holder, families, reason, totals, duration }: &Ended, transport: Transport) {
         if !tracing::enabled!(target: TURN, Level::INFO) {
             return;
         }
-        let key = self.key(holder, transport);
-        let family = self.families.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         let source = holder.tuple.client.ip();
         if self.admits(Kind::AllocationEnded, Some(source)) {
             let (member, user) = self.holder(holder);
@@ -96,7 +89,7 @@ impl Journal {
                 reason = %reason.as_str(),
                 seconds = duration.as_secs(),
                 transport = %transport.as_str(),
-                family = family.map(display),
+                family = %families.as_str(),
                 bytes_from_client = totals.from_client.bytes,
                 bytes_to_client = totals.to_client.bytes,
                 packets_from_client = totals.from_client.packets,
@@ -115,17 +108,5 @@ impl Journal {
             _ => None,
         };
         (member, user)
-    }
-
-    fn key(&self, holder: &Holder, transport: Transport) -> u64 {
-        self.hasher.hash_one((holder.tuple, transport))
-    }
-}
-
-fn families(relayed: &ByFamily<Option<SocketAddr>>) -> &'static str {
-    match (relayed[Family::V4].is_some(), relayed[Family::V6].is_some()) {
-        (true, true) => "both",
-        (false, true) => "ipv6",
-        _ => "ipv4",
     }
 }
