@@ -227,8 +227,6 @@ impl<O: Clone> Hub<O> {
         self.check(newcomer.pass)?;
         self.revoked.add(place.seat.id, epoch, parting.tokens_end_at, parting.unix);
         self.remove(place.spot, place.seat.id, RemoveReason::Moved, parting.is_told, now, effects);
-        // It keeps its claim to the id.
-        effects.released.pop();
         Ok(self.enter(place.spot, newcomer, now, effects))
     }
 
@@ -246,8 +244,7 @@ impl<O: Clone> Hub<O> {
         };
         let epoch = member.epoch;
         self.revoked.add(place.seat.id, epoch, parting.tokens_end_at, parting.unix);
-        self.remove(place.spot, place.seat.id, reason, parting.is_told, now, effects);
-        self.close_if_empty(place.spot, now, effects);
+        self.depart(place.spot, place.seat.id, reason, parting.is_told, now, effects);
         true
     }
 
@@ -264,8 +261,7 @@ impl<O: Clone> Hub<O> {
             return;
         };
         let Some(until) = until else {
-            self.remove(place.spot, place.seat.id, RemoveReason::Disconnected, is_told, now, effects);
-            self.close_if_empty(place.spot, now, effects);
+            self.depart(place.spot, place.seat.id, RemoveReason::Disconnected, is_told, now, effects);
             return;
         };
         member.outbox = None;
@@ -289,8 +285,7 @@ impl<O: Clone> Hub<O> {
         if now < until && !any {
             return false;
         }
-        self.remove(spot, id, RemoveReason::Disconnected, is_told, now, effects);
-        self.close_if_empty(spot, now, effects);
+        self.depart(spot, id, RemoveReason::Disconnected, is_told, now, effects);
         true
     }
 
@@ -312,8 +307,7 @@ impl<O: Clone> Hub<O> {
         let epoch = member.epoch;
         effects.ended.extend(member.outbox.clone().map(|outbox| (outbox, CloseReason::Kicked)));
         self.revoked.add(id, epoch, parting.tokens_end_at, parting.unix);
-        self.remove(spot, id, RemoveReason::Kicked, parting.is_told, now, effects);
-        self.close_if_empty(spot, now, effects);
+        self.depart(spot, id, RemoveReason::Kicked, parting.is_told, now, effects);
         true
     }
 
@@ -470,7 +464,22 @@ impl<O: Clone> Hub<O> {
         Place { spot, seat }
     }
 
-    /// A member is gone. Its room may be empty now.
+    /// A member is gone for this room: its id is free, and an empty room is closed.
+    fn depart(
+        &mut self,
+        spot: Spot,
+        id: MemberId,
+        reason: RemoveReason,
+        is_told: bool,
+        now: Instant,
+        effects: &mut Effects<O>,
+    ) {
+        self.remove(spot, id, reason, is_told, now, effects);
+        effects.released.push(id);
+        self.close_if_empty(spot, now, effects);
+    }
+
+    /// A member is no more, which its room may outlive empty and its claim to the id too.
     fn remove(
         &mut self,
         spot: Spot,
@@ -500,7 +509,6 @@ impl<O: Clone> Hub<O> {
         if is_told {
             room.tell_all_but(id, wire::remove_peer(id, reason.as_str()), Account::Others, effects);
         }
-        effects.released.push(id);
     }
 
     fn find(&self, name: &str) -> Option<Spot> {
