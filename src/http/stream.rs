@@ -157,11 +157,7 @@ impl AsyncRead for Prefixed {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.prefix.is_empty() {
-            return match Pin::new(&mut this.stream).poll_read(cx, buf) {
-                // Ended by TCP alone, without close_notify. Whether a request is whole, it says itself.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
-                read => read,
-            };
+            return Pin::new(&mut this.stream).poll_read(cx, buf);
         }
         let (now, later) = this.prefix.split_at(this.prefix.len().min(buf.remaining()));
         buf.put_slice(now);
