@@ -2,6 +2,7 @@
 // networks of their own behind routers, as on the Internet.
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 
 const execute = promisify(execFile);
@@ -62,6 +63,10 @@ class Network {
     const names = purposes.map(uniqueName);
     this.#made.push(...names);
     await ipBatch(names.map((name) => `netns add ${name}`));
+    // Without duplicate address detection (RFC 4862 section 5.4), which takes seconds, addresses are of use at once.
+    const detection = "/proc/sys/net/ipv6/conf/default/accept_dad";
+    const without = `[ ! -e ${detection} ] || echo 0 > ${detection}`;
+    await Promise.all(names.map((name) => run("ip", ["netns", "exec", name, "sh", "-c", without])));
     return names;
   }
 
@@ -84,15 +89,41 @@ class Network {
   }
 }
 
-/** Has `make` make a network and describe it; what was made before an error does not stay. */
+/**
+ * Has `make` make a network and describe it, and waits until its hosts' interfaces are as they will stay; what was made
+ * before an error does not stay.
+ */
 async function build(make) {
   const network = new Network();
   try {
-    return { hosts: await make(network), destroy: () => network.destroy() };
+    const hosts = await make(network);
+    await Promise.all(Object.values(hosts).map(({ netns }) => settled(netns)));
+    return { hosts, destroy: () => network.destroy() };
   } catch (error) {
     await network.destroy();
     throw error;
   }
+}
+
+/**
+ * Done when all interfaces of a namespace carry and have the address that IPv6 gives each by itself. The kernel does both
+ * some time after they are set up, and a browser drops what it is loading when an address comes (ERR_NETWORK_CHANGED).
+ */
+async function settled(netns) {
+  for (let left = 100; left > 0; left -= 1) {
+    const interfaces = JSON.parse(await run("ip", ["-n", netns, "-json", "address", "show", "up"]));
+    const isLoopback = ({ flags }) => flags.includes("LOOPBACK");
+    const hasIpv6 = interfaces.find(isLoopback).addr_info.some(({ family }) => family === "inet6");
+    const isSettled = interfaces.filter((one) => !isLoopback(one)).every(
+      ({ operstate, addr_info }) =>
+        operstate === "UP" &&
+        !addr_info.some(({ tentative }) => tentative) &&
+        (!hasIpv6 || addr_info.some(({ family, scope }) => family === "inet6" && scope === "link")),
+    );
+    if (isSettled) return;
+    await delay(50);
+  }
+  throw new Error(`the interfaces of ${netns} do not come up: ${await run("ip", ["-n", netns, "address"])}`);
 }
 
 const LOOPBACK = "link set lo up";
@@ -107,9 +138,8 @@ const cable = (port, netns, interfaceName) => [
 /** The same from a switch. */
 const plug = (port, netns, interfaceName) => [...cable(port, netns, interfaceName), `link set ${port} master bridge`];
 
-/** An interface's address. Without duplicate address detection those of IPv6 are of use at once. */
 const address = (interfaceName, own) =>
-  own.includes(":") ? `address add ${own}/64 dev ${interfaceName} nodad` : `address add ${own}/24 dev ${interfaceName}`;
+  `address add ${own}/${own.includes(":") ? 64 : 24} dev ${interfaceName}`;
 
 /**
  * Makes one namespace per host name, each with loopback and one interface, `eth0`, on a common switch. There is no
