@@ -12,7 +12,7 @@ pub mod http;
 pub mod ice_servers;
 #[cfg(test)]
 mod interleaving;
-pub mod label;
+
 mod locks;
 pub mod membership;
 pub mod mint;
@@ -20,8 +20,9 @@ pub mod net;
 pub mod observe;
 pub mod shutdown;
 pub mod signaling;
-mod sites;
+
 pub mod startup;
 pub mod state_dir;
 pub mod tls;
 pub mod turn;
+pub mod values;

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::sites::ipv6_network;
+use crate::values::sites::ipv6_network;
 
 /// What a connection from where no member is weighs, one from elsewhere being 1.
 pub(super) const STRANGERS_WEIGHT: usize = 8;

@@ -1,7 +1,7 @@
 //! How many WebSockets there are, joined or not, and how many TURN connections: in all, and of one address.
 //!
 //! Who is in a room or has an allocation is not counted among strangers any more, so that a class behind one address comes
-//! in; this is what keeps one address from taking all there is ([`crate::sites`]).
+//! in; this is what keeps one address from taking all there is ([`crate::values::sites`]).
 
 use std::{
     net::IpAddr,
@@ -13,7 +13,7 @@ use http::StatusCode;
 use super::{turned_away::TurnedAway, ws::Refused};
 use crate::{
     files::{FromPool, Pool},
-    sites::{Site, Sites},
+    values::sites::{Site, Sites},
 };
 
 /// The bounds.

@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::half_open::{HalfOpen, STRANGERS_WEIGHT};
-use crate::sites::ipv6_network;
+use crate::values::sites::ipv6_network;
 
 /// So many times more connections may come from where a member is.
 const MEMBERS_FACTOR: usize = 8;

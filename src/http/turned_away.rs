@@ -1,6 +1,6 @@
 //! Why connections are turned away.
 
-use crate::label::labels;
+use crate::values::label::labels;
 
 labels! {
     /// Why a connection was turned away before it was a WebSocket, or had an allocation.

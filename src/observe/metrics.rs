@@ -27,10 +27,10 @@ use self::turn::TurnMetrics;
 use super::log::{self, Journal};
 use crate::{
     http::TurnedAway,
-    label::Label,
     membership::Directory,
     signaling::{CloseReason, core::resume::Resume},
     turn::transport::{StreamClose, Transport},
+    values::label::Label,
 };
 
 /// All instruments, and the registry that writes them out.

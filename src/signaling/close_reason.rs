@@ -1,6 +1,6 @@
 //! Why connections end.
 
-use crate::label::labels;
+use crate::values::label::labels;
 
 labels! {
     /// Why a WebSocket connection ended.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::label::labels;
+use crate::values::label::labels;
 
 labels! {
     /// The stable code of an `_error`.

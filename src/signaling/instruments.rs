@@ -11,11 +11,11 @@ use super::{
     wire::{CLIENT_EVENTS, ClientMessage},
 };
 use crate::{
-    label::PerLabel,
     observe::{
         log::Journal,
         metrics::{ErrorCodeLabel, EventLabel, ResumeLabel, SignalingMetrics, Value},
     },
+    values::label::PerLabel,
 };
 
 pub(crate) struct Instruments {

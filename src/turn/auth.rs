@@ -16,7 +16,7 @@ use ring::hmac;
 use super::message::{Key, PasswordAlgorithm};
 use crate::{
     credentials::{self, MemberKey, Secret, User},
-    label::labels,
+    values::label::labels,
 };
 
 labels! {

@@ -43,7 +43,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{label::labels, membership::Directory};
+use crate::{membership::Directory, values::label::labels};
 
 labels! {
     /// What there may be many of, each of which comes to be and ends.

@@ -1,6 +1,6 @@
 //! What becomes of a packet: the way it goes, or why it goes nowhere.
 
-use crate::label::labels;
+use crate::values::label::labels;
 
 labels! {
     /// The way of a relayed packet, named after its direction.

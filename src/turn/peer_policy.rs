@@ -23,9 +23,9 @@ use ipnet::IpNet;
 
 use super::{message::Family, relayed::OwnerTag};
 use crate::{
-    label::labels,
     membership::{Directory, MemberId},
     net::Prefixes,
+    values::label::labels,
 };
 
 /// Whom a kind of credential may reach.

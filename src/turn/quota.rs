@@ -12,8 +12,8 @@ use std::{
 use crate::{
     credentials::User,
     files::{FromPool, Pool},
-    sites::{Site, Sites},
     turn::message::{ByFamily, Family},
+    values::sites::{Site, Sites},
 };
 
 /// What bounds them.

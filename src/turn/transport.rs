@@ -1,6 +1,6 @@
 //! Over what a client reaches TURN, and how its connection ends, if it has one.
 
-use crate::label::labels;
+use crate::values::label::labels;
 
 labels! {
     /// Over what a client reaches TURN.

@@ -7,7 +7,7 @@
 
 use std::{collections::HashMap, fmt, net::IpAddr};
 
-use crate::label::{PerLabel, labels};
+use crate::values::label::{PerLabel, labels};
 
 /// Lines of one kind from one source in a minute.
 const PER_SOURCE: u8 = 20;

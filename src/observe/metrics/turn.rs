@@ -17,7 +17,6 @@ use prometheus_client::{
 use tracing::span::EnteredSpan;
 
 use crate::{
-    label::{Label, PerLabel},
     membership::Directory,
     observe::log::Journal,
     turn::{
@@ -32,6 +31,7 @@ use crate::{
         },
         transport::Transport,
     },
+    values::label::{Label, PerLabel},
 };
 
 /// What one TURN worker counts. All payload sizes are application data, without STUN or channel headers.

@@ -3,9 +3,9 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
-    label::labels,
     membership::{MemberId, RoomTag},
     signaling::{close_reason::CloseReason, core::resume::Resume},
+    values::label::labels,
 };
 
 labels! {

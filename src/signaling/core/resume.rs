@@ -15,7 +15,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::hmac;
 
-use crate::{label::labels, membership::MemberId, signaling::clock::Step};
+use crate::{membership::MemberId, signaling::clock::Step, values::label::labels};
 
 labels! {
     /// What became of a join with a good resume token.

@@ -1,6 +1,6 @@
 //! What a request asks for, and with which code it may be refused.
 
-use crate::label::labels;
+use crate::values::label::labels;
 
 labels! {
     /// STUN methods (RFC 8489 section 18.2, RFC 8656 section 17).

@@ -11,7 +11,6 @@ use std::{
 
 use super::{Families, FiveTuple};
 use crate::{
-    label::labels,
     membership::{AllocationRef, Directory, MemberId},
     turn::{
         allocation::{Reach, Totals},
@@ -20,6 +19,7 @@ use crate::{
         peer_policy::PeerRefusal,
         relayed::OwnerTag,
     },
+    values::label::labels,
 };
 
 /// One thing that a session tells.

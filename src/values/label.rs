@@ -29,7 +29,7 @@ pub trait Label: Copy + Eq + fmt::Debug + 'static {
 
 /// Defines an enum and the name of each of its members: `Member = "name"`.
 ///
-/// It gets `ALL`, `as_str` and [`Label`](crate::label::Label), and the traits that a plain value has.
+/// It gets `ALL`, `as_str` and [`Label`](crate::values::label::Label), and the traits that a plain value has.
 macro_rules! labels {
     (
         $(#[$about:meta])*
@@ -55,7 +55,7 @@ macro_rules! labels {
             }
         }
 
-        impl $crate::label::Label for $name {
+        impl $crate::values::label::Label for $name {
             type Each<T> = [T; Self::ALL.len()];
 
             const ALL: &'static [Self] = &Self::ALL;
