@@ -27,7 +27,7 @@ use self::{
     reader::{Purpose, Reader},
     settings::Settings,
 };
-use crate::{credentials::Secret, ice_servers::Host};
+use crate::{credentials::Secret, values::host::Host};
 
 /// The port for HTTP and WebSocket; the old clients' samples have it.
 pub const DEFAULT_LISTEN_PORT: u16 = 3000;

@@ -12,7 +12,6 @@ pub mod http;
 pub mod ice_servers;
 #[cfg(test)]
 mod interleaving;
-
 mod locks;
 pub mod membership;
 pub mod mint;
@@ -20,7 +19,6 @@ pub mod net;
 pub mod observe;
 pub mod shutdown;
 pub mod signaling;
-
 pub mod startup;
 pub mod state_dir;
 pub mod tls;

@@ -13,10 +13,10 @@ use bimcc_rtc::{
     app,
     cli::{self, Command, MintArgs, Typed},
     config::{self, Config, ConfigError},
-    ice_servers::Host,
     mint::{self, Request},
     observe::log,
     shutdown::{HeldSignals, Signals},
+    values::host::Host,
 };
 use tokio::runtime::Runtime;
 

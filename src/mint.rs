@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use crate::{
     config::Config,
     credentials::User,
-    ice_servers::{Host, Issuer, Transports},
+    ice_servers::{Issuer, Transports},
     state_dir,
+    values::host::Host,
 };
 
 /// What to mint.

@@ -15,10 +15,10 @@ use qrcode::{QrCode, render::unicode::Dense1x2};
 use crate::{
     config::{ApiPeerPolicy, Config, DEFAULT_TURNS_PORT, PeerPolicy, RelayPorts, SecretSource},
     files::Shares,
-    ice_servers::Host,
     net::{self, Choice, Interfaces, RelayedAddress},
     state_dir::Exposed,
     tls::{CaFacts, CertificateFacts},
+    values::host::Host,
 };
 
 /// Let's Encrypt renews 30 days ahead: with less than half of that left, renewal does not work.

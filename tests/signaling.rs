@@ -11,9 +11,10 @@ use std::{
 
 use bimcc_rtc::{
     credentials::Secret,
-    ice_servers::{Host, Issuer, Transports},
+    ice_servers::{Issuer, Transports},
     observe::metrics::Metrics,
     signaling::{Arrival, Limits, ResumeKey, Signaling, Timing},
+    values::host::Host,
 };
 use common::{Client, Options, Server, member, patient};
 use futures_util::{SinkExt, StreamExt};

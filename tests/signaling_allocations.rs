@@ -9,7 +9,7 @@ use std::{
 
 use bimcc_rtc::{
     credentials::Secret,
-    ice_servers::{Host, Issuer, Transports},
+    ice_servers::{Issuer, Transports},
     membership::{Directory, MemberId},
     observe::metrics::SignalingMetrics,
     signaling::{
@@ -17,6 +17,7 @@ use bimcc_rtc::{
         frame::Frame,
         service::{Client, Clocks, Full, Outbox, Service, Verdict},
     },
+    values::host::Host,
 };
 
 /// Of a client that reads at once what it gets.

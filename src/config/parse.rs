@@ -9,7 +9,8 @@ use std::{
 use ipnet::IpNet;
 
 use super::RelayPorts;
-use crate::ice_servers::Host;
+
+use crate::values::host::Host;
 
 /// Half of what a voice takes.
 const LEAST_BITRATE: u64 = 8_000;

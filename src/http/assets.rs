@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use self::table::Page;
 use super::client_info;
-use crate::ice_servers::Host;
+use crate::values::host::Host;
 
 /// What pages may load: what this server itself serves. Excalidraw needs the WebAssembly that makes font subsets,
 /// styles set by script, images and workers made in the page. WebSockets to this host are named apart (see

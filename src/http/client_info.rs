@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
-use crate::ice_servers::Host;
+use crate::values::host::Host;
 
 /// Proxies to believe, and the host to use whatever clients say.
 #[derive(Clone, Debug, Default)]

@@ -37,7 +37,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, routing::get};
 use ipnet::IpNet;
 
-use crate::{ice_servers::Host, signaling::Signaling, turn::io::Streams};
+use crate::{signaling::Signaling, turn::io::Streams, values::host::Host};
 
 pub use admin::serve_admin;
 pub use server::{Listeners, serve};

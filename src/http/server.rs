@@ -44,7 +44,7 @@ use super::{
 };
 use crate::{
     farewell,
-    ice_servers::{DirectPort, Host, Reached},
+    ice_servers::{DirectPort, Reached},
     observe::metrics::{Metrics, TurnedAwayLabel, Value},
     signaling::{Arrival, Signaling, session::told_to_stop},
     tls::TlsAcceptor,
@@ -53,6 +53,7 @@ use crate::{
         session::FiveTuple,
         transport::Transport,
     },
+    values::host::Host,
 };
 
 /// After a failed accept (out of files, most likely) the next try waits.

@@ -33,9 +33,9 @@ use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificat
 
 use crate::{
     config::{Config, TlsFiles},
-    ice_servers::Host,
     net::Interfaces,
     state_dir::{self, Exposed},
+    values::host::Host,
 };
 
 const DAY: Duration = Duration::from_secs(86400);

@@ -12,7 +12,7 @@ use bimcc_rtc::{
         arrival::{ClientInfo, Protocol, Trust, room_in_query},
         proxy_protocol::{self, Ends},
     },
-    ice_servers::Host,
+    values::host::Host,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;

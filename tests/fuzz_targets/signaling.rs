@@ -15,7 +15,7 @@ use std::{
 
 use bimcc_rtc::{
     credentials::Secret,
-    ice_servers::{Host, Issuer, Transports},
+    ice_servers::{Issuer, Transports},
     membership::{Directory, MemberId},
     observe::metrics::SignalingMetrics,
     signaling::{
@@ -23,6 +23,7 @@ use bimcc_rtc::{
         frame::Frame,
         service::{Client, Clocks, Full, Outbox, Service, Verdict},
     },
+    values::host::Host,
 };
 use serde_json::{Map, Value};
 

@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     credentials::Secret,
-    ice_servers::{Host, Transports},
+    ice_servers::Transports,
     observe::metrics::{ErrorCodeLabel, EventLabel, Metrics},
     signaling::core::resume::Resume,
+    values::host::Host,
 };
 
 const NOW: u64 = 1_000_000;
