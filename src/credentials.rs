@@ -16,7 +16,7 @@ use std::fmt;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use ring::{hkdf, hmac};
 
-use crate::membership::MemberId;
+use crate::values::member::MemberId;
 
 /// Expiries from here on (the year 5138) are no seconds: whoever counts in milliseconds means a date of this century, and
 /// would get a credential that never ends.

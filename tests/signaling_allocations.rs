@@ -10,14 +10,14 @@ use std::{
 use bimcc_rtc::{
     credentials::Secret,
     ice_servers::{Issuer, Transports},
-    membership::{Directory, MemberId},
+    membership::Directory,
     observe::metrics::SignalingMetrics,
     signaling::{
         CloseReason, Limits, ResumeKey,
         frame::Frame,
         service::{Client, Clocks, Full, Outbox, Service, Verdict},
     },
-    values::host::Host,
+    values::{host::Host, member::MemberId},
 };
 
 /// Of a client that reads at once what it gets.

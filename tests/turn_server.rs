@@ -13,12 +13,13 @@ use ::turn::client::{Client as WebrtcClient, ClientConfig};
 use bimcc_rtc::{
     config::RelayPorts,
     credentials::{self, Secret, User},
-    membership::{Directory, MemberId, RoomTag},
+    membership::{Directory, RoomTag},
     observe::metrics::Metrics,
     turn::{
         Lifetimes,
         io::{Bound, Workers},
     },
+    values::member::MemberId,
 };
 use common::{
     netns::Namespace,

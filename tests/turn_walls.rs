@@ -7,11 +7,11 @@ mod harness;
 mod ipv6_forms;
 
 use bimcc_rtc::{
-    membership::MemberId,
     turn::{
         allocation::Reach,
         peer_policy::{HostAddresses, Mode, PeerRules},
     },
+    values::member::MemberId,
 };
 use harness::*;
 use ipv6_forms::ipv6_forms;

@@ -52,8 +52,9 @@ use crate::{
     credentials::User,
     ice_servers::Issuer,
     locks::{self, Lock, Name},
-    membership::{Directory, MemberId},
+    membership::Directory,
     observe::metrics::SignalingMetrics,
+    values::member::MemberId,
 };
 
 /// Many more than there are threads, so that they seldom meet.

@@ -46,8 +46,9 @@ use crate::{
     farewell,
     ice_servers::{Issuer, Reached},
     locks::{Lock, Name},
-    membership::{Directory, MemberId},
+    membership::Directory,
     observe::metrics::{CloseReasonLabel, Metrics, Value},
+    values::member::MemberId,
 };
 
 /// Read at once. An idle connection keeps this much.

@@ -20,7 +20,10 @@ use super::{
         event::{EndReason, Ended, Event, EventQueue, Holder, MemberEntry},
     },
 };
-use crate::membership::{AllocationRef, MemberId, RoomWatch};
+use crate::{
+    membership::{AllocationRef, RoomWatch},
+    values::member::MemberId,
+};
 
 /// Lifetime of a permission (RFC 8656 section 9).
 pub const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);

@@ -23,9 +23,9 @@ use ipnet::IpNet;
 
 use super::{message::Family, relayed::OwnerTag};
 use crate::{
-    membership::{Directory, MemberId},
+    membership::Directory,
     net::Prefixes,
-    values::label::labels,
+    values::{label::labels, member::MemberId},
 };
 
 /// Whom a kind of credential may reach.

@@ -35,7 +35,7 @@ use super::{
     quota::Place,
     relayed::OwnerTag,
 };
-use crate::{credentials::User, membership::MemberId};
+use crate::{credentials::User, values::member::MemberId};
 
 pub mod event;
 mod places;

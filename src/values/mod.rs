@@ -3,4 +3,5 @@
 
 pub mod host;
 pub mod label;
+pub mod member;
 pub(crate) mod sites;

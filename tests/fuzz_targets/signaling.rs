@@ -16,14 +16,14 @@ use std::{
 use bimcc_rtc::{
     credentials::Secret,
     ice_servers::{Issuer, Transports},
-    membership::{Directory, MemberId},
+    membership::Directory,
     observe::metrics::SignalingMetrics,
     signaling::{
         CloseReason, Limits, ResumeKey,
         frame::Frame,
         service::{Client, Clocks, Full, Outbox, Service, Verdict},
     },
-    values::host::Host,
+    values::{host::Host, member::MemberId},
 };
 use serde_json::{Map, Value};
 

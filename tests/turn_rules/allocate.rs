@@ -1,9 +1,6 @@
 //! RFC 8656 sections 5 to 7: making an allocation.
 
-use bimcc_rtc::credentials::User;
-use bimcc_rtc::membership::MemberId;
-
-use bimcc_rtc::turn::message::ByFamily;
+use bimcc_rtc::{credentials::User, turn::message::ByFamily, values::member::MemberId};
 
 use crate::harness::*;
 

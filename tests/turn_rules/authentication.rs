@@ -2,8 +2,8 @@
 
 use bimcc_rtc::{
     credentials::{self, MemberKey, Secret, User},
-    membership::MemberId,
     turn::auth::NONCE_LIFETIME,
+    values::member::MemberId,
 };
 
 use crate::harness::*;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use bimcc_rtc::{
-    membership::MemberId,
     turn::{
         allocation::{Reach, Total, Totals},
         auth::CredentialRefusal,
@@ -12,6 +11,7 @@ use bimcc_rtc::{
         relayed::OwnerTag,
         session::event::{EndReason, Ended, Event, Objection},
     },
+    values::member::MemberId,
 };
 
 use crate::harness::*;

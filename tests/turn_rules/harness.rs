@@ -13,7 +13,7 @@ use std::{
 
 use bimcc_rtc::{
     credentials::{self, Credential, MemberKey, Secret, User},
-    membership::{AllocationRef, Directory, MemberId, RoomTag},
+    membership::{AllocationRef, Directory, RoomTag},
     observe::metrics::{Metrics, TurnCounters},
     turn::{
         Lifetimes, Shared,
@@ -31,6 +31,7 @@ use bimcc_rtc::{
             event::{EndReason, Event, EventQueue},
         },
     },
+    values::member::MemberId,
 };
 pub(crate) use stun::{
     attributes as attr,

@@ -1,6 +1,6 @@
 //! RFC 8656 section 8: refreshing and deleting an allocation.
 
-use bimcc_rtc::{credentials::User, membership::MemberId};
+use bimcc_rtc::{credentials::User, values::member::MemberId};
 
 use crate::harness::*;
 

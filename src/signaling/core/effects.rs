@@ -3,9 +3,9 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
-    membership::{MemberId, RoomTag},
+    membership::RoomTag,
     signaling::{close_reason::CloseReason, core::resume::Resume},
-    values::label::labels,
+    values::{label::labels, member::MemberId},
 };
 
 labels! {

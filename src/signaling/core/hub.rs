@@ -22,13 +22,14 @@ use super::{
 };
 use crate::{
     ice_servers::IceServers,
-    membership::{MemberId, RoomTag},
+    membership::RoomTag,
     signaling::{
         clock::Step,
         close_reason::CloseReason,
         error::{Code, Refusal},
         wire::{self, Peers, Profile, ProfileChange},
     },
+    values::member::MemberId,
 };
 
 /// The rooms of one owner. See the module's header.

@@ -15,7 +15,10 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::hmac;
 
-use crate::{membership::MemberId, signaling::clock::Step, values::label::labels};
+use crate::{
+    signaling::clock::Step,
+    values::{label::labels, member::MemberId},
+};
 
 labels! {
     /// What became of a join with a good resume token.

@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 
 use super::effects::{Account, Effects, RoomLabel};
 use crate::{
-    membership::{MemberId, RoomTag},
+    membership::RoomTag,
     signaling::wire::{Peers, Profile},
+    values::member::MemberId,
 };
 
 /// A room as operators see it.

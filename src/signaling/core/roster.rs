@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::membership::MemberId;
+use crate::values::member::MemberId;
 
 /// Stands for a room's name: its hash, by a key that nobody outside knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

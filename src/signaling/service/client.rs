@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use super::Sent;
 use crate::{
     ice_servers::Reached,
-    membership::MemberId,
     signaling::{
         core::{hub::Place, roster::RoomKey},
         error::{Code, Refusal},
     },
+    values::member::MemberId,
 };
 
 /// One connection as the service knows it.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     ice_servers::{IceServer, IceServers},
-    membership::MemberId,
+    values::member::MemberId,
 };
 
 const SENDER: MemberId = MemberId::from_bits(3);

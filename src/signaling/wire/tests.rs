@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::membership::MemberId;
+
+use crate::values::member::MemberId;
 
 const SENDER: MemberId = MemberId::from_bits(3);
 

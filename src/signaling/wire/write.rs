@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{Directed, Fields, Profile};
-use crate::{ice_servers::IceServers, membership::MemberId, signaling::error::Refusal};
+use crate::{ice_servers::IceServers, signaling::error::Refusal, values::member::MemberId};
 
 /// `_peers`: what a newcomer gets.
 pub(crate) struct Peers<'a> {

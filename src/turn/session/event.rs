@@ -11,7 +11,7 @@ use std::{
 
 use super::{Families, FiveTuple};
 use crate::{
-    membership::{AllocationRef, Directory, MemberId},
+    membership::{AllocationRef, Directory},
     turn::{
         allocation::{Reach, Totals},
         auth::CredentialRefusal,
@@ -19,7 +19,7 @@ use crate::{
         peer_policy::PeerRefusal,
         relayed::OwnerTag,
     },
-    values::label::labels,
+    values::{label::labels, member::MemberId},
 };
 
 /// One thing that a session tells.

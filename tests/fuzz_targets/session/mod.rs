@@ -22,8 +22,8 @@ use std::{
 use arbitrary::Unstructured;
 use bimcc_rtc::{
     credentials::{self, User},
-    membership::MemberId,
     turn::message::{IcmpError, long_term_key},
+    values::member::MemberId,
 };
 use stun::{
     attributes::{
