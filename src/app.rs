@@ -36,6 +36,7 @@ use crate::{
         peer_policy,
         quota::{PerAddress, QuotaLimits, Quotas},
     },
+    values::family::Family,
 };
 
 /// How often the interfaces are looked at: where changes are heard, and where the system refuses to tell.
@@ -140,7 +141,7 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     shared.lifetimes = turn::Lifetimes::up_to(config.allocation_lifetime);
     shared.bitrate = config.max_bitrate_per_allocation.map(turn::bitrate::Bitrate);
     for address in &config.alternate_servers {
-        shared.alternates[turn::message::Family::of(address.ip())] = Some(*address);
+        shared.alternates[Family::of(address.ip())] = Some(*address);
     }
     let shared = Arc::new(shared);
     let mut exposed = state_dir.exposed();

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     credentials::{self, Secret, User},
-    values::{host::Host, member::MemberId},
+    values::host::Host,
 };
 
 /// With the STUN URL that makes four: Firefox complains from five, and each costs an allocation per peer connection.
@@ -156,6 +156,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::values::member::MemberId;
 
     fn issuer(udp: Option<u16>) -> Issuer {
         Issuer {

@@ -10,19 +10,17 @@ use std::{
 };
 
 use super::{
-    bitrate::{Bitrate, Direction, Meter},
-    message::{ByFamily, Family, Key, TransactionId},
-    packet::DropReason,
-    quota::Place,
-    relayed::OwnerTag,
-    session::{
-        Families, FiveTuple,
-        event::{EndReason, Ended, Event, EventQueue, Holder, MemberEntry},
-    },
+    bitrate::Bitrate, bitrate::Direction, bitrate::Meter, message::Key, message::TransactionId, packet::DropReason,
+    quota::Place, relayed::OwnerTag, session::Families, session::FiveTuple, session::event::EndReason,
+    session::event::Ended, session::event::Event, session::event::EventQueue, session::event::Holder,
+    session::event::MemberEntry,
 };
 use crate::{
     membership::{AllocationRef, RoomWatch},
-    values::member::MemberId,
+    values::{
+        family::{ByFamily, Family},
+        member::MemberId,
+    },
 };
 
 /// Lifetime of a permission (RFC 8656 section 9).

@@ -9,7 +9,6 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    ops::{Index, IndexMut},
 };
 
 use stun::{
@@ -34,6 +33,7 @@ pub use self::{
     data::{HEADROOM, IcmpError, SendIndication, TAILROOM, icmp_indication, is_send_indication, write_data_indication},
     keys::{Integrity, Key, PasswordAlgorithm, long_term_key},
 };
+use crate::values::family::Family;
 
 mod code;
 mod data;
@@ -68,79 +68,17 @@ const COMPREHENSION_OPTIONAL: u16 = 0x8000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionId(pub [u8; 12]);
 
-/// An address family that a client can ask for (RFC 8656 section 18.8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// 0x01
-    V4,
-    /// 0x02
-    V6,
-}
-
-impl Family {
-    /// The family of an address.
-    pub fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(_) => Self::V4,
-            IpAddr::V6(_) => Self::V6,
-        }
-    }
-
-    /// Both, in the order in which relayed addresses are given out.
-    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
-
-    /// What the value of an attribute calls it; `None` for a family that we do not know.
-    fn of_number(number: u8) -> Option<Self> {
-        Self::BOTH.into_iter().find(|family| family.number() == number)
-    }
-
-    fn number(self) -> u8 {
-        match self {
-            Self::V4 => 1,
-            Self::V6 => 2,
-        }
+/// What attributes call an address family (RFC 8656 section 18.8).
+fn number_of(family: Family) -> u8 {
+    match family {
+        Family::V4 => 1,
+        Family::V6 => 2,
     }
 }
 
-/// Something for each family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ByFamily<T> {
-    v4: T,
-    v6: T,
-}
-
-impl<T> ByFamily<T> {
-    /// What `of` says for each.
-    pub fn new(mut of: impl FnMut(Family) -> T) -> Self {
-        Self { v4: of(Family::V4), v6: of(Family::V6) }
-    }
-}
-
-impl<T> ByFamily<Option<T>> {
-    /// Those that are there.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        [&self.v4, &self.v6].into_iter().flatten()
-    }
-}
-
-impl<T> Index<Family> for ByFamily<T> {
-    type Output = T;
-
-    fn index(&self, family: Family) -> &T {
-        match family {
-            Family::V4 => &self.v4,
-            Family::V6 => &self.v6,
-        }
-    }
-}
-
-impl<T> IndexMut<Family> for ByFamily<T> {
-    fn index_mut(&mut self, family: Family) -> &mut T {
-        match family {
-            Family::V4 => &mut self.v4,
-            Family::V6 => &mut self.v6,
-        }
-    }
+/// `None` for a family that we do not know.
+fn family_of(number: u8) -> Option<Family> {
+    Family::BOTH.into_iter().find(|family| number_of(*family) == number)
 }
 
 /// What a client asks of the port of its relayed address (RFC 8656 section 18.7).
@@ -299,7 +237,7 @@ impl Request {
     /// # Errors
     /// If the attribute's length is wrong.
     pub fn requested_family(&self) -> Result<Option<Option<Family>>, MalformedAttribute> {
-        Ok(self.fixed::<4>(ATTR_REQUESTED_ADDRESS_FAMILY)?.map(|value| Family::of_number(value[0])))
+        Ok(self.fixed::<4>(ATTR_REQUESTED_ADDRESS_FAMILY)?.map(|value| family_of(value[0])))
     }
 
     /// ADDITIONAL-ADDRESS-FAMILY, in the same form.
@@ -311,7 +249,7 @@ impl Request {
             None => self.fixed::<4>(ATTR_ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT)?,
             named => named,
         };
-        Ok(named.map(|value| Family::of_number(value[0])))
+        Ok(named.map(|value| family_of(value[0])))
     }
 
     /// EVEN-PORT.
@@ -445,7 +383,7 @@ impl Response {
     #[must_use]
     pub fn address_error(mut self, family: Family, code: ErrorCode) -> Self {
         let (class, number) = ((code.number() / 100) as u8, (code.number() % 100) as u8);
-        let mut value = vec![family.number(), 0, class, number];
+        let mut value = vec![number_of(family), 0, class, number];
         value.extend_from_slice(code.reason_phrase().as_bytes());
         self.message.add(ATTR_ADDRESS_ERROR_CODE, &value);
         self
@@ -461,7 +399,7 @@ impl Response {
     /// Adds ALTERNATE-SERVER, which has the form of MAPPED-ADDRESS (RFC 8489 section 14.15).
     #[must_use]
     pub fn alternate_server(mut self, address: SocketAddr) -> Self {
-        let mut value = vec![0, Family::of(address.ip()).number()];
+        let mut value = vec![0, number_of(Family::of(address.ip()))];
         value.extend_from_slice(&address.port().to_be_bytes());
         match address.ip() {
             IpAddr::V4(ip) => value.extend_from_slice(&ip.octets()),

@@ -43,7 +43,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{membership::Directory, values::label::labels};
+use crate::{
+    membership::Directory,
+    values::{family::ByFamily, label::labels},
+};
 
 labels! {
     /// What there may be many of, each of which comes to be and ends.
@@ -81,7 +84,7 @@ pub struct Shared {
     /// What an allocation may relay, if there is a limit.
     pub bitrate: Option<bitrate::Bitrate>,
     /// Where clients of each family are sent instead (RFC 8489 section 10).
-    pub alternates: message::ByFamily<Option<SocketAddr>>,
+    pub alternates: ByFamily<Option<SocketAddr>>,
     draining: AtomicBool,
 }
 
@@ -104,7 +107,7 @@ impl Shared {
             reservations: reservation::Reservations::default(),
             lifetimes: Lifetimes::default(),
             bitrate: None,
-            alternates: message::ByFamily::default(),
+            alternates: ByFamily::default(),
             draining: AtomicBool::new(false),
         }
     }

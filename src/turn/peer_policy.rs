@@ -21,11 +21,11 @@ use std::{
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-use super::{message::Family, relayed::OwnerTag};
+use super::relayed::OwnerTag;
 use crate::{
     membership::Directory,
     net::Prefixes,
-    values::{label::labels, member::MemberId},
+    values::{family::Family, label::labels, member::MemberId},
 };
 
 /// Whom a kind of credential may reach.

@@ -12,8 +12,10 @@ use std::{
 use crate::{
     credentials::User,
     files::{FromPool, Pool},
-    turn::message::{ByFamily, Family},
-    values::sites::{Site, Sites},
+    values::{
+        family::{ByFamily, Family},
+        sites::{Site, Sites},
+    },
 };
 
 /// What bounds them.

@@ -9,8 +9,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::message::Family;
-use crate::membership::RoomTag;
+use crate::{membership::RoomTag, values::family::Family};
 
 /// Most workers that the table can tell apart.
 pub const MAX_WORKERS: usize = 1023;

@@ -90,10 +90,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        credentials::User,
-        turn::{message::Family, quota::Quotas},
-    };
+    use crate::{credentials::User, turn::quota::Quotas, values::family::Family};
 
     fn reservation() -> Reservation {
         Reservation {

@@ -21,21 +21,18 @@ use std::{
 };
 
 use super::{
-    Shared,
-    allocation::{Allocation, Permission, Reach},
-    bitrate::Direction,
-    channel_data,
-    limiter::AnswerLimiter,
-    message::{
-        self, ByFamily, ErrorCode, Family, IcmpError, Integrity, Key, Request, ReservationToken, SendIndication,
-        TransactionId,
-    },
-    packet::DropReason,
-    peer_policy::{PeerRefusal, Verdict},
-    quota::Place,
-    relayed::OwnerTag,
+    Shared, allocation::Allocation, allocation::Permission, allocation::Reach, bitrate::Direction, channel_data,
+    limiter::AnswerLimiter, message, message::ErrorCode, message::IcmpError, message::Integrity, message::Key,
+    message::Request, message::ReservationToken, message::SendIndication, message::TransactionId, packet::DropReason,
+    peer_policy::PeerRefusal, peer_policy::Verdict, quota::Place, relayed::OwnerTag,
 };
-use crate::{credentials::User, values::member::MemberId};
+use crate::{
+    credentials::User,
+    values::{
+        family::{ByFamily, Family},
+        member::MemberId,
+    },
+};
 
 pub mod event;
 mod places;

@@ -52,6 +52,8 @@ impl FromStr for MemberId {
 mod tests {
     use super::*;
 
+    const ALICE: MemberId = MemberId::from_bits(1);
+
     #[test]
     fn ids_have_one_form() {
         assert_eq!(ALICE.to_string().parse(), Ok(ALICE));

@@ -1,6 +1,9 @@
 //! RFC 8656 sections 5 to 7: making an allocation.
 
-use bimcc_rtc::{credentials::User, turn::message::ByFamily, values::member::MemberId};
+use bimcc_rtc::{
+    credentials::User,
+    values::{family::ByFamily, member::MemberId},
+};
 
 use crate::harness::*;
 

@@ -1,9 +1,9 @@
 //! What becomes of new allocations when the server would rather have none: RFC 8489 section 10 and RFC 8656 section 7.2
 //! step 11. And what an allocation may relay at most.
 
-use bimcc_rtc::turn::{
-    bitrate::Bitrate,
-    message::{ByFamily, Family},
+use bimcc_rtc::{
+    turn::bitrate::Bitrate,
+    values::family::{ByFamily, Family},
 };
 
 use crate::harness::*;

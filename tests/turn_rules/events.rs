@@ -6,12 +6,12 @@ use bimcc_rtc::{
     turn::{
         allocation::{Reach, Total, Totals},
         auth::CredentialRefusal,
-        message::{ErrorCode, Family, TurnMethod},
+        message::{ErrorCode, TurnMethod},
         peer_policy::PeerRefusal,
         relayed::OwnerTag,
         session::event::{EndReason, Ended, Event, Objection},
     },
-    values::member::MemberId,
+    values::{family::Family, member::MemberId},
 };
 
 use crate::harness::*;

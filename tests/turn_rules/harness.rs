@@ -21,7 +21,7 @@ use bimcc_rtc::{
         auth::{Authority, NonceKeys},
         bitrate::Bitrate,
         limiter::AnswerLimiter,
-        message::{self, ByFamily, Family, IcmpError},
+        message::{self, IcmpError},
         packet::DropReason,
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
         quota::Quotas,
@@ -31,7 +31,10 @@ use bimcc_rtc::{
             event::{EndReason, Event, EventQueue},
         },
     },
-    values::member::MemberId,
+    values::{
+        family::{ByFamily, Family},
+        member::MemberId,
+    },
 };
 pub(crate) use stun::{
     attributes as attr,

@@ -1,6 +1,6 @@
 //! RFC 8656 sections 7.2 step 9 and 8: an IPv4 and an IPv6 relayed address in one allocation.
 
-use bimcc_rtc::turn::message::{ByFamily, Family};
+use bimcc_rtc::{values::family::ByFamily, values::family::Family};
 
 use crate::harness::*;
 

@@ -23,7 +23,7 @@ use crate::{
         Shared,
         allocation::Reach,
         limiter::AnswerLimiter,
-        message::{Family, IcmpError, TAILROOM},
+        message::{IcmpError, TAILROOM},
         packet::{DropReason, Path},
         relayed::{Home, OwnerTag},
         session::{
@@ -31,6 +31,7 @@ use crate::{
             event::{EndReason, Event, EventQueue},
         },
     },
+    values::family::Family,
 };
 
 /// How one client is reached.

@@ -15,11 +15,11 @@ use crate::{
     config::RelayPorts,
     turn::{
         Shared,
-        message::{ByFamily, Family},
         peer_policy::RelayAddress,
         relayed::{Home, RelayedTable},
         session::{Bound, PortWish, RelayWish},
     },
+    values::family::{ByFamily, Family},
 };
 
 /// How many other ports are tried when a relay port is taken.

@@ -19,12 +19,13 @@ use crate::{
     membership::{Directory, RoomTag},
     turn::{
         auth::{Authority, NonceKeys},
-        message::{Family, HEADER_LEN, stun_len},
+        message::{HEADER_LEN, stun_len},
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
         quota::Quotas,
         relayed::{Home, OwnerTag},
         session::FiveTuple,
     },
+    values::family::Family,
 };
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -25,7 +25,6 @@ use super::{
 use crate::{
     membership::AllocationRef,
     turn::{
-        message::Family,
         packet::DropReason,
         relayed::OwnerTag,
         session::{
@@ -33,6 +32,7 @@ use crate::{
             event::{EndReason, EventQueue},
         },
     },
+    values::family::Family,
 };
 
 pub(super) const WAKER: Token = Token(usize::MAX);

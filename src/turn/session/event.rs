@@ -15,11 +15,15 @@ use crate::{
     turn::{
         allocation::{Reach, Totals},
         auth::CredentialRefusal,
-        message::{ByFamily, ErrorCode, Family, TurnMethod},
+        message::{ErrorCode, TurnMethod},
         peer_policy::PeerRefusal,
         relayed::OwnerTag,
     },
-    values::{label::labels, member::MemberId},
+    values::{
+        family::{ByFamily, Family},
+        label::labels,
+        member::MemberId,
+    },
 };
 
 /// One thing that a session tells.

@@ -17,7 +17,7 @@ use bimcc_rtc::{
         allocation::Reach,
         auth::{Authority, NonceKeys},
         limiter::AnswerLimiter,
-        message::{ByFamily, Family, HEADROOM, IcmpError, TAILROOM},
+        message::{HEADROOM, IcmpError, TAILROOM},
         packet::DropReason,
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
         quota::Quotas,
@@ -27,6 +27,7 @@ use bimcc_rtc::{
             event::{EndReason, Event, EventQueue},
         },
     },
+    values::family::{ByFamily, Family},
 };
 
 pub const REALM: &str = "fuzz";

@@ -21,22 +21,25 @@ use tokio::{
 };
 
 use super::{Desk, Paced, StreamClient, outgoing::Outgoing};
-use crate::turn::{
-    framing::{Deframer, FramingError, LONGEST_MESSAGE},
-    io::{
-        driver::{ClientTransport, Common, Driver, InPlace, Place, Turn},
-        inbox::{Inbox, Letter},
-        payload::Payload,
-        socket::TaskSocket,
-        udp::read_clocks,
+use crate::{
+    turn::{
+        framing::{Deframer, FramingError, LONGEST_MESSAGE},
+        io::{
+            driver::{ClientTransport, Common, Driver, InPlace, Place, Turn},
+            inbox::{Inbox, Letter},
+            payload::Payload,
+            socket::TaskSocket,
+            udp::read_clocks,
+        },
+        message::{HEADROOM, LONGEST_REQUEST, TAILROOM},
+        packet::DropReason,
+        session::{
+            Now, Session, Via,
+            event::{EndReason, EventQueue},
+        },
+        transport::{StreamClose, Transport},
     },
-    message::{Family, HEADROOM, LONGEST_REQUEST, TAILROOM},
-    packet::DropReason,
-    session::{
-        Now, Session, Via,
-        event::{EndReason, EventQueue},
-    },
-    transport::{StreamClose, Transport},
+    values::family::Family,
 };
 
 /// Media waits no longer for a slow client: time enough for a burst, such as a video key frame, to get through.

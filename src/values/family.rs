@@ -1,0 +1,69 @@
+//! The two address families, and what there is once for each.
+
+use std::{
+    net::IpAddr,
+    ops::{Index, IndexMut},
+};
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// Both, in the order in which relayed addresses are given out.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+}
+
+/// Something for each family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByFamily<T> {
+    v4: T,
+    v6: T,
+}
+
+impl<T> ByFamily<T> {
+    /// What `of` says for each.
+    pub fn new(mut of: impl FnMut(Family) -> T) -> Self {
+        Self { v4: of(Family::V4), v6: of(Family::V6) }
+    }
+}
+
+impl<T> ByFamily<Option<T>> {
+    /// Those that are there.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        [&self.v4, &self.v6].into_iter().flatten()
+    }
+}
+
+impl<T> Index<Family> for ByFamily<T> {
+    type Output = T;
+
+    fn index(&self, family: Family) -> &T {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
+    }
+}
+
+impl<T> IndexMut<Family> for ByFamily<T> {
+    fn index_mut(&mut self, family: Family) -> &mut T {
+        match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
+        }
+    }
+}
