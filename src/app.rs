@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
-    config::{ApiPeerPolicy, Config, PeerPolicy, RelayPorts},
+    config::{ApiPeerPolicy, Config, PeerPolicy},
     files,
     http::{self, AppState, HttpSettings, WebSocketLimits},
     ice_servers::{Issuer, Transports},
@@ -36,7 +36,7 @@ use crate::{
         peer_policy,
         quota::{PerAddress, QuotaLimits, Quotas},
     },
-    values::family::Family,
+    values::{family::Family, ports::RelayPorts},
 };
 
 /// How often the interfaces are looked at: where changes are heard, and where the system refuses to tell.

@@ -27,7 +27,10 @@ use self::{
     reader::{Purpose, Reader},
     settings::Settings,
 };
-use crate::{credentials::Secret, values::host::Host};
+use crate::{
+    credentials::Secret,
+    values::{host::Host, ports::RelayPorts, tls_files::TlsFiles},
+};
 
 /// The port for HTTP and WebSocket; the old clients' samples have it.
 pub const DEFAULT_LISTEN_PORT: u16 = 3000;
@@ -133,19 +136,6 @@ pub struct Config {
     pub dangerously_allow_loopback_peers: bool,
 }
 
-/// Certificate and key of `--tls`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// PEM, the leaf first.
-    pub cert: PathBuf,
-    /// PEM.
-    pub key: PathBuf,
-    /// Nobody named files: a local CA may make them.
-    pub are_default: bool,
-    /// A local CA that is made now gets no IP constraints.
-    pub local_ca_any_ip: bool,
-}
-
 /// The advertised relayed addresses, one per family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PublicIps {
@@ -159,37 +149,6 @@ impl PublicIps {
     /// Those that are there.
     pub fn iter(self) -> impl Iterator<Item = IpAddr> {
         self.v4.map(IpAddr::V4).into_iter().chain(self.v6.map(IpAddr::V6))
-    }
-}
-
-/// Where relayed addresses get their ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RelayPorts {
-    /// No port is opened; clients of this server reach each other in process.
-    None,
-    /// Both ends included; `first <= last`.
-    Range {
-        /// The lowest port.
-        first: u16,
-        /// The highest port.
-        last: u16,
-    },
-}
-
-impl RelayPorts {
-    /// The lowest and the highest port of relayed addresses. Where none is opened any would do, so it is the dynamic ones
-    /// (RFC 6335 section 6).
-    pub fn bounds(self) -> (u16, u16) {
-        match self {
-            Self::None => (49_152, 65_535),
-            Self::Range { first, last } => (first, last),
-        }
-    }
-
-    /// How many relayed addresses there can be at once of each address family.
-    pub fn count(self) -> usize {
-        let (first, last) = self.bounds();
-        usize::from(last.saturating_sub(first)) + 1
     }
 }
 

@@ -5,7 +5,6 @@
 
 mod changes;
 mod kernel;
-mod prefixes;
 mod proc;
 mod purpose;
 
@@ -19,10 +18,9 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use self::kernel::{Found, RouteKind};
 pub use self::{
     changes::Changes,
-    prefixes::Prefixes,
     purpose::{Kind, Purpose},
 };
-use crate::config::PublicIps;
+use crate::{config::PublicIps, values::prefixes::Prefixes};
 
 /// One address of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,12 +13,12 @@ use std::{
 use qrcode::{QrCode, render::unicode::Dense1x2};
 
 use crate::{
-    config::{ApiPeerPolicy, Config, DEFAULT_TURNS_PORT, PeerPolicy, RelayPorts, SecretSource},
+    config::{ApiPeerPolicy, Config, DEFAULT_TURNS_PORT, PeerPolicy, SecretSource},
     files::Shares,
     net::{self, Choice, Interfaces, RelayedAddress},
     state_dir::Exposed,
     tls::{CaFacts, CertificateFacts},
-    values::host::Host,
+    values::{host::Host, ports::RelayPorts},
 };
 
 /// Let's Encrypt renews 30 days ahead: with less than half of that left, renewal does not work.

@@ -33,9 +33,9 @@ pub use self::{
     pem::{PemFile, check},
 };
 use crate::{
-    config::TlsFiles,
     shutdown::{Reload, Shutdown},
     state_dir::Exposed,
+    values::tls_files::TlsFiles,
 };
 
 /// Never h2: WebSockets are upgraded from HTTP/1.1. `stun.turn` is RFC 7443's.

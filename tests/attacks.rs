@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bimcc_rtc::config::RelayPorts;
+use bimcc_rtc::values::ports::RelayPorts;
 use common::{
     Options, Server,
     ipv6_forms::ipv6_forms,

@@ -11,7 +11,6 @@ use std::{
 
 use ::turn::client::{Client as WebrtcClient, ClientConfig};
 use bimcc_rtc::{
-    config::RelayPorts,
     credentials::{self, Secret, User},
     membership::{Directory, RoomTag},
     observe::metrics::Metrics,
@@ -19,7 +18,7 @@ use bimcc_rtc::{
         Lifetimes,
         io::{Bound, Workers},
     },
-    values::member::MemberId,
+    values::{member::MemberId, ports::RelayPorts},
 };
 use common::{
     netns::Namespace,

@@ -8,9 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::RelayPorts;
-
-use crate::values::host::Host;
+use crate::values::{host::Host, ports::RelayPorts};
 
 /// Half of what a voice takes.
 const LEAST_BITRATE: u64 = 8_000;

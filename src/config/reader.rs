@@ -16,10 +16,14 @@ use std::{
 use super::{
     ALLOCATION_LIFETIME_RANGE, ApiPeerPolicy, Config, DEFAULT_ADMIN_LISTEN, DEFAULT_CREDENTIAL_TTL,
     DEFAULT_LISTEN_PORT, DEFAULT_RELAY_PORTS, DEFAULT_TURN_PORT, DEFAULT_TURNS_PORT, LogFormat, PeerPolicy, PublicIps,
-    RelayPorts, SecretSource, TlsFiles, credential_ttl, parse,
-    settings::{Given, Settings, Source, env_name},
+    SecretSource, credential_ttl, parse, settings::Given, settings::Settings, settings::Source, settings::env_name,
 };
-use crate::{credentials::Secret, observe::log, state_dir, tls};
+use crate::{
+    credentials::Secret,
+    observe::log,
+    state_dir, tls,
+    values::{ports::RelayPorts, tls_files::TlsFiles},
+};
 
 /// A full room of browsers makes up to six allocations per peer connection, and a user may be in several pages.
 const ALLOCATIONS_PER_PEER: usize = 24;

@@ -32,10 +32,10 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate, X509Name};
 
 use crate::{
-    config::{Config, TlsFiles},
+    config::Config,
     net::Interfaces,
     state_dir::{self, Exposed},
-    values::host::Host,
+    values::{host::Host, tls_files::TlsFiles},
 };
 
 const DAY: Duration = Duration::from_secs(86400);

@@ -18,7 +18,7 @@ use super::{
     chain::{self, USABLE_KEYS},
     text::Text,
 };
-use crate::{config::TlsFiles, state_dir};
+use crate::{state_dir, values::tls_files::TlsFiles};
 
 /// Which of the two files a problem is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

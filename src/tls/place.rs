@@ -13,7 +13,8 @@ use std::{
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
 
 use super::pem;
-use crate::config::TlsFiles;
+
+use crate::values::tls_files::TlsFiles;
 
 const DIRECTORY: &str = "certs";
 

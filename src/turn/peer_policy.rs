@@ -24,8 +24,7 @@ use ipnet::IpNet;
 use super::relayed::OwnerTag;
 use crate::{
     membership::Directory,
-    net::Prefixes,
-    values::{family::Family, label::labels, member::MemberId},
+    values::{family::Family, label::labels, member::MemberId, prefixes::Prefixes},
 };
 
 /// Whom a kind of credential may reach.

@@ -5,4 +5,7 @@ pub mod family;
 pub mod host;
 pub mod label;
 pub mod member;
+pub mod ports;
+pub mod prefixes;
 pub(crate) mod sites;
+pub mod tls_files;

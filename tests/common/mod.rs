@@ -22,7 +22,6 @@ use std::{
 };
 
 use bimcc_rtc::{
-    config::RelayPorts,
     credentials::{self, MemberKey, Secret, User},
     http::{self, AppState, HttpSettings},
     ice_servers::{Issuer, Transports},
@@ -36,6 +35,7 @@ use bimcc_rtc::{
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
         quota::Quotas,
     },
+    values::ports::RelayPorts,
 };
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bimcc_rtc::config::RelayPorts;
+use bimcc_rtc::values::ports::RelayPorts;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,

@@ -16,7 +16,6 @@ use super::{
     relay::{HeldRelays, Opener, Relay, Relays},
 };
 use crate::{
-    config::RelayPorts,
     membership::AllocationRef,
     observe::metrics::TurnCounters,
     turn::{
@@ -31,7 +30,7 @@ use crate::{
             event::{EndReason, Event, EventQueue},
         },
     },
-    values::family::Family,
+    values::{family::Family, ports::RelayPorts},
 };
 
 /// How one client is reached.

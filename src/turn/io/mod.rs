@@ -33,7 +33,7 @@ use self::{
     udp::{Setup, WAKER, Worker},
 };
 use super::{Shared, limiter::AnswerLimiter, relayed::MAX_WORKERS, transport::Transport};
-use crate::{config::RelayPorts, membership::AllocationRef, observe::metrics::Metrics};
+use crate::{membership::AllocationRef, observe::metrics::Metrics, values::ports::RelayPorts};
 
 /// A listen address could not be bound.
 #[derive(Debug, thiserror::Error)]

@@ -12,14 +12,16 @@ use socket2::Socket;
 
 use super::socket::bind_relay;
 use crate::{
-    config::RelayPorts,
     turn::{
         Shared,
         peer_policy::RelayAddress,
         relayed::{Home, RelayedTable},
         session::{Bound, PortWish, RelayWish},
     },
-    values::family::{ByFamily, Family},
+    values::{
+        family::{ByFamily, Family},
+        ports::RelayPorts,
+    },
 };
 
 /// How many other ports are tried when a relay port is taken.
