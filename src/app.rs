@@ -20,7 +20,7 @@ use crate::{
     http::{self, AppState, HttpSettings, WebSocketLimits},
     ice_servers::{Issuer, Transports},
     membership::Directory,
-    net::{self, Changes, Interfaces, RelayedAddress},
+    net::{self, Changes, Chosen, Interfaces},
     observe::{
         log::{Journal, Names},
         metrics::Metrics,
@@ -36,7 +36,7 @@ use crate::{
         peer_policy,
         quota::{PerAddress, QuotaLimits, Quotas},
     },
-    values::{family::Family, ports::RelayPorts},
+    values::{family::ByFamily, ports::RelayPorts},
 };
 
 /// How often the interfaces are looked at: where changes are heard, and where the system refuses to tell.
@@ -104,7 +104,8 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new().and_tell(journal.clone()));
     let directory = Arc::new(Directory::new());
     metrics.watch_directory(directory.clone());
-    let possible = config.max_allocations.unwrap_or_else(|| possible_allocations(config.relay_ports, relayed.len()));
+    let possible =
+        config.max_allocations.unwrap_or_else(|| possible_allocations(config.relay_ports, relayed.iter().count()));
     let has_ports = config.relay_ports != RelayPorts::None;
     let shares = files::Shares::of(file_limit.files(), config.workers, if has_ports { possible } else { 0 });
     let file_pool = files::Pool::new(shares.pool);
@@ -140,9 +141,7 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     );
     shared.lifetimes = turn::Lifetimes::up_to(config.allocation_lifetime);
     shared.bitrate = config.max_bitrate_per_allocation.map(turn::bitrate::Bitrate);
-    for address in &config.alternate_servers {
-        shared.alternates[Family::of(address.ip())] = Some(*address);
-    }
+    shared.alternates = config.alternate_servers;
     let shared = Arc::new(shared);
     let mut exposed = state_dir.exposed();
     exposed.extend(tls.iter().flat_map(|tls| tls.facts().exposed.clone()));
@@ -162,7 +161,7 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
         turns_listen: &turns_addresses,
         admin_listen: local(&admin)?[0],
         interfaces: &interfaces,
-        relayed: &relayed,
+        relayed,
         max_allocations,
         files: file_limit.files(),
         shares: &shares,
@@ -398,11 +397,11 @@ async fn follow_interfaces(
         let interfaces = tokio::task::spawn_blocking(Interfaces::read).await.map_err(std::io::Error::other)?;
         let mut host = host_addresses(&interfaces, &config);
         let before = shared.policy.host();
-        former.extend([before.relay_v4, before.relay_v6].into_iter().flatten().map(|relay| relay.advertised));
+        former.extend(before.relay.iter().map(|relay| relay.advertised));
         keep_latest(&mut former, FORMER_ADDRESSES);
         host.own.extend(former.iter().copied());
         if *before != host {
-            let relayed: Vec<_> = [host.relay_v4, host.relay_v6].into_iter().flatten().map(|r| r.advertised).collect();
+            let relayed: Vec<_> = host.relay.iter().map(|relay| relay.advertised).collect();
             tracing::info!(?relayed, "the addresses of this host changed");
             shared.policy.set_host(host);
         }
@@ -425,15 +424,10 @@ fn keep_latest<T: Copy + PartialEq>(entries: &mut Vec<T>, limit: usize) {
 fn host_addresses(interfaces: &Interfaces, config: &Config) -> peer_policy::HostAddresses {
     let own = interfaces.own_addresses(config.public_ips);
     let relayed = interfaces.relayed_addresses(config.public_ips);
-    let relay = |is_family: fn(&RelayedAddress) -> bool| {
-        let found = relayed.iter().find(|address| is_family(address))?;
-        Some(peer_policy::RelayAddress { advertised: found.advertised, bind: found.bind })
-    };
     peer_policy::HostAddresses {
         own: own.addresses,
         gateways: own.gateways,
-        relay_v4: relay(|address| address.advertised.is_ipv4()),
-        relay_v6: relay(|address| address.advertised.is_ipv6()),
+        relay: ByFamily::new(|family| relayed[family].map(|chosen| chosen.address)),
     }
 }
 
@@ -481,8 +475,8 @@ fn http_settings(config: &Config, shares: &files::Shares, pool: Arc<files::Pool>
 }
 
 /// The relay's address on this host, if STUN and TURN are served there.
-fn beside_loopback(relayed: &[RelayedAddress], served: &[SocketAddr]) -> Option<IpAddr> {
-    let address = relayed.first().map(|address| address.bind)?;
+fn beside_loopback(relayed: &ByFamily<Option<Chosen>>, served: &[SocketAddr]) -> Option<IpAddr> {
+    let address = relayed.iter().next()?.address.bind;
     let port = served.first()?.port();
     let is_served = served.iter().any(|listener| {
         let covers =

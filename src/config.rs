@@ -11,7 +11,7 @@ mod settings;
 use std::{
     ffi::OsString,
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU64,
     path::PathBuf,
     time::Duration,
@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     credentials::Secret,
-    values::{host::Host, ports::RelayPorts, tls_files::TlsFiles},
+    values::{family::ByFamily, host::Host, ports::RelayPorts, tls_files::TlsFiles},
 };
 
 /// The port for HTTP and WebSocket; the old clients' samples have it.
@@ -71,7 +71,7 @@ pub struct Config {
     /// Secure mode.
     pub tls: Option<TlsFiles>,
     /// `--public-ip`; a family without one uses the address found on the interfaces.
-    pub public_ips: PublicIps,
+    pub public_ips: ByFamily<Option<IpAddr>>,
     /// Host for iceServers URLs.
     pub public_host: Option<Host>,
     /// Ports of relayed addresses.
@@ -114,8 +114,8 @@ pub struct Config {
     pub allocation_lifetime: Duration,
     /// Bits per second that one allocation may relay each way.
     pub max_bitrate_per_allocation: Option<NonZeroU64>,
-    /// Where new allocations are sent, at most one per family.
-    pub alternate_servers: Vec<SocketAddr>,
+    /// Where new allocations are sent.
+    pub alternate_servers: ByFamily<Option<SocketAddr>>,
     /// Allowed WebSocket origins in the form of [`origin`]; none: any.
     pub origins: Vec<String>,
     /// Metrics; a loopback address.
@@ -134,22 +134,6 @@ pub struct Config {
     pub log_people: bool,
     /// Loopback peers are allowed: for tests only.
     pub dangerously_allow_loopback_peers: bool,
-}
-
-/// The advertised relayed addresses, one per family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PublicIps {
-    /// For IPv4 allocations.
-    pub v4: Option<Ipv4Addr>,
-    /// For IPv6 allocations.
-    pub v6: Option<Ipv6Addr>,
-}
-
-impl PublicIps {
-    /// Those that are there.
-    pub fn iter(self) -> impl Iterator<Item = IpAddr> {
-        self.v4.map(IpAddr::V4).into_iter().chain(self.v6.map(IpAddr::V6))
-    }
 }
 
 /// Whom holders of credentials minted on join may relay to.

@@ -20,7 +20,11 @@ pub use self::{
     changes::Changes,
     purpose::{Kind, Purpose},
 };
-use crate::{config::PublicIps, values::prefixes::Prefixes};
+use crate::values::{
+    family::{ByFamily, Family},
+    prefixes::Prefixes,
+    relayed_address::RelayedAddress,
+};
 
 /// One address of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +52,8 @@ pub struct Interfaces {
     pub addresses: Vec<InterfaceAddress>,
     /// Gateways of default routes.
     pub gateways: Vec<IpAddr>,
-    /// The source addresses of the default routes, one per family at most.
-    pub default_route: PublicIps,
+    /// The source addresses of the default routes.
+    pub default_route: ByFamily<Option<IpAddr>>,
     /// Routes by which the kernel takes for this host what is sent there.
     pub local: LocalRoutes,
 }
@@ -74,13 +78,11 @@ pub struct OwnAddresses {
     pub gateways: Vec<IpAddr>,
 }
 
-/// Where relaying happens: what peers see, and what sockets are bound to.
+/// A relayed address, and how it was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RelayedAddress {
-    /// The address that peers see.
-    pub advertised: IpAddr,
-    /// The local address that sockets are bound to; the wildcard where `advertised` is on no interface (1:1 NAT).
-    pub bind: IpAddr,
+pub struct Chosen {
+    /// Where relaying happens.
+    pub address: RelayedAddress,
     /// How it was chosen.
     pub choice: Choice,
 }
@@ -101,10 +103,10 @@ pub enum Choice {
 impl Interfaces {
     /// Asks the system.
     pub fn read() -> Self {
-        Self::of(&Found::read(), PublicIps { v4: default_source_v4(), v6: default_source_v6() })
+        Self::of(&Found::read(), ByFamily::new(default_source))
     }
 
-    fn of(found: &Found, default_route: PublicIps) -> Self {
+    fn of(found: &Found, default_route: ByFamily<Option<IpAddr>>) -> Self {
         let mut interfaces = Self { default_route, ..Self::default() };
         let ports = |bridge: u32| found.links.values().filter(move |link| link.controller == Some(bridge));
         for one in &found.addresses {
@@ -137,7 +139,7 @@ impl Interfaces {
 
     /// Where the kernel tells nothing of its addresses, what it sends from is one of them all the same.
     fn add_what_was_not_told(&mut self) {
-        for source in self.default_route.iter().collect::<Vec<_>>() {
+        for source in self.default_route.iter().copied().collect::<Vec<_>>() {
             if !self.has(source) {
                 self.addresses.push(InterfaceAddress {
                     interface: "unknown".to_owned(),
@@ -163,38 +165,27 @@ impl Interfaces {
         }
     }
 
-    /// The relayed addresses, IPv4 before IPv6: `configured` where a family has one, else the best found.
-    pub fn relayed_addresses(&self, configured: PublicIps) -> Vec<RelayedAddress> {
-        let mut chosen = Vec::new();
-        for (configured, found) in [
-            (configured.v4.map(IpAddr::V4), self.find(IpAddr::is_ipv4)),
-            (configured.v6.map(IpAddr::V6), self.find(IpAddr::is_ipv6)),
-        ] {
-            match (configured, found) {
-                (Some(advertised), _) => {
-                    let bind = if self.has(advertised) { advertised } else { unspecified(advertised) };
-                    chosen.push(RelayedAddress { advertised, bind, choice: Choice::Configured });
-                }
-                (None, Some((address, choice))) => {
-                    chosen.push(RelayedAddress { advertised: address, bind: address, choice });
-                }
-                (None, None) => {}
+    /// The relayed addresses: `configured` where a family has one, else the best found.
+    pub fn relayed_addresses(&self, configured: ByFamily<Option<IpAddr>>) -> ByFamily<Option<Chosen>> {
+        let chosen = ByFamily::new(|family| match configured[family] {
+            Some(advertised) => {
+                let bind = if self.has(advertised) { advertised } else { unspecified(family) };
+                Some(Chosen { address: RelayedAddress { advertised, bind }, choice: Choice::Configured })
             }
-        }
+            None => self.find(family),
+        });
         // A loopback address is of use only where there is nothing else at all, in either family.
-        if chosen.iter().any(|address| address.choice != Choice::OnlyLoopback) {
-            chosen.retain(|address| address.choice != Choice::OnlyLoopback);
-        }
-        chosen
+        let is_of_use = |one: &Chosen| one.choice != Choice::OnlyLoopback;
+        if chosen.iter().any(is_of_use) { ByFamily::new(|family| chosen[family].filter(is_of_use)) } else { chosen }
     }
 
     /// What the peer policy needs to know about this host.
-    pub fn own_addresses(&self, configured: PublicIps) -> OwnAddresses {
+    pub fn own_addresses(&self, configured: ByFamily<Option<IpAddr>>) -> OwnAddresses {
         let LocalRoutes { local, anycast, broadcast } = &self.local;
         let routes = local.iter().chain(anycast).chain(broadcast).copied();
         // Of a kernel that does not tell its routes, or has them in part only.
         let nets = self.addresses.iter().flat_map(InterfaceAddress::own);
-        let addresses = routes.chain(nets).chain(configured.iter().map(IpNet::from)).collect();
+        let addresses = routes.chain(nets).chain(configured.iter().copied().map(IpNet::from)).collect();
         OwnAddresses { addresses, gateways: self.gateways.clone() }
     }
 
@@ -214,12 +205,14 @@ impl Interfaces {
     }
 
     fn is_default_source(&self, address: IpAddr) -> bool {
-        self.default_route.iter().any(|source| source == address)
+        self.default_route[Family::of(address)] == Some(address)
     }
 
-    fn find(&self, family: fn(&IpAddr) -> bool) -> Option<(IpAddr, Choice)> {
-        let of_family: Vec<_> = self.addresses.iter().filter(|one| family(&one.address)).collect();
-        if let Some(source) = self.default_route.iter().find(family)
+    fn find(&self, family: Family) -> Option<Chosen> {
+        let chosen =
+            |address, choice| Chosen { address: RelayedAddress { advertised: address, bind: address }, choice };
+        let of_family: Vec<_> = self.addresses.iter().filter(|one| Family::of(one.address) == family).collect();
+        if let Some(source) = self.default_route[family]
             && let Some(one) = of_family.iter().find(|one| one.address == source && rank(source).is_some())
         {
             // The kernel prefers temporary addresses for what goes out; an allocation should outlive them.
@@ -229,17 +222,17 @@ impl Interfaces {
                     && other.interface == one.interface
                     && rank(other.address) == rank(source)
             });
-            return Some((stable.unwrap_or(one).address, Choice::DefaultRoute));
+            return Some(chosen(stable.unwrap_or(one).address, Choice::DefaultRoute));
         }
         let best = of_family
             .iter()
             .filter(|one| one.usable())
             .min_by_key(|one| (is_464xlat(one.address), one.purpose, rank(one.address), one.short_lived));
         if let Some(best) = best {
-            return Some((best.address, Choice::BestGuess));
+            return Some(chosen(best.address, Choice::BestGuess));
         }
         let loopback = of_family.iter().find(|one| one.loopback && one.up)?;
-        Some((loopback.address, Choice::OnlyLoopback))
+        Some(chosen(loopback.address, Choice::OnlyLoopback))
     }
 }
 
@@ -284,31 +277,23 @@ fn rank(address: IpAddr) -> Option<u8> {
     }
 }
 
-fn unspecified(like: IpAddr) -> IpAddr {
-    match like {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+fn unspecified(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 
 /// Connecting a UDP socket sends nothing, and tells which address the kernel would use. The target is the TURN
 /// anycast address (RFC 8155 section 8): on no link, so that only the default route leads there.
-fn default_source_v4() -> Option<Ipv4Addr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 0, 10), 9)).ok()?;
-    match socket.local_addr().ok()? {
-        SocketAddr::V4(address) => Some(*address.ip()),
-        SocketAddr::V6(_) => None,
-    }
-}
-
-fn default_source_v6() -> Option<Ipv6Addr> {
-    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 2), 9)).ok()?;
-    match socket.local_addr().ok()? {
-        SocketAddr::V6(address) => Some(*address.ip()),
-        SocketAddr::V4(_) => None,
-    }
+fn default_source(family: Family) -> Option<IpAddr> {
+    let anycast: IpAddr = match family {
+        Family::V4 => Ipv4Addr::new(192, 0, 0, 10).into(),
+        Family::V6 => Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 2).into(),
+    };
+    let socket = UdpSocket::bind((unspecified(family), 0)).ok()?;
+    socket.connect((anycast, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// What to tell when a listener cannot be bound: the address, the flag that sets it, and what to do.

@@ -15,10 +15,10 @@ use qrcode::{QrCode, render::unicode::Dense1x2};
 use crate::{
     config::{ApiPeerPolicy, Config, DEFAULT_TURNS_PORT, PeerPolicy, SecretSource},
     files::Shares,
-    net::{self, Choice, Interfaces, RelayedAddress},
+    net::{self, Choice, Chosen, Interfaces},
     state_dir::Exposed,
     tls::{CaFacts, CertificateFacts},
-    values::{host::Host, ports::RelayPorts},
+    values::{family::ByFamily, host::Host, ports::RelayPorts},
 };
 
 /// Let's Encrypt renews 30 days ahead: with less than half of that left, renewal does not work.
@@ -44,7 +44,7 @@ pub struct Facts<'a> {
     /// This host's addresses.
     pub interfaces: &'a Interfaces,
     /// Where relaying happens.
-    pub relayed: &'a [RelayedAddress],
+    pub relayed: ByFamily<Option<Chosen>>,
     /// How many allocations there may be.
     pub max_allocations: usize,
     /// How many files may be open.
@@ -147,7 +147,8 @@ impl Facts<'_> {
             }
             if ip.is_unspecified() {
                 let same_family = |other: &IpAddr| other.is_ipv4() == ip.is_ipv4();
-                for ip in self.config.public_ips.iter().chain(self.interfaces.reachable()).filter(same_family) {
+                for ip in self.config.public_ips.iter().copied().chain(self.interfaces.reachable()).filter(same_family)
+                {
                     add(Host::from(ip).to_string(), port);
                 }
             } else {
@@ -192,7 +193,7 @@ impl Facts<'_> {
         let RelayPorts::Range { first, last } = self.config.relay_ports else {
             return vec!["in this process only, no ports (--relay-ports none)".to_owned()];
         };
-        let note = |address: &RelayedAddress| {
+        let note = |Chosen { address, .. }: &Chosen| {
             let note = if address.bind.is_unspecified() { " (on no interface here: 1:1 NAT)" } else { "" };
             format!("{}{note}", address.advertised)
         };
@@ -239,8 +240,7 @@ impl Facts<'_> {
         let mut doubts = Vec::new();
         let config = self.config;
         let in_public = self.listen.iter().any(|listener| !listener.ip().is_loopback());
-        let only_loopback =
-            self.relayed.is_empty() || self.relayed.iter().all(|address| address.choice == Choice::OnlyLoopback);
+        let only_loopback = self.relayed.iter().all(|address| address.choice == Choice::OnlyLoopback);
         if config.dangerously_allow_loopback_peers {
             doubts.push(
                 "Whoever has credentials reaches every UDP service on this host's loopback addresses: never run in \
@@ -270,24 +270,19 @@ impl Facts<'_> {
                     .to_owned(),
             );
         }
-        // Beside a public IPv4 address a private IPv6 one does no harm.
-        let public_v4 = self.relayed.iter().any(|one| one.advertised.is_ipv4() && !is_private(one.advertised));
-        if let Some(one) = self.relayed.iter().find(|one| net::is_464xlat(one.advertised))
+        let advertised: Vec<_> = self.relayed.iter().map(|one| one.address.advertised).collect();
+        if let Some(one) = advertised.iter().find(|one| net::is_464xlat(**one))
             && config.relay_ports != RelayPorts::None
         {
             doubts.push(format!(
-                "Relaying IPv4 from {}, which stands for a translator to IPv6 (464XLAT): nobody reaches it. Give a \
-                 public IPv4 address with --public-ip, or let clients use IPv6.",
-                one.advertised
+                "Relaying IPv4 from {one}, which stands for a translator to IPv6 (464XLAT): nobody reaches it. Give a \
+                 public IPv4 address with --public-ip, or let clients use IPv6."
             ));
         }
-        let private: Vec<_> = self
-            .relayed
-            .iter()
-            .map(|one| one.advertised)
-            .filter(|ip| is_private(*ip) && !net::is_464xlat(*ip))
-            .map(|ip| ip.to_string())
-            .collect();
+        // Beside a public IPv4 address a private IPv6 one does no harm.
+        let public_v4 = advertised.iter().any(|one| one.is_ipv4() && !is_private(*one));
+        let private = advertised.iter().filter(|one| is_private(**one) && !net::is_464xlat(**one));
+        let private: Vec<_> = private.map(IpAddr::to_string).collect();
         if !private.is_empty() && !public_v4 && config.relay_ports != RelayPorts::None {
             doubts.push(format!(
                 "Relaying from a private address ({}): out of reach from the Internet. On a VPS, give its public \

@@ -15,14 +15,18 @@ use std::{
 
 use super::{
     ALLOCATION_LIFETIME_RANGE, ApiPeerPolicy, Config, DEFAULT_ADMIN_LISTEN, DEFAULT_CREDENTIAL_TTL,
-    DEFAULT_LISTEN_PORT, DEFAULT_RELAY_PORTS, DEFAULT_TURN_PORT, DEFAULT_TURNS_PORT, LogFormat, PeerPolicy, PublicIps,
+    DEFAULT_LISTEN_PORT, DEFAULT_RELAY_PORTS, DEFAULT_TURN_PORT, DEFAULT_TURNS_PORT, LogFormat, PeerPolicy,
     SecretSource, credential_ttl, parse, settings::Given, settings::Settings, settings::Source, settings::env_name,
 };
 use crate::{
     credentials::Secret,
     observe::log,
     state_dir, tls,
-    values::{ports::RelayPorts, tls_files::TlsFiles},
+    values::{
+        family::{ByFamily, Family},
+        ports::RelayPorts,
+        tls_files::TlsFiles,
+    },
 };
 
 /// A full room of browsers makes up to six allocations per peer connection, and a user may be in several pages.
@@ -135,16 +139,16 @@ impl Reader {
     }
 
     /// At most one for each family: a client is sent to one of its own.
-    fn alternate_servers(&mut self) -> Vec<SocketAddr> {
+    fn alternate_servers(&mut self) -> ByFamily<Option<SocketAddr>> {
         let servers = self.many("alternate-server", parse::alternate_server);
-        for is_family in [SocketAddr::is_ipv4, SocketAddr::is_ipv6] {
-            if servers.iter().filter(|address| is_family(address)).count() > 1
+        for family in Family::BOTH {
+            if servers.iter().filter(|address| Family::of(address.ip()) == family).count() > 1
                 && let Some(given) = self.settings.all("alternate-server").cloned()
             {
                 self.mistake(&given, "one address per family is enough: clients are sent to the first of theirs");
             }
         }
-        servers
+        ByFamily::new(|family| servers.iter().copied().find(|address| Family::of(address.ip()) == family))
     }
 
     fn mistake(&mut self, place: &Given, text: impl fmt::Display) {
@@ -245,26 +249,25 @@ impl Reader {
         (self.one("admin-listen", loopback_port).unwrap_or(DEFAULT_ADMIN_LISTEN), is_default)
     }
 
-    fn public_ips(&mut self, allow_loopback: bool) -> PublicIps {
-        let mut ips = PublicIps::default();
+    fn public_ips(&mut self, allow_loopback: bool) -> ByFamily<Option<IpAddr>> {
+        let mut ips = ByFamily::default();
         let Some(given) = self.settings.all("public-ip").cloned() else { return ips };
         for text in &given.values {
-            let problem = match text.parse::<IpAddr>() {
-                Err(_) => Some(format!("{text:?} is no IP address: expected for example 203.0.113.5 or 2001:db8::5")),
-                Ok(ip) => {
-                    not_relayable(ip, allow_loopback).map(|what| format!("{ip} is {what}: no peer could send to it"))
+            let ip = text
+                .parse::<IpAddr>()
+                .map_err(|_| format!("{text:?} is no IP address: expected for example 203.0.113.5 or 2001:db8::5"))
+                .and_then(|ip| match not_relayable(ip, allow_loopback) {
+                    Some(what) => Err(format!("{ip} is {what}: no peer could send to it")),
+                    None => Ok(ip),
+                });
+            let ip = match ip {
+                Ok(ip) => ip,
+                Err(problem) => {
+                    self.mistake(&given, problem);
+                    continue;
                 }
             };
-            if let Some(problem) = problem {
-                self.mistake(&given, problem);
-                continue;
-            }
-            let other = match text.parse() {
-                Ok(IpAddr::V4(ip)) => ips.v4.replace(ip).filter(|other| *other != ip).map(IpAddr::V4),
-                Ok(IpAddr::V6(ip)) => ips.v6.replace(ip).filter(|other| *other != ip).map(IpAddr::V6),
-                Err(_) => None,
-            };
-            if let Some(other) = other {
+            if let Some(other) = ips[Family::of(ip)].replace(ip).filter(|other| *other != ip) {
                 self.mistake(
                     &given,
                     format!("{other} and {text} are of one family: give one IPv4 and one IPv6 address at most"),

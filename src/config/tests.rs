@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{reader::realm, *};
-use crate::state_dir;
+use crate::{state_dir, values::family::Family};
 
 /// Loads from flags, with nothing but a home directory in the environment.
 fn load(line: &str) -> Result<Config, Vec<String>> {
@@ -43,7 +43,7 @@ fn defaults() {
     assert_eq!(addresses(&config.turn_listen), ["0.0.0.0:3478", "[::]:3478"]);
     assert!(config.listen_is_default && config.turn_listen_is_default);
     assert_eq!(config.tls, None);
-    assert_eq!(config.public_ips, PublicIps::default());
+    assert_eq!(config.public_ips, ByFamily::default());
     assert_eq!(config.relay_ports, RelayPorts::Range { first: 49152, last: 65535 });
     assert_eq!(config.realm, "bimcc-rtc");
     assert!(matches!(config.secrets, SecretSource::StateDir));
@@ -137,7 +137,7 @@ fn public_ips_are_one_per_family_and_reachable() {
         assert!(mistake(&format!("--public-ip {ip}")).starts_with("--public-ip: "), "{ip}");
     }
     let config = load("--public-ip 127.0.0.1 --dangerously-allow-loopback-peers").unwrap();
-    assert_eq!(config.public_ips.v4, Some(Ipv4Addr::LOCALHOST));
+    assert_eq!(config.public_ips[Family::V4], Some(Ipv4Addr::LOCALHOST.into()));
 }
 
 #[test]

@@ -20,17 +20,15 @@ fn host(addresses: &[(&str, &str)], default_route: &[&str]) -> Interfaces {
     interfaces.addresses.extend([one("lo", "127.0.0.1"), one("lo", "::1")]);
     interfaces.addresses.extend(addresses.iter().map(|(interface, address)| one(interface, address)));
     for source in default_route {
-        match source.parse().unwrap() {
-            IpAddr::V4(ip) => interfaces.default_route.v4 = Some(ip),
-            IpAddr::V6(ip) => interfaces.default_route.v6 = Some(ip),
-        }
+        let source: IpAddr = source.parse().unwrap();
+        interfaces.default_route[Family::of(source)] = Some(source);
     }
     interfaces
 }
 
 fn found(interfaces: &Interfaces) -> Vec<(String, Choice)> {
-    let relayed = interfaces.relayed_addresses(PublicIps::default());
-    relayed.into_iter().map(|one| (one.advertised.to_string(), one.choice)).collect()
+    let relayed = interfaces.relayed_addresses(ByFamily::default());
+    relayed.iter().map(|one| (one.address.advertised.to_string(), one.choice)).collect()
 }
 
 #[test]
@@ -92,19 +90,22 @@ fn a_temporary_source_gives_way_to_a_stable_address() {
 fn a_configured_address_wins_and_is_bound_only_where_it_exists() {
     let host = host(&[("eth0", "10.0.0.5"), ("eth0", "203.0.113.7")], &["10.0.0.5"]);
     let relayed = |ip: &str| {
-        let configured = PublicIps { v4: Some(ip.parse().unwrap()), v6: None };
-        host.relayed_addresses(configured)[0]
+        let configured = [ip.parse().unwrap()].into_iter().collect();
+        host.relayed_addresses(configured)[Family::V4].unwrap()
     };
-    assert_eq!(relayed("203.0.113.7").bind.to_string(), "203.0.113.7");
+    assert_eq!(relayed("203.0.113.7").address.bind.to_string(), "203.0.113.7");
     let nat = relayed("198.51.100.9");
-    assert_eq!((nat.advertised.to_string(), nat.bind.to_string()), ("198.51.100.9".to_owned(), "0.0.0.0".to_owned()));
+    assert_eq!(
+        (nat.address.advertised.to_string(), nat.address.bind.to_string()),
+        ("198.51.100.9".to_owned(), "0.0.0.0".to_owned())
+    );
     assert_eq!(nat.choice, Choice::Configured);
 }
 
 #[test]
 fn own_addresses_hold_all_interfaces_and_the_public_ip() {
     let host = host(&[("docker0", "172.17.0.1"), ("eth0", "10.0.0.5")], &[]);
-    let own = host.own_addresses(PublicIps { v4: Some(Ipv4Addr::new(203, 0, 113, 9)), v6: None });
+    let own = host.own_addresses([Ipv4Addr::new(203, 0, 113, 9).into()].into_iter().collect());
     for address in ["10.0.0.5", "127.0.0.1", "172.17.0.1", "203.0.113.9", "::1"] {
         assert!(own.addresses.contains(&address.parse().unwrap()), "{address}");
     }
@@ -132,7 +133,7 @@ fn a_bridge_with_the_default_route_counts() {
 fn reading_finds_at_least_what_the_system_routes_by() {
     let interfaces = Interfaces::read();
     for source in interfaces.default_route.iter() {
-        assert!(interfaces.has(source), "{source} is on no interface: {interfaces:?}");
+        assert!(interfaces.has(*source), "{source} is on no interface: {interfaces:?}");
     }
 }
 
@@ -301,7 +302,7 @@ fn what_a_kernel_does_not_tell_is_known_by_what_it_sends_from() {
     assert_eq!(chosen(&silent(&["192.168.1.5"])), ["192.168.1.5"]);
     assert_eq!(chosen(&silent(&["192.168.1.5", "2001:db8::5"])), ["192.168.1.5", "2001:db8::5"]);
     assert_eq!(chosen(&silent(&[])), ["lo 127.0.0.1"]);
-    let own = silent(&["192.168.1.5"]).own_addresses(PublicIps::default());
+    let own = silent(&["192.168.1.5"]).own_addresses(ByFamily::default());
     assert!(own.addresses.contains(&"192.168.1.5".parse().unwrap()));
 }
 
@@ -318,7 +319,7 @@ fn own_is_what_routes_say_and_what_shares_an_address() {
         default 0.0.0.0/0 via 198.51.100.1
         default ::/0 via fe80::1 table 7";
     let host = told(text, &[]);
-    let own = host.own_addresses(PublicIps::default());
+    let own = host.own_addresses(ByFamily::default());
     let is_own = |ip: &str| own.addresses.contains(&ip.parse().unwrap());
     for ip in [
         "198.51.100.5",

@@ -1,10 +1,7 @@
 use std::{ffi::OsString, path::Path};
 
 use super::*;
-use crate::{
-    config::PublicIps,
-    net::{InterfaceAddress, Purpose},
-};
+use crate::net::{InterfaceAddress, Purpose};
 
 /// A host with a LAN address, and what the flags of `line` make of it.
 struct Host {
@@ -70,7 +67,7 @@ impl Host {
             turns_listen: &self.config.turns_listen,
             admin_listen: self.config.admin_listen,
             interfaces: &self.interfaces,
-            relayed: &relayed,
+            relayed,
             max_allocations: shares.allocations,
             files: self.files,
             shares: &shares,
@@ -225,7 +222,7 @@ fn a_new_ca_comes_with_instructions() {
 fn nothing_at_all_still_has_a_text() {
     let mut host = Host::new("", &[]);
     host.interfaces = Interfaces::default();
-    host.config.public_ips = PublicIps::default();
+    host.config.public_ips = ByFamily::default();
     assert!(host.text().contains("nothing: this host has no address"));
 }
 

@@ -84,7 +84,7 @@ impl HostNames {
         }
         host.add_address(Ipv4Addr::LOCALHOST.into());
         host.add_address(Ipv6Addr::LOCALHOST.into());
-        for address in interfaces.addresses.iter().map(|one| one.address).chain(config.public_ips.iter()) {
+        for address in interfaces.addresses.iter().map(|one| one.address).chain(config.public_ips.iter().copied()) {
             host.add_address(address);
         }
         host

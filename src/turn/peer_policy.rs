@@ -24,7 +24,7 @@ use ipnet::IpNet;
 use super::relayed::OwnerTag;
 use crate::{
     membership::Directory,
-    values::{family::Family, label::labels, member::MemberId, prefixes::Prefixes},
+    values::{family::ByFamily, label::labels, member::MemberId, prefixes::Prefixes, relayed_address::RelayedAddress},
 };
 
 /// Whom a kind of credential may reach.
@@ -63,29 +63,8 @@ pub struct HostAddresses {
     pub own: Prefixes,
     /// Default gateways.
     pub gateways: Vec<IpAddr>,
-    /// The relayed address for IPv4.
-    pub relay_v4: Option<RelayAddress>,
-    /// The relayed address for IPv6.
-    pub relay_v6: Option<RelayAddress>,
-}
-
-/// Where relay sockets are bound and what peers see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RelayAddress {
-    /// The address in XOR-RELAYED-ADDRESS.
-    pub advertised: IpAddr,
-    /// The local address of relay sockets: the same if it is local, else the wildcard (1:1 NAT).
-    pub bind: IpAddr,
-}
-
-impl HostAddresses {
-    /// The relayed address of a family, if this host has one.
-    pub fn relay(&self, family: Family) -> Option<RelayAddress> {
-        match family {
-            Family::V4 => self.relay_v4,
-            Family::V6 => self.relay_v6,
-        }
-    }
+    /// Where relaying happens, in each family that this host has.
+    pub relay: ByFamily<Option<RelayedAddress>>,
 }
 
 /// What is known of a peer address.

@@ -48,6 +48,17 @@ impl<T> ByFamily<Option<T>> {
     }
 }
 
+impl FromIterator<IpAddr> for ByFamily<Option<IpAddr>> {
+    /// The last of each family.
+    fn from_iter<I: IntoIterator<Item = IpAddr>>(addresses: I) -> Self {
+        let mut by_family = Self::default();
+        for address in addresses {
+            by_family[Family::of(address)] = Some(address);
+        }
+        by_family
+    }
+}
+
 impl<T> Index<Family> for ByFamily<T> {
     type Output = T;
 

@@ -7,5 +7,6 @@ pub mod label;
 pub mod member;
 pub mod ports;
 pub mod prefixes;
+pub mod relayed_address;
 pub(crate) mod sites;
 pub mod tls_files;

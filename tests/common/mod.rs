@@ -32,10 +32,14 @@ use bimcc_rtc::{
         self, Lifetimes,
         auth::{Authority, NonceKeys},
         io::{Bound, Workers},
-        peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
+        peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
         quota::Quotas,
     },
-    values::ports::RelayPorts,
+    values::{
+        family::{ByFamily, Family},
+        ports::RelayPorts,
+        relayed_address::RelayedAddress,
+    },
 };
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -188,7 +192,7 @@ impl Server {
 /// TURN for clients on loopback, whose peers are each other.
 pub fn turn_on_loopback(directory: Arc<Directory>, secret: Secret, lifetimes: Lifetimes) -> Arc<turn::Shared> {
     let loopback = "127.0.0.1".parse().unwrap();
-    let relay = RelayAddress { advertised: loopback, bind: loopback };
+    let relay = RelayedAddress { advertised: loopback, bind: loopback };
     let rules = PeerRules {
         members: Mode::Members,
         api: Mode::Public,
@@ -200,8 +204,7 @@ pub fn turn_on_loopback(directory: Arc<Directory>, secret: Secret, lifetimes: Li
     let host = HostAddresses {
         own: [loopback].into_iter().collect(),
         gateways: Vec::new(),
-        relay_v4: Some(relay),
-        relay_v6: None,
+        relay: ByFamily::new(|family| (family == Family::V4).then_some(relay)),
     };
     let mut shared = turn::Shared::new(
         NonceKeys::new(&[7; 32], None),

@@ -2,7 +2,10 @@
 
 use bimcc_rtc::{
     credentials::User,
-    values::{family::ByFamily, member::MemberId},
+    values::{
+        family::{ByFamily, Family},
+        member::MemberId,
+    },
 };
 
 use crate::harness::*;
@@ -293,8 +296,7 @@ fn rfc8656_7_2_step_7_families_on_request() {
 
 #[test]
 fn rfc8656_7_2_step_7_families_that_the_host_lacks_are_440() {
-    let v4_only =
-        || Setup { host: bimcc_rtc::turn::peer_policy::HostAddresses { relay_v6: None, ..host() }, ..Setup::default() };
+    let v4_only = || Setup { host: host_without(Family::V6), ..Setup::default() };
     let mut world = World::with(v4_only());
     let alice = world.api_client("alice", "192.0.2.1:1000");
     let reply = world.request(&alice, Req::allocate().family(2)).reply();
@@ -306,7 +308,7 @@ fn rfc8656_7_2_step_7_families_that_the_host_lacks_are_440() {
 #[test]
 fn rfc8656_7_2_step_7_deviation_without_the_attribute_an_ipv6_only_host_gives_ipv6() {
     let mut setup = Setup::default();
-    setup.host.relay_v4 = None;
+    setup.host.relay[Family::V4] = None;
     let mut world = World::with(setup);
     let alice = world.api_client("alice", "[2001:db8::a]:1000");
     assert_eq!(world.request(&alice, Req::allocate().family(1)).code(), 440);
@@ -317,7 +319,7 @@ fn rfc8656_7_2_step_7_deviation_without_the_attribute_an_ipv6_only_host_gives_ip
 #[test]
 fn rfc8656_7_2_step_7_without_any_relay_address_508() {
     let mut setup = Setup::default();
-    (setup.host.relay_v4, setup.host.relay_v6) = (None, None);
+    setup.host.relay = ByFamily::default();
     let mut world = World::with(setup);
     let alice = world.api_client("alice", "192.0.2.1:1000");
     assert_eq!(world.request(&alice, Req::allocate()).code(), 508);

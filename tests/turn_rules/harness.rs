@@ -23,7 +23,7 @@ use bimcc_rtc::{
         limiter::AnswerLimiter,
         message::{self, IcmpError},
         packet::DropReason,
-        peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
+        peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
         quota::Quotas,
         relayed::Home,
         session::{
@@ -34,6 +34,7 @@ use bimcc_rtc::{
     values::{
         family::{ByFamily, Family},
         member::MemberId,
+        relayed_address::RelayedAddress,
     },
 };
 pub(crate) use stun::{
@@ -134,13 +135,22 @@ pub(crate) fn member_key() -> MemberKey {
 
 /// The addresses of the server.
 pub(crate) fn host() -> HostAddresses {
-    let relay = |text| Some(RelayAddress { advertised: ip(text), bind: ip(text) });
+    let relay = |text| Some(RelayedAddress { advertised: ip(text), bind: ip(text) });
     HostAddresses {
         own: [ip(SERVER_V4), ip(SERVER_V6)].into_iter().collect(),
         gateways: vec![ip("198.51.100.254")],
-        relay_v4: relay(SERVER_V4),
-        relay_v6: relay(SERVER_V6),
+        relay: ByFamily::new(|family| match family {
+            Family::V4 => relay(SERVER_V4),
+            Family::V6 => relay(SERVER_V6),
+        }),
     }
+}
+
+/// The same without the family's relayed address.
+pub(crate) fn host_without(family: Family) -> HostAddresses {
+    let mut host = host();
+    host.relay[family] = None;
+    host
 }
 
 /// A client's address and credential, and the nonce it holds.
@@ -557,7 +567,7 @@ impl World {
         let table = &self.shared.relayed;
         let mut bound = Bound::default();
         for family in Family::BOTH.into_iter().filter(|family| wish.families.contains(*family)) {
-            let Some(relay) = self.shared.policy.host().relay(family).filter(|_| self.can_bind[family]) else {
+            let Some(relay) = self.shared.policy.host().relay[family].filter(|_| self.can_bind[family]) else {
                 continue;
             };
             let at = |port| SocketAddr::new(relay.advertised, port);

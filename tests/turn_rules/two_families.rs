@@ -76,10 +76,7 @@ fn rfc8656_7_2_steps_6_and_8_what_does_not_go_together_is_400() {
 fn rfc8656_7_2_step_9_a_family_that_cannot_be_had_is_told_beside_the_other() {
     for (lacking, number) in [(Family::V4, 1), (Family::V6, 2)] {
         let mut setup = Setup::default();
-        match lacking {
-            Family::V4 => setup.host.relay_v4 = None,
-            Family::V6 => setup.host.relay_v6 = None,
-        }
+        setup.host.relay[lacking] = None;
         let mut world = World::with(setup);
         let alice = world.api_client("alice", "192.0.2.1:1000");
         let reply = world.request(&alice, both()).reply();

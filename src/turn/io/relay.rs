@@ -14,13 +14,13 @@ use super::socket::bind_relay;
 use crate::{
     turn::{
         Shared,
-        peer_policy::RelayAddress,
         relayed::{Home, RelayedTable},
         session::{Bound, PortWish, RelayWish},
     },
     values::{
         family::{ByFamily, Family},
         ports::RelayPorts,
+        relayed_address::RelayedAddress,
     },
 };
 
@@ -43,7 +43,7 @@ impl Relay<Socket> {
     fn at(
         shared: &Shared,
         ports: RelayPorts,
-        (address, port): (RelayAddress, u16),
+        (address, port): (RelayedAddress, u16),
         home: Option<Home>,
     ) -> Result<Self, PortError> {
         let advertised = SocketAddr::new(address.advertised, port);
@@ -206,9 +206,9 @@ impl<R: Rng> Opener<'_, R> {
         &mut self,
         family: Family,
         (first, last, step): (u16, u16, u16),
-        mut attempt: impl FnMut((RelayAddress, u16)) -> Result<T, PortError>,
+        mut attempt: impl FnMut((RelayedAddress, u16)) -> Result<T, PortError>,
     ) -> Option<T> {
-        let address = self.shared.policy.host().relay(family)?;
+        let address = self.shared.policy.host().relay[family]?;
         let first = first.checked_next_multiple_of(step)?;
         let count = u32::from(last.checked_sub(first)? / step) + 1;
         let start = self.rng.random_range(0..count);

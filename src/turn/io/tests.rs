@@ -20,12 +20,15 @@ use crate::{
     turn::{
         auth::{Authority, NonceKeys},
         message::{HEADER_LEN, stun_len},
-        peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
+        peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
         quota::Quotas,
         relayed::{Home, OwnerTag},
         session::FiveTuple,
     },
-    values::family::Family,
+    values::{
+        family::{ByFamily, Family},
+        relayed_address::RelayedAddress,
+    },
 };
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -58,11 +61,12 @@ impl World {
             trusted_proxies: Vec::new(),
             dangerously_allow_loopback: true,
         };
-        let relay_v4 = Some(RelayAddress { advertised: HERE, bind: HERE });
+        let here = RelayedAddress { advertised: HERE, bind: HERE };
+        let relay = ByFamily::new(|family| (family == Family::V4).then_some(here));
         let shared = Arc::new(Shared::new(
             NonceKeys::new(&[7; 32], None),
             Authority::new("realm".into(), vec![secret.clone()], &MemberKey::new(&[5; 32])),
-            PeerPolicy::new(rules, HostAddresses { relay_v4, ..HostAddresses::default() }),
+            PeerPolicy::new(rules, HostAddresses { relay, ..HostAddresses::default() }),
             Arc::new(Directory::new()),
             Quotas::up_to(10, 10),
         ));

@@ -52,7 +52,7 @@ pub(super) fn families(
     cx: &Context<'_>,
 ) -> Result<(Families, Option<(Family, ErrorCode)>), Refusal> {
     let host = cx.shared.policy.host();
-    let has = |family| host.relay(family).is_some();
+    let has = |family| host.relay[family].is_some();
     match (requested, additional) {
         (Some(Some(family)), _) if has(family) => Ok((Families::One(family), None)),
         (Some(_), _) => Err(Refusal::Code(ErrorCode::AddressFamilyNotSupported)),

@@ -19,7 +19,7 @@ use bimcc_rtc::{
         limiter::AnswerLimiter,
         message::{HEADROOM, IcmpError, TAILROOM},
         packet::DropReason,
-        peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules, RelayAddress},
+        peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
         quota::Quotas,
         relayed::Home,
         session::{
@@ -27,7 +27,10 @@ use bimcc_rtc::{
             event::{EndReason, Event, EventQueue},
         },
     },
-    values::family::{ByFamily, Family},
+    values::{
+        family::{ByFamily, Family},
+        relayed_address::RelayedAddress,
+    },
 };
 
 pub const REALM: &str = "fuzz";
@@ -74,12 +77,11 @@ pub fn secrets() -> [Secret; 2] {
 }
 
 pub fn host(at_times: bool) -> HostAddresses {
-    let relay = |ip| Some(RelayAddress { advertised: ip, bind: ip });
+    let relay = |ip| Some(RelayedAddress { advertised: ip, bind: ip });
     let mut host = HostAddresses {
         own: [RELAY_V4, RELAY_V6].into_iter().collect(),
         gateways: Vec::new(),
-        relay_v4: relay(RELAY_V4),
-        relay_v6: relay(RELAY_V6),
+        relay: ByFamily::new(|family| relay(if family == Family::V4 { RELAY_V4 } else { RELAY_V6 })),
     };
     if at_times {
         host.own.extend([SOMETIMES_OWN.into()]);
@@ -191,7 +193,7 @@ impl Owner {
                 self.last_port += 1;
                 assert!(SHARED.relayed.hold(family, self.last_port), "no port is used twice in one run");
                 self.token = u64::from(self.last_port).to_be_bytes();
-                let ip = SHARED.policy.host().relay(family).expect("it has both").advertised;
+                let ip = SHARED.policy.host().relay[family].expect("it has both").advertised;
                 bound.next = Some((self.token, SocketAddr::new(ip, self.last_port)));
             }
         }
@@ -221,7 +223,7 @@ impl Owner {
                 return Some(address);
             }
         }
-        let ip = SHARED.policy.host().relay(family)?.advertised;
+        let ip = SHARED.policy.host().relay[family]?.advertised;
         assert!(SHARED.relayed.claim(family, self.last_port, home), "no port is used twice in one run");
         Some(SocketAddr::new(ip, self.last_port))
     }

@@ -1,0 +1,12 @@
+//! Where this host relays from.
+
+use std::net::IpAddr;
+
+/// Where relay sockets are bound and what peers see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayedAddress {
+    /// The address that peers see, in XOR-RELAYED-ADDRESS.
+    pub advertised: IpAddr,
+    /// The local address of relay sockets: the same if it is local, else the wildcard (1:1 NAT).
+    pub bind: IpAddr,
+}
