@@ -1,9 +1,10 @@
 //! What was decided: [`Config`], valid by construction.
 //!
-//! [`Config::load`] lays flags over environment over file over defaults (`settings`), reads each value (`parse`, `reader`),
-//! looks at the files that are named, and collects *all* mistakes; nothing is bound or created here. Each mistake
-//! names the place where a person finds the value, and what to write instead.
+//! [`Draft::read`] lays flags over environment over file over defaults (`settings`), reads each value (`parse`, `reader`)
+//! and collects *all* mistakes. Each names the place where a person finds the value, and what to write instead. Of the
+//! disk nothing is looked at but the file of `--config`.
 
+mod log;
 mod parse;
 mod reader;
 mod settings;
@@ -23,13 +24,10 @@ pub use self::{
     parse::origin,
     settings::{KEYS, Key, unknown_variables},
 };
-use self::{
-    reader::{Purpose, Reader},
-    settings::Settings,
-};
+use self::{reader::Reader, settings::Settings};
 use crate::{
     credentials::Secret,
-    values::{family::ByFamily, host::Host, ports::RelayPorts, tls_files::TlsFiles},
+    values::{family::ByFamily, host::Host, ports::RelayPorts},
 };
 
 /// The port for HTTP and WebSocket; the old clients' samples have it.
@@ -69,7 +67,7 @@ pub struct Config {
     /// Nobody chose the port of `turns_listen`: the server runs without it where it is taken.
     pub turns_port_is_default: bool,
     /// Secure mode.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsSetting>,
     /// `--public-ip`; a family without one uses the address found on the interfaces.
     pub public_ips: ByFamily<Option<IpAddr>>,
     /// Host for iceServers URLs.
@@ -78,8 +76,8 @@ pub struct Config {
     pub relay_ports: RelayPorts,
     /// Printable ASCII without quotes, 1 to 40 bytes.
     pub realm: String,
-    /// TURN shared secrets; resolved by [`crate::state_dir::StateDir`].
-    pub secrets: SecretSource,
+    /// TURN shared secrets, the one that mints first; none: the state directory's.
+    pub secrets: Vec<GivenSecret>,
     /// Life of minted credentials.
     pub credential_ttl: Duration,
     /// For credentials minted on join.
@@ -165,13 +163,22 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where the TURN shared secrets come from.
+/// One of the operator's TURN shared secrets.
 #[derive(Clone, Debug)]
-pub enum SecretSource {
-    /// Given by the operator: the first mints, all verify. Never empty.
-    Given(Vec<Secret>),
-    /// Made at first start and kept in the state directory.
-    StateDir,
+pub enum GivenSecret {
+    /// As it is.
+    Text(Secret),
+    /// In a file, without the line break at its end.
+    File(PathBuf),
+}
+
+/// What `--tls` comes with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSetting {
+    /// `--tls-cert` and `--tls-key`; none: the usual ones, which a local CA may make.
+    pub files: Option<(PathBuf, PathBuf)>,
+    /// A local CA that is made now gets no IP constraints.
+    pub local_ca_any_ip: bool,
 }
 
 /// Everything that is wrong with a configuration.
@@ -192,42 +199,45 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-impl Config {
-    /// Decides everything from the typed settings, the file of `--config`, and the environment.
-    ///
-    /// # Errors
-    /// All mistakes at once.
-    pub fn load(
-        flags: &[(&'static str, Vec<String>)],
-        config_flag: Option<&str>,
-        env: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, ConfigError> {
-        Self::load_for(Purpose::Serve, flags, config_flag, env)
-    }
+/// A configuration with the mistakes in it. Where a value is wrong its default stands, so that whoever knows more (of the
+/// disk, for example) finds the rest of the mistakes before anybody is told.
+#[derive(Debug)]
+pub struct Draft {
+    config: Config,
+    settings: Settings,
+    mistakes: Vec<String>,
+}
 
-    /// The same for who only mints.
-    ///
-    /// # Errors
-    /// All mistakes at once.
-    pub fn load_for_mint(
+impl Draft {
+    /// Reads the typed settings, the file of `--config`, and the environment.
+    pub fn read(
         flags: &[(&'static str, Vec<String>)],
         config_flag: Option<&str>,
         env: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, ConfigError> {
-        Self::load_for(Purpose::Mint, flags, config_flag, env)
-    }
-
-    fn load_for(
-        purpose: Purpose,
-        flags: &[(&'static str, Vec<String>)],
-        config_flag: Option<&str>,
-        env: &dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, ConfigError> {
+    ) -> Self {
         let mut mistakes = Vec::new();
         let settings = Settings::collect(flags, config_flag, env, &mut mistakes);
-        let mut reader = Reader::new(settings, mistakes, purpose);
+        let mut reader = Reader::new(settings, mistakes);
         let config = reader.config(env);
-        let mistakes = reader.into_mistakes();
+        let (settings, mistakes) = reader.into_parts();
+        Self { config, settings, mistakes }
+    }
+
+    /// What was decided so far.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Adds a mistake in a setting, which is named as the person knows it who gave it.
+    pub fn note(&mut self, key: &'static str, problem: impl fmt::Display) {
+        let place = self.settings.all(key).map_or_else(|| format!("--{key}"), ToString::to_string);
+        self.mistakes.push(format!("{place}: {problem}"));
+    }
+
+    /// # Errors
+    /// All mistakes at once.
+    pub fn finish(self) -> Result<Config, ConfigError> {
+        let Self { config, mistakes, .. } = self;
         if mistakes.is_empty() { Ok(config) } else { Err(ConfigError { mistakes }) }
     }
 }

@@ -1,8 +1,6 @@
-//! How the files that the process may have open are shared out, so that no kind of client takes what another needs.
+//! The files that the process may have open: their limit, and pools of them.
 //!
-//! Every connection is a file, and so is every relay port. Strangers may have an eighth of them and TURN over TCP and TLS
-//! another; some stay for the process itself and for operators. Of the rest, WebSockets and relay ports each may have
-//! what the other has left, but a quarter, which is always the other's.
+//! Every connection is a file, and so is every relay port.
 
 use std::{
     io,
@@ -13,13 +11,6 @@ use std::{
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
-/// For listeners, certificates, the kernel's news, and operators; and for each worker its sockets.
-const OWN: usize = 96;
-const OWN_PER_WORKER: usize = 8;
-
-/// What is half open, at least and at most.
-const HALF_OPEN: (usize, usize) = (16, 4096);
 
 /// So many are out of reach for all but operators.
 const HEADROOM: u64 = 32;
@@ -76,34 +67,6 @@ pub fn are_used_up(error: &io::Error) -> bool {
     [nix::errno::Errno::EMFILE, nix::errno::Errno::ENFILE].iter().any(|code| error.raw_os_error() == Some(*code as i32))
 }
 
-/// What each kind may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shares {
-    /// Connections that are not through yet.
-    pub half_open: usize,
-    /// TURN connections over TCP and TLS.
-    pub turn_streams: usize,
-    /// WebSockets and relay ports together.
-    pub pool: usize,
-    /// Relay ports.
-    pub allocations: usize,
-    /// WebSockets.
-    pub web_sockets: usize,
-}
-
-impl Shares {
-    /// Of so many `files`, where ports and memory allow so many allocations.
-    pub fn of(files: usize, workers: usize, allocations: usize) -> Self {
-        let own = OWN.saturating_add(OWN_PER_WORKER.saturating_mul(workers)).min(files / 2);
-        let half_open = (files / 8).clamp(HALF_OPEN.0, HALF_OPEN.1);
-        let turn_streams = (files / 8).max(HALF_OPEN.0);
-        let pool = files.saturating_sub(own + half_open + turn_streams).max(2);
-        let most = (pool - pool / 4).max(1);
-        let allocations = allocations.min(most);
-        Self { half_open, turn_streams, pool, allocations, web_sockets: (pool - allocations.min(pool / 4)).max(1) }
-    }
-}
-
 /// What several kinds of clients share.
 #[derive(Debug)]
 pub struct Pool {
@@ -142,33 +105,6 @@ impl Drop for FromPool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn all_shares_together_are_no_more_than_there_are() {
-        for files in [128, 256, 512, 1024, 4096, 20_000, 524_288, 1 << 30] {
-            for workers in [1, 2, 64] {
-                for wanted in [1, 100, 32_768, usize::MAX] {
-                    let shares = Shares::of(files, workers, wanted);
-                    let own = (OWN + OWN_PER_WORKER * workers).min(files / 2);
-                    assert!(own + shares.half_open + shares.turn_streams + shares.pool <= files, "{files}: {shares:?}");
-                    assert!(shares.allocations <= shares.pool - shares.pool / 4, "{files}: {shares:?}");
-                    assert!(shares.web_sockets <= shares.pool, "{files}: {shares:?}");
-                    assert!(shares.allocations == wanted || shares.web_sockets < shares.pool, "{files}: {shares:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_the_ports_cannot_use_is_for_web_sockets() {
-        let usual = Shares::of(524_288, 2, 32_768);
-        assert_eq!((usual.allocations, usual.half_open), (32_768, 4096));
-        assert!(usual.web_sockets > 300_000, "{usual:?}");
-        let few = Shares::of(20_000, 2, 32_768);
-        assert!(few.allocations > 10_000 && few.web_sockets > 10_000, "{few:?}");
-        let fewest = Shares::of(64, 2, 32_768);
-        assert!(fewest.allocations >= 1 && fewest.web_sockets >= 1);
-    }
 
     #[test]
     fn a_pool_gives_what_it_has_and_no_more() {

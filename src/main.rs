@@ -10,9 +10,9 @@ use std::{
 
 use anyhow::Context;
 use bimcc_rtc::{
-    app,
+    app::{self, Settled},
     cli::{self, Command, MintArgs, Typed},
-    config::{self, Config, ConfigError},
+    config::{self, ConfigError, Draft},
     mint::{self, Request},
     observe::log,
     shutdown::{HeldSignals, Signals},
@@ -33,30 +33,30 @@ fn main() -> ExitCode {
     };
     let env = |name: &str| std::env::var_os(name);
     match &command {
-        Command::Serve(_) => serve(held, || Config::load(&settings, file, &env)),
+        Command::Serve(_) => serve(held, || Settled::to_serve(Draft::read(&settings, file, &env))),
         Command::Mint(args) => {
             // It is over at once, and a signal ends it as any tool.
             drop(held);
-            mint(Config::load_for_mint(&settings, file, &env), args)
+            mint(Settled::to_mint(Draft::read(&settings, file, &env)), args)
         }
     }
 }
 
-fn serve(held: HeldSignals, load: impl FnOnce() -> Result<Config, ConfigError>) -> ExitCode {
+fn serve(held: HeldSignals, load: impl FnOnce() -> Result<Settled, ConfigError>) -> ExitCode {
     let (runtime, signals) = match ready() {
         Ok(ready) => ready,
         Err(error) => return fail(&error),
     };
     drop(held);
-    let config = match load() {
-        Ok(config) => config,
+    let settled = match load() {
+        Ok(settled) => settled,
         Err(error) => return refuse(&error),
     };
-    log::init(&config.log, config.log_format);
+    log::init(&settled.config.log, settled.config.log_format);
     for problem in config::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
         tracing::warn!("{problem}");
     }
-    match runtime.block_on(app::run(config, signals)) {
+    match runtime.block_on(app::run(settled, signals)) {
         Ok(()) => {
             log::flush();
             ExitCode::SUCCESS
@@ -73,7 +73,7 @@ fn ready() -> anyhow::Result<(Runtime, Signals)> {
     Ok((runtime, signals))
 }
 
-fn mint(loaded: Result<Config, ConfigError>, args: &MintArgs) -> ExitCode {
+fn mint(loaded: Result<Settled, ConfigError>, args: &MintArgs) -> ExitCode {
     let mut mistakes = Vec::new();
     let mut noted = |flag: &str, error: String| mistakes.push(format!("{flag}: {error}"));
     let ttl = args.ttl.as_deref().and_then(|ttl| config::credential_ttl(ttl).map_err(|e| noted("--ttl", e)).ok());
@@ -84,8 +84,8 @@ fn mint(loaded: Result<Config, ConfigError>, args: &MintArgs) -> ExitCode {
             Host::from(IpAddr::V4(Ipv4Addr::LOCALHOST))
         })
     });
-    let config = match loaded {
-        Ok(config) => config,
+    let Settled { config, secrets, .. } = match loaded {
+        Ok(settled) => settled,
         Err(mut error) => {
             error.mistakes.append(&mut mistakes);
             return refuse(&error);
@@ -93,7 +93,7 @@ fn mint(loaded: Result<Config, ConfigError>, args: &MintArgs) -> ExitCode {
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
     let request = Request { user: &args.user, ttl: ttl.unwrap_or(config.credential_ttl), host: host.as_ref() };
-    match mint::mint(&config, &request, now) {
+    match mint::mint(&config, &secrets, &request, now) {
         Ok(answer) if mistakes.is_empty() => match writeln!(std::io::stdout(), "{answer:#}") {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.into()),

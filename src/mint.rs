@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     credentials::User,
     ice_servers::{Issuer, Transports},
-    state_dir,
+    state_dir::{self, SecretSource},
     values::host::Host,
 };
 
@@ -29,9 +29,9 @@ pub struct Request<'a> {
 ///
 /// # Errors
 /// Sentences that name the flags in question.
-pub fn mint(config: &Config, request: &Request<'_>, now: u64) -> Result<Value, Vec<String>> {
+pub fn mint(config: &Config, secrets: &SecretSource, request: &Request<'_>, now: u64) -> Result<Value, Vec<String>> {
     let mut mistakes = Vec::new();
-    let secrets = state_dir::existing_secrets(&config.state_dir, &config.secrets).map_err(|error| {
+    let secrets = state_dir::existing_secrets(&config.state_dir, secrets).map_err(|error| {
         mistakes.push(format!(
             "--secret: there is none ({:#}): give the server's --secret, --secret-file or --state-dir, or start the \
              server once",

@@ -8,10 +8,7 @@ mod kernel;
 mod proc;
 mod purpose;
 
-use std::{
-    fmt, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -294,26 +291,6 @@ fn default_source(family: Family) -> Option<IpAddr> {
     let socket = UdpSocket::bind((unspecified(family), 0)).ok()?;
     socket.connect((anycast, 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
-}
-
-/// What to tell when a listener cannot be bound: the address, the flag that sets it, and what to do.
-pub fn bind_error(address: SocketAddr, flag: &str, error: &io::Error) -> String {
-    let remedy: &dyn fmt::Display = match error.kind() {
-        io::ErrorKind::AddrInUse => &"another program uses this address; stop it or choose another port",
-        io::ErrorKind::AddrNotAvailable => &"this host does not have this address",
-        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
-            &"ports below 1024 need a privilege (CAP_NET_BIND_SERVICE)"
-        }
-        _ => error,
-    };
-    format!("cannot listen on {address} ({flag}): {remedy}")
-}
-
-/// Whether binding failed because this host does not do IPv6 (or IPv4) at all.
-pub fn family_is_missing(error: &io::Error) -> bool {
-    use nix::errno::Errno;
-    let missing = [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL, Errno::EPROTONOSUPPORT];
-    error.raw_os_error().is_some_and(|code| missing.contains(&Errno::from_raw(code)))
 }
 
 #[cfg(test)]

@@ -6,19 +6,17 @@
 //! rooms' names for the log, so that a room is the same there after one. Each is made at first need, with mode 0600, and never half-written.
 
 use std::{
-    fmt, fs, io,
-    io::Write,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    fs, io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
-use nix::unistd::geteuid;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::{
-    config::SecretSource,
     credentials::{MemberKey, Secret},
+    disk::{self, Exposed},
 };
 
 const TURN_SECRET: &str = "turn-secret";
@@ -28,6 +26,15 @@ const RESUME_KEY: &str = "resume-key";
 const LOG_KEY: &str = "log-key";
 /// As much as HMAC-SHA1 and HMAC-SHA256 can use.
 const KEY_BYTES: usize = 32;
+
+/// Where the TURN shared secrets come from.
+#[derive(Clone, Debug)]
+pub enum SecretSource {
+    /// Given by the operator: the first mints, all verify. Never empty.
+    Given(Vec<Secret>),
+    /// Made at first start and kept in the state directory.
+    StateDir,
+}
 
 /// A state directory that exists.
 #[derive(Clone, Debug)]
@@ -178,40 +185,6 @@ impl StateDir {
     }
 }
 
-/// A file or directory for one user alone to which others have access.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exposed {
-    path: PathBuf,
-    is_dir: bool,
-    /// Others are its owner, who can read and change it whatever its mode.
-    is_of_another: bool,
-}
-
-impl Exposed {
-    /// Those of `paths` that others can read, write or enter. One that is not there exposes nothing.
-    pub fn among<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<Self> {
-        let exposed = |path: &Path| {
-            let metadata = fs::metadata(path).ok()?;
-            let is_of_another = ![geteuid().as_raw(), 0].contains(&metadata.uid());
-            let is_exposed = is_of_another || metadata.mode() & 0o077 != 0;
-            is_exposed.then(|| Self { path: path.to_owned(), is_dir: metadata.is_dir(), is_of_another })
-        };
-        paths.into_iter().filter_map(exposed).collect()
-    }
-}
-
-/// The remedy.
-impl fmt::Display for Exposed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        if self.is_of_another {
-            write!(f, "chown {} {path}", geteuid())
-        } else {
-            write!(f, "chmod {} {path}", if self.is_dir { 700 } else { 600 })
-        }
-    }
-}
-
 /// The secrets with which a running server verifies, for who only mints: nothing is made.
 ///
 /// # Errors
@@ -222,7 +195,8 @@ pub fn existing_secrets(path: &Path, source: &SecretSource) -> Result<Vec<Secret
         SecretSource::Given(secrets) => Ok(secrets.clone()),
         SecretSource::StateDir => {
             let path = path.join(TURN_SECRET);
-            let text = read_regular(&path).map_err(|source| StateDirError::Read { path: path.clone(), source })?;
+            let text =
+                disk::read_regular(&path).map_err(|source| StateDirError::Read { path: path.clone(), source })?;
             Ok(vec![turn_secret(&path, &text)?])
         }
     }
@@ -244,84 +218,26 @@ fn random_key() -> [u8; KEY_BYTES] {
 }
 
 fn read_or_make(path: &Path, make: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, StateDirError> {
-    match read_regular(path) {
+    match disk::read_regular(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         read => return read.map_err(|source| StateDirError::Read { path: path.to_owned(), source }),
     }
     let bytes = make();
-    match write_new(path, &bytes, 0o600) {
+    match disk::write_new(path, &bytes, 0o600) {
         Ok(()) => Ok(bytes),
         // Another process started at the same moment and was first: take its file.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            read_regular(path).map_err(|source| StateDirError::Read { path: path.to_owned(), source })
+            disk::read_regular(path).map_err(|source| StateDirError::Read { path: path.to_owned(), source })
         }
         Err(source) => Err(StateDirError::Write { path: path.to_owned(), source }),
     }
 }
 
-/// Reads a file that is one: opening a pipe waits for a writer, perhaps for ever, and a device may never end.
-pub(crate) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
-    check_regular(path).and_then(|()| fs::read(path))
-}
-
-/// Refuses what is neither a file nor a directory, of which the system itself says what is wrong.
-pub(crate) fn check_regular(path: &Path) -> io::Result<()> {
-    let kind = fs::metadata(path)?.file_type();
-    if kind.is_file() || kind.is_dir() {
-        return Ok(());
-    }
-    Err(io::Error::other("it is a pipe, a socket or a device: remove it, or put a regular file in its place"))
-}
-
-/// Writes a file that did not exist, whole or not at all. `AlreadyExists` if it does.
-pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let temporary = write_temporary(path, bytes, mode)?;
-    // A hard link fails where a rename would replace.
-    let linked = fs::hard_link(&temporary, path);
-    let removed = fs::remove_file(&temporary);
-    linked.and(removed).and_then(|()| sync_parent(path))
-}
-
-/// Writes or replaces a file: whoever reads it, also after a crash, sees the old or the new one whole.
-pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let temporary = write_temporary(path, bytes, mode)?;
-    fs::rename(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
-    sync_parent(path)
-}
-
-fn write_temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    // One left by a crashed process of the same id.
-    let _absent = fs::remove_file(&temporary);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
-    Ok(temporary)
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(parent)?.sync_all()
-}
-
-/// A pipe that nobody writes to. Who opens it all the same gets its end after a while, so that a test fails and does not
-/// wait for ever.
-#[cfg(test)]
-pub(crate) fn make_idle_pipe(path: &Path) {
-    use std::{process::Command, thread, time::Duration};
-    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
-    let path = path.to_owned();
-    thread::spawn(move || {
-        thread::sleep(Duration::from_secs(20));
-        let mut end = fs::OpenOptions::new();
-        let _nobody_waits = end.write(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
-    });
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use nix::unistd::geteuid;
 
     use super::*;
 
@@ -474,18 +390,6 @@ mod tests {
     }
 
     #[test]
-    fn the_second_writer_does_not_overwrite() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x");
-        write_new(&path, b"first", 0o600).unwrap();
-        assert_eq!(write_new(&path, b"second", 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read(&path).unwrap(), b"first");
-        replace(&path, b"third", 0o600).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"third");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
     fn what_is_no_regular_file_is_refused_at_once() {
         for name in [TURN_SECRET, MEMBER_KEY, NONCE_KEY, RESUME_KEY] {
             let dir = tempfile::tempdir().unwrap();
@@ -502,7 +406,7 @@ mod tests {
                 let text = format!("{error:#}");
                 assert!(text.contains(&path.display().to_string()) && text.contains("regular file"), "{text}");
             };
-            make_idle_pipe(&path);
+            disk::make_idle_pipe(&path);
             is_refused();
             fs::remove_file(&path).unwrap();
             let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();

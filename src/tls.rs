@@ -33,8 +33,8 @@ pub use self::{
     pem::{PemFile, check},
 };
 use crate::{
+    disk::Exposed,
     shutdown::{Reload, Shutdown},
-    state_dir::Exposed,
     values::tls_files::TlsFiles,
 };
 

@@ -3,29 +3,22 @@
 use std::{
     ffi::OsString,
     fmt,
-    fs::File,
-    io,
     net::{IpAddr, SocketAddr},
-    os::unix::fs::FileTypeExt,
-    path::{Path, PathBuf},
-    sync::mpsc,
-    thread,
+    path::PathBuf,
     time::Duration,
 };
 
 use super::{
     ALLOCATION_LIFETIME_RANGE, ApiPeerPolicy, Config, DEFAULT_ADMIN_LISTEN, DEFAULT_CREDENTIAL_TTL,
-    DEFAULT_LISTEN_PORT, DEFAULT_RELAY_PORTS, DEFAULT_TURN_PORT, DEFAULT_TURNS_PORT, LogFormat, PeerPolicy,
-    SecretSource, credential_ttl, parse, settings::Given, settings::Settings, settings::Source, settings::env_name,
+    DEFAULT_LISTEN_PORT, DEFAULT_RELAY_PORTS, DEFAULT_TURN_PORT, DEFAULT_TURNS_PORT, GivenSecret, LogFormat,
+    PeerPolicy, TlsSetting, credential_ttl, log, parse,
+    settings::{Given, Settings, Source, env_name},
 };
 use crate::{
     credentials::Secret,
-    observe::log,
-    state_dir, tls,
     values::{
         family::{ByFamily, Family},
         ports::RelayPorts,
-        tls_files::TlsFiles,
     },
 };
 
@@ -33,32 +26,20 @@ use crate::{
 const ALLOCATIONS_PER_PEER: usize = 24;
 /// The realm is in every challenge, and a challenge to a stranger must stay small.
 const MAX_REALM_BYTES: usize = 40;
-/// How long a pipe with a secret may be without a writer.
-const WRITER_WAIT: Duration = Duration::from_secs(5);
 
 /// Reads settings one by one; where one is wrong it notes the mistake and goes on with the default.
 pub(super) struct Reader {
     settings: Settings,
     mistakes: Vec<String>,
-    purpose: Purpose,
-}
-
-/// What the configuration is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Everything that is named has to be of use.
-    Serve,
-    /// Perhaps as another user or on another machine: certificate and state directory are none of its business.
-    Mint,
 }
 
 impl Reader {
-    pub(super) fn new(settings: Settings, mistakes: Vec<String>, purpose: Purpose) -> Self {
-        Self { settings, mistakes, purpose }
+    pub(super) fn new(settings: Settings, mistakes: Vec<String>) -> Self {
+        Self { settings, mistakes }
     }
 
-    pub(super) fn into_mistakes(self) -> Vec<String> {
-        self.mistakes
+    pub(super) fn into_parts(self) -> (Settings, Vec<String>) {
+        (self.settings, self.mistakes)
     }
 
     pub(super) fn config(&mut self, env: &dyn Fn(&str) -> Option<OsString>) -> Config {
@@ -67,9 +48,7 @@ impl Reader {
         let max_peers_per_room = self.count("max-peers-per-room", 32, 1..=10_000);
         let (listen, listen_is_default) = self.listen("listen", DEFAULT_LISTEN_PORT);
         let (turn_listen, turn_listen_is_default) = self.listen("turn-listen", DEFAULT_TURN_PORT);
-        let state_dir = self.state_dir(env);
-        let is_usable = self.check_state_dir(&state_dir);
-        let tls = self.tls(&state_dir, is_usable);
+        let tls = self.tls();
         let (turns_listen, turns_listen_is_default) = self.turns_listen(tls.is_some());
         let (admin_listen, admin_listen_is_default) = self.admin_listen();
         let relay_ports = self.one("relay-ports", parse::relay_ports).unwrap_or(DEFAULT_RELAY_PORTS);
@@ -119,7 +98,7 @@ impl Reader {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from);
                 self.count("workers", cores.min(1024), 1..=1024)
             },
-            state_dir,
+            state_dir: self.state_dir(env),
             log: self.one("log", log::directives).unwrap_or_else(log::default_directives),
             log_format: self
                 .choice("log-format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
@@ -277,7 +256,7 @@ impl Reader {
         ips
     }
 
-    fn tls(&mut self, state_dir: &Path, state_dir_is_usable: bool) -> Option<TlsFiles> {
+    fn tls(&mut self) -> Option<TlsSetting> {
         let on = self.one("tls", parse::switch);
         let any_ip = self.one("local-ca-any-ip", parse::switch) == Some(true);
         let cert = self.settings.one("tls-cert").map(|(given, path)| (given.clone(), PathBuf::from(path)));
@@ -308,52 +287,27 @@ impl Reader {
         {
             self.mistake(&given, "has no effect with --tls-cert and --tls-key: leave it or them out");
         }
-        let place = |given: Option<&(Given, PathBuf)>, flag: &str| {
-            given.map_or(flag.to_owned(), |(given, _)| given.to_string())
-        };
-        let places = (place(cert.as_ref(), "--tls-cert"), place(key.as_ref(), "--tls-key"));
-        let files = match (cert, key) {
-            (Some((_, cert)), Some((_, key))) => TlsFiles { cert, key, are_default: false, local_ca_any_ip: any_ip },
-            _ => TlsFiles { local_ca_any_ip: any_ip, ..tls::place::default_files(state_dir) },
-        };
-        // What is wrong with the directory was told, and is all that is wrong with files in it.
-        let is_told = files.are_default && !state_dir_is_usable;
-        let problems = if self.purpose == Purpose::Mint || is_told { Vec::new() } else { tls::check(&files) };
-        for (which, problem) in problems {
-            let place = match which {
-                tls::PemFile::Certificate => &places.0,
-                tls::PemFile::Key => &places.1,
-            };
-            self.mistakes.push(format!("{place}: {problem}"));
-        }
-        Some(files)
+        let files = cert.zip(key).map(|((_, cert), (_, key))| (cert, key));
+        Some(TlsSetting { files, local_ca_any_ip: any_ip })
     }
 
-    fn secrets(&mut self) -> SecretSource {
-        let mut secrets: Vec<(Source, Secret)> = Vec::new();
+    /// The first one mints, so a flag's come before a file's.
+    fn secrets(&mut self) -> Vec<GivenSecret> {
+        let mut secrets: Vec<(Source, GivenSecret)> = Vec::new();
         if let Some(given) = self.settings.all("secret").cloned() {
             for text in &given.values {
                 if text.is_empty() {
                     self.mistake(&given, "the secret is empty: give at least one character, better 32 random ones");
                 }
-                secrets.push((given.source.clone(), Secret::new(text.as_bytes())));
+                secrets.push((given.source.clone(), GivenSecret::Text(Secret::new(text.as_bytes()))));
             }
         }
-        if let Some(given) = self.settings.all("secret-file").cloned() {
-            for path in &given.values {
-                match secret_file(Path::new(path)) {
-                    Ok(secret) => secrets.push((given.source.clone(), secret)),
-                    Err(problem) => self.mistake(&given, problem),
-                }
-            }
+        if let Some(given) = self.settings.all("secret-file") {
+            let files = given.values.iter().map(|path| (given.source.clone(), GivenSecret::File(path.into())));
+            secrets.extend(files);
         }
-        // The first one mints, so a flag's must come before a file's.
         secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
-        if secrets.is_empty() {
-            SecretSource::StateDir
-        } else {
-            SecretSource::Given(secrets.into_iter().map(|(_, secret)| secret).collect())
-        }
+        secrets.into_iter().map(|(_, secret)| secret).collect()
     }
 
     fn state_dir(&mut self, env: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
@@ -381,16 +335,6 @@ impl Reader {
                 PathBuf::new()
             }
         }
-    }
-
-    /// Whether the state directory is one or can be made.
-    fn check_state_dir(&mut self, path: &Path) -> bool {
-        let mistake = Some(path).filter(|_| self.purpose == Purpose::Serve).and_then(state_dir::mistake);
-        if let Some(mistake) = &mistake {
-            let given = self.settings.one("state-dir").map(|(given, _)| given.to_string());
-            self.mistakes.push(format!("{}: {mistake}", given.as_deref().unwrap_or("--state-dir")));
-        }
-        mistake.is_none()
     }
 
     /// Ports that would be wanted twice.
@@ -497,37 +441,4 @@ pub(super) fn realm(text: &str) -> Result<String, String> {
         return Err(format!("has to have 1 to {MAX_REALM_BYTES} bytes, not {}", text.len()));
     }
     Ok(text.to_owned())
-}
-
-/// Opens a file. A pipe may be one, as of `--secret-file <(pass show x)`, but not one that nobody writes to: opening it
-/// waits for ever.
-fn open_with_writer(path: &Path, wait: Duration) -> io::Result<File> {
-    if !std::fs::metadata(path)?.file_type().is_fifo() {
-        return File::open(path);
-    }
-    let (opened, open) = mpsc::channel();
-    let path = path.to_owned();
-    // It stays where nobody ever writes, until the process ends over this.
-    thread::spawn(move || opened.send(File::open(path)));
-    open.recv_timeout(wait).unwrap_or_else(|_| {
-        Err(io::Error::other("it is a pipe that nobody writes to: give a regular file, or a writer"))
-    })
-}
-
-fn secret_file(path: &Path) -> Result<Secret, String> {
-    // Enough for any secret, and no surprise when the path is /dev/zero.
-    const MAX_BYTES: u64 = 64 * 1024;
-    let mut bytes = Vec::new();
-    open_with_writer(path, WRITER_WAIT)
-        .and_then(|file| std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_BYTES + 1), &mut bytes))
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(format!("{} is larger than 64 KiB: a secret is one short line", path.display()));
-    }
-    let end = bytes.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |last| last + 1);
-    if end == 0 {
-        return Err(format!("{} is empty: put at least one character into it, better 32 random ones", path.display()));
-    }
-    bytes.truncate(end);
-    Ok(Secret::new(bytes))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{reader::realm, *};
-use crate::{state_dir, values::family::Family};
+use crate::values::family::Family;
 
 /// Loads from flags, with nothing but a home directory in the environment.
 fn load(line: &str) -> Result<Config, Vec<String>> {
@@ -18,7 +18,7 @@ fn load_with(line: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<Strin
         Some((_, value)) => Some(OsString::from(value)),
         None => (name == "HOME").then(|| OsString::from("/home/u")),
     };
-    Config::load(&typed.settings, serve.config.as_deref(), &env).map_err(|error| error.mistakes)
+    Draft::read(&typed.settings, serve.config.as_deref(), &env).finish().map_err(|error| error.mistakes)
 }
 
 fn mistakes(line: &str) -> Vec<String> {
@@ -46,7 +46,7 @@ fn defaults() {
     assert_eq!(config.public_ips, ByFamily::default());
     assert_eq!(config.relay_ports, RelayPorts::Range { first: 49152, last: 65535 });
     assert_eq!(config.realm, "bimcc-rtc");
-    assert!(matches!(config.secrets, SecretSource::StateDir));
+    assert!(config.secrets.is_empty());
     assert_eq!(config.credential_ttl.as_secs(), 6 * 3600);
     assert_eq!((config.peer_policy, config.api_peer_policy), (PeerPolicy::Members, ApiPeerPolicy::Public));
     assert_eq!((config.max_peers_per_room, config.max_rooms), (32, 100_000));
@@ -56,41 +56,6 @@ fn defaults() {
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:9641");
     assert_eq!(config.state_dir, Path::new("/home/u/.local/state/bimcc-rtc"));
     assert!(!config.dangerously_allow_loopback_peers);
-}
-
-#[test]
-fn all_mistakes_come_at_once() {
-    let found = load_with(
-        "--listen nonsense --turn-listen 99999 --relay-ports 6000-5000 --allow-peer 10.0.0.0/99 --deny-peer x \
-         --credential-ttl 1s --allocation-lifetime 2h --peer-policy all --max-rooms 0 --public-ip 127.0.0.1 --realm \" \
-         --tls --tls-cert /nonexistent/c.pem --tls-key /nonexistent/k.pem --secret-file /nonexistent/s \
-         --config /nonexistent/c.toml --admin-listen 0.0.0.0:9641",
-        &[("BIMCC_RTC_ORIGIN", "*"), ("BIMCC_RTC_WORKERS", "many")],
-    )
-    .unwrap_err();
-    for place in [
-        "--listen: ",
-        "--turn-listen: ",
-        "--relay-ports: ",
-        "--allow-peer: ",
-        "--deny-peer: ",
-        "--credential-ttl: ",
-        "--allocation-lifetime: ",
-        "--peer-policy: ",
-        "--max-rooms: ",
-        "--public-ip: ",
-        "--realm: ",
-        "--tls-cert: ",
-        "--tls-key: ",
-        "--secret-file: ",
-        "--config: ",
-        "--admin-listen: ",
-        "BIMCC_RTC_ORIGIN: ",
-        "BIMCC_RTC_WORKERS: ",
-    ] {
-        assert_eq!(found.iter().filter(|m| m.starts_with(place)).count(), 1, "{place} in {found:#?}");
-    }
-    assert_eq!(found.len(), 18, "{found:#?}");
 }
 
 #[test]
@@ -194,54 +159,6 @@ fn a_forgotten_tls_flag_is_a_mistake() {
 fn the_quota_of_a_user_follows_the_size_of_rooms() {
     assert_eq!(load("--max-peers-per-room 10").unwrap().max_allocations_per_user, 240);
     assert_eq!(load("--max-peers-per-room 10 --max-allocations-per-user 5").unwrap().max_allocations_per_user, 5);
-}
-
-#[test]
-fn secrets_of_the_stronger_source_mint() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("secret");
-    std::fs::write(&path, "from file\r\n").unwrap();
-    let path = path.to_str().unwrap();
-    let secrets = |config: Config| match config.secrets {
-        SecretSource::Given(secrets) => {
-            secrets.iter().map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap()).collect()
-        }
-        SecretSource::StateDir => Vec::new(),
-    };
-    let env = [("BIMCC_RTC_SECRET", "from env")];
-    let flag = format!("--secret-file {path}");
-    assert_eq!(secrets(load_with(&flag, &env).unwrap()), ["from file", "from env"]);
-    assert_eq!(secrets(load(&format!("{flag} --secret a --secret b")).unwrap()), ["a", "b", "from file"]);
-}
-
-#[test]
-fn empty_secrets_are_mistakes() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("secret");
-    std::fs::write(&path, "\n").unwrap();
-    assert!(mistake(&format!("--secret-file {}", path.display())).contains("is empty"));
-    assert!(mistake("--secret=").contains("is empty"));
-    assert!(mistake("--secret-file /dev/zero").contains("larger"));
-}
-
-#[test]
-fn a_pipe_with_a_secret_needs_a_writer() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("secret");
-    state_dir::make_idle_pipe(&path);
-    let line = format!("--secret-file {}", path.display());
-    let problem = mistake(&line);
-    assert!(problem.contains(&path.display().to_string()) && problem.contains("nobody writes"), "{problem}");
-    // Whoever waits still, takes nothing from the next.
-    drop(std::fs::OpenOptions::new().write(true).open(&path).unwrap());
-    let other = dir.path().join("other");
-    assert!(std::process::Command::new("mkfifo").arg(&other).status().unwrap().success());
-    let line = format!("--secret-file {}", other.display());
-    let writer = std::thread::spawn(move || std::fs::write(other, "from a pipe\n").unwrap());
-    let secrets = load(&line).unwrap().secrets;
-    writer.join().unwrap();
-    let SecretSource::Given(secrets) = secrets else { panic!("no secret") };
-    assert_eq!(secrets[0].expose(), b"from a pipe");
 }
 
 #[test]

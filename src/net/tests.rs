@@ -137,18 +137,6 @@ fn reading_finds_at_least_what_the_system_routes_by() {
     }
 }
 
-#[test]
-fn an_address_in_use_names_the_flag() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    let error = std::net::TcpListener::bind(address).unwrap_err();
-    let text = bind_error(address, "--listen", &error);
-    assert!(
-        text.contains(&address.to_string()) && text.contains("--listen") && text.contains("another program"),
-        "{text}"
-    );
-}
-
 /// A host as the kernel tells of it, one thing a line: `IFACE KIND [in BRIDGE] [ADDRESS/LEN…] [down]`, or
 /// `local|anycast|broadcast|default DESTINATION [via GATEWAY] [table N]`.
 fn told(text: &str, default_route: &[&str]) -> Interfaces {

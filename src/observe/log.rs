@@ -26,42 +26,6 @@ static LINES: OnceLock<Lines> = OnceLock::new();
 /// How long the end of the process may wait for whoever reads the log.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-
-/// What `--log` means when it is not given.
-pub fn default_directives() -> String {
-    level_directives("info")
-}
-
-/// A level is for this program; what the libraries under it tell is of use only where it is a warning.
-fn level_directives(level: &str) -> String {
-    match level {
-        "off" | "error" | "warn" => level.to_owned(),
-        _ => format!("warn,bimcc_rtc={level}"),
-    }
-}
-
-/// Reads `--log`: a level, or a list of `target=level`.
-///
-/// # Errors
-/// A sentence that says what is accepted. A misspelt level would otherwise pass as the name of a target.
-pub fn directives(text: &str) -> Result<String, String> {
-    if LEVELS.contains(&text) {
-        return Ok(level_directives(text));
-    }
-    let misspelt = text.split(',').find(|part| match part.rsplit_once('=') {
-        Some((_, level)) => !LEVELS.contains(&level.trim()),
-        None => !LEVELS.contains(&part.trim()),
-    });
-    if misspelt.is_some() || EnvFilter::try_new(text).is_err() {
-        return Err(format!(
-            "{text:?} is no log level: expected {} (or a list such as info,bimcc_rtc::turn=trace)",
-            LEVELS.join(", ")
-        ));
-    }
-    Ok(text.to_owned())
-}
-
 /// Starts logging. Does nothing if the process logs already (tests start several servers).
 pub fn init(directives: &str, format: LogFormat) {
     let lines = Lines::new();
@@ -107,23 +71,4 @@ pub fn dropped_lines() -> u64 {
 
 fn tell_dropped(lines: u64) {
     tracing::warn!(lines, "standard error did not take the log as fast as it came: lines were dropped");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn levels_and_lists() {
-        assert_eq!(directives("debug").unwrap(), "warn,bimcc_rtc=debug");
-        assert_eq!(directives("error").unwrap(), "error");
-        assert_eq!(directives("info,bimcc_rtc::turn=trace").unwrap(), "info,bimcc_rtc::turn=trace");
-    }
-
-    #[test]
-    fn misspelt_levels() {
-        for text in ["", "inof", "INFO!", "info,debgu", "bimcc_rtc=loud", "=", ","] {
-            assert!(directives(text).is_err(), "{text:?}");
-        }
-    }
 }

@@ -32,9 +32,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate, X509Name};
 
 use crate::{
-    config::Config,
-    net::Interfaces,
-    state_dir::{self, Exposed},
+    disk::{self, Exposed},
     values::{host::Host, tls_files::TlsFiles},
 };
 
@@ -63,9 +61,8 @@ pub struct HostNames {
 }
 
 impl HostNames {
-    /// Everything by which this host may be reached: its names, `--public-host`, all addresses of its interfaces and
-    /// `--public-ip`.
-    pub fn of(config: &Config, interfaces: &Interfaces) -> Self {
+    /// Everything by which this host may be reached: its own names and loopback, beside what is given.
+    pub fn of(public_host: Option<&Host>, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         let host_name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let mut host = Self::default();
         host.add_name("localhost");
@@ -76,7 +73,7 @@ impl HostNames {
                 host.add_name(name);
             }
         }
-        if let Some(public_host) = config.public_host.as_ref().map(Host::to_string) {
+        if let Some(public_host) = public_host.map(Host::to_string) {
             match public_host.trim_matches(['[', ']']).parse() {
                 Ok(address) => host.add_address(address),
                 Err(_) => host.add_name(&public_host),
@@ -84,7 +81,7 @@ impl HostNames {
         }
         host.add_address(Ipv4Addr::LOCALHOST.into());
         host.add_address(Ipv6Addr::LOCALHOST.into());
-        for address in interfaces.addresses.iter().map(|one| one.address).chain(config.public_ips.iter().copied()) {
+        for address in addresses {
             host.add_address(address);
         }
         host
@@ -245,7 +242,7 @@ pub(super) fn names_ours(name: &X509Name<'_>) -> bool {
 }
 
 fn certificate(path: &Path) -> Option<CertificateDer<'static>> {
-    CertificateDer::from_pem_slice(&state_dir::read_regular(path).ok()?).ok()
+    CertificateDer::from_pem_slice(&disk::read_regular(path).ok()?).ok()
 }
 
 /// Makes what is missing, renews what is not good any more, leaves the rest alone.
@@ -584,7 +581,7 @@ fn system_time(unix: i64) -> SystemTime {
 
 /// A file's content; none if there is no file.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, LocalCaError> {
-    match state_dir::read_regular(path) {
+    match disk::read_regular(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(LocalCaError::Read { path: path.to_owned(), source }),
@@ -592,7 +589,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, LocalCaError> {
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), LocalCaError> {
-    state_dir::replace(path, bytes, mode).map_err(|source| LocalCaError::Write { path: path.to_owned(), source })
+    disk::replace(path, bytes, mode).map_err(|source| LocalCaError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

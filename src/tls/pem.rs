@@ -18,7 +18,7 @@ use super::{
     chain::{self, USABLE_KEYS},
     text::Text,
 };
-use crate::{state_dir, values::tls_files::TlsFiles};
+use crate::{disk, values::tls_files::TlsFiles};
 
 /// Which of the two files a problem is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     // Chains have a few kilobytes.
     const MAX_BYTES: u64 = 1 << 20;
     let mut bytes = Vec::new();
-    state_dir::check_regular(path)
+    disk::check_regular(path)
         .and_then(|()| fs::File::open(path))
         .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;

@@ -79,23 +79,20 @@ pub struct Shared {
     pub relayed: relayed::RelayedTable,
     /// Relayed addresses that are held for a later allocation.
     pub reservations: reservation::Reservations,
-    /// Lifetimes that are granted.
-    pub lifetimes: Lifetimes,
-    /// What an allocation may relay, if there is a limit.
-    pub bitrate: Option<bitrate::Bitrate>,
-    /// Where clients of each family are sent instead (RFC 8489 section 10).
-    pub alternates: ByFamily<Option<SocketAddr>>,
+    /// On what terms allocations are granted.
+    pub terms: Terms,
     draining: AtomicBool,
 }
 
 impl Shared {
-    /// Without limits on lifetimes and bitrates but the usual ones, and without alternates.
+    /// At a start: nobody has an allocation.
     pub fn new(
         nonces: auth::NonceKeys,
         authority: auth::Authority,
         policy: peer_policy::PeerPolicy,
         directory: Arc<Directory>,
         quotas: Arc<quota::Quotas>,
+        terms: Terms,
     ) -> Self {
         Self {
             nonces,
@@ -105,9 +102,7 @@ impl Shared {
             quotas,
             relayed: relayed::RelayedTable::new(),
             reservations: reservation::Reservations::default(),
-            lifetimes: Lifetimes::default(),
-            bitrate: None,
-            alternates: ByFamily::default(),
+            terms,
             draining: AtomicBool::new(false),
         }
     }
@@ -121,6 +116,17 @@ impl Shared {
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
+}
+
+/// On what terms allocations are granted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// For how long.
+    pub lifetimes: Lifetimes,
+    /// What one may relay, if there is a limit.
+    pub bitrate: Option<bitrate::Bitrate>,
+    /// Where clients of each family are sent instead (RFC 8489 section 10).
+    pub alternates: ByFamily<Option<SocketAddr>>,
 }
 
 /// How long allocations are granted for (RFC 8656 section 7.2).

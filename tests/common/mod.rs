@@ -29,7 +29,7 @@ use bimcc_rtc::{
     observe::metrics::Metrics,
     signaling::{Limits, ResumeKey, Signaling, Timing},
     turn::{
-        self, Lifetimes,
+        self, Lifetimes, Terms,
         auth::{Authority, NonceKeys},
         io::{Bound, Workers},
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
@@ -206,15 +206,14 @@ pub fn turn_on_loopback(directory: Arc<Directory>, secret: Secret, lifetimes: Li
         gateways: Vec::new(),
         relay: ByFamily::new(|family| (family == Family::V4).then_some(relay)),
     };
-    let mut shared = turn::Shared::new(
+    Arc::new(turn::Shared::new(
         NonceKeys::new(&[7; 32], None),
         Authority::new("test".into(), vec![secret], &member_key()),
         PeerPolicy::new(rules, host),
         directory,
         Quotas::up_to(1000, 1000),
-    );
-    shared.lifetimes = lifetimes;
-    Arc::new(shared)
+        Terms { lifetimes, ..Terms::default() },
+    ))
 }
 
 pub struct Client {

@@ -16,7 +16,7 @@ use bimcc_rtc::{
     membership::{AllocationRef, Directory, RoomTag},
     observe::metrics::{Metrics, TurnCounters},
     turn::{
-        Lifetimes, Shared,
+        Lifetimes, Shared, Terms,
         allocation::Reach,
         auth::{Authority, NonceKeys},
         bitrate::Bitrate,
@@ -432,15 +432,14 @@ impl World {
         let to_end = Arc::new(Mutex::new(Vec::new()));
         let sink = to_end.clone();
         directory.on_end_allocation(Box::new(move |allocation| sink.lock().unwrap().push(allocation)));
-        let mut shared = Shared::new(
+        let shared = Shared::new(
             NonceKeys::new(&[7; 32], None),
             Authority::new(setup.realm.into(), setup.secrets, &member_key()),
             PeerPolicy::new(setup.rules, setup.host),
             directory.clone(),
             Quotas::up_to(setup.max_total, setup.max_per_user),
+            Terms { bitrate: setup.bitrate, alternates: setup.alternates, ..Terms::default() },
         );
-        shared.bitrate = setup.bitrate;
-        shared.alternates = setup.alternates;
         Self {
             shared,
             directory,

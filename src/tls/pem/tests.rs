@@ -241,7 +241,7 @@ fn what_is_no_regular_file_is_refused_at_once() {
         let problem = read(path).unwrap_err();
         assert!(problem.contains(&path.display().to_string()) && problem.contains("regular file"), "{problem}");
     };
-    state_dir::make_idle_pipe(&path);
+    disk::make_idle_pipe(&path);
     is_refused(&path);
     fs::remove_file(&path).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();

@@ -18,6 +18,7 @@ use crate::{
     credentials::{self, Credential, MemberKey, Secret, User},
     membership::{Directory, RoomTag},
     turn::{
+        self,
         auth::{Authority, NonceKeys},
         message::{HEADER_LEN, stun_len},
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
@@ -69,6 +70,7 @@ impl World {
             PeerPolicy::new(rules, HostAddresses { relay, ..HostAddresses::default() }),
             Arc::new(Directory::new()),
             Quotas::up_to(10, 10),
+            turn::Terms::default(),
         ));
         let metrics = Metrics::new();
         let bound = Bound::new(&[SocketAddr::new(HERE, 0)], 1).unwrap();

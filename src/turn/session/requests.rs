@@ -196,9 +196,9 @@ impl Session {
         };
         // 7, 9: families.
         let (families, missing) = families(requested, additional, cx)?;
-        let lifetime = cx.shared.lifetimes.granted(request.lifetime()?);
+        let lifetime = cx.shared.terms.lifetimes.granted(request.lifetime()?);
         // 11: elsewhere, or nowhere any more. No other server knows this one's members.
-        let alternate = cx.shared.alternates[Family::of(self.tuple.server.ip())];
+        let alternate = cx.shared.terms.alternates[Family::of(self.tuple.server.ip())];
         if let (User::Api(_), Some(alternate)) = (&user, alternate) {
             return Err(Refusal::Alternate(alternate));
         }
@@ -244,7 +244,7 @@ impl Session {
         let signature = pending.signature;
         if let Some(((token, relayed), place)) = bound.next.zip(pending.next_place.take()) {
             let reservation = Reservation { relayed, username: pending.username.clone(), owner: pending.owner, place };
-            cx.shared.reservations.add(token, reservation, cx.now.instant + cx.shared.lifetimes.reservation);
+            cx.shared.reservations.add(token, reservation, cx.now.instant + cx.shared.terms.lifetimes.reservation);
         }
         let expires = cx.now.instant + pending.lifetime;
         let leases = ByFamily::new(|family| {
@@ -307,7 +307,7 @@ impl Session {
             made_by: (request.transaction_id(), reply.clone().into()),
             policy_revision: cx.shared.policy.revision(),
         };
-        let allocation = Allocation::new(grant, cx.now.instant).limited_to(cx.shared.bitrate);
+        let allocation = Allocation::new(grant, cx.now.instant).limited_to(cx.shared.terms.bitrate);
         self.state = State::Allocated(Box::new(allocation));
         answered(TurnMethod::Allocate, Ok(()), cx);
         Output::Reply(reply)
@@ -347,7 +347,7 @@ impl Session {
             }));
             return Ok(reply);
         }
-        let lifetime = cx.shared.lifetimes.granted(request.lifetime()?);
+        let lifetime = cx.shared.terms.lifetimes.granted(request.lifetime()?);
         for family in Family::BOTH.into_iter().filter(|family| families.contains(*family)) {
             if let Some(lease) = &mut allocation.grant.leases[family] {
                 lease.expires = cx.now.instant + lifetime;

@@ -13,7 +13,7 @@ use bimcc_rtc::{
     membership::{AllocationRef, Directory},
     observe::metrics::TurnCounters,
     turn::{
-        Held, Shared,
+        Held, Shared, Terms,
         allocation::Reach,
         auth::{Authority, NonceKeys},
         limiter::AnswerLimiter,
@@ -62,6 +62,7 @@ pub static SHARED: LazyLock<Shared> = LazyLock::new(|| {
         PeerPolicy::new(rules, host(false)),
         Arc::new(directory),
         Quotas::up_to(MAX_ALLOCATIONS, MAX_PER_USER),
+        Terms::default(),
     )
 });
 

@@ -1,7 +1,17 @@
-use std::{ffi::OsString, path::Path};
+use std::{ffi::OsString, path::Path, time::Duration};
 
 use super::*;
-use crate::net::{InterfaceAddress, Purpose};
+use crate::{
+    app::{
+        capacity::{Capacity, Shares},
+        kept::{KeptFacts, SHORT_SECRET_BYTES},
+    },
+    config::{Config, Draft, GivenSecret},
+    disk::Exposed,
+    net::{InterfaceAddress, Interfaces, Purpose},
+    tls::CertificateFacts,
+    values::family::ByFamily,
+};
 
 /// A host with a LAN address, and what the flags of `line` make of it.
 struct Host {
@@ -33,7 +43,7 @@ impl Host {
             });
         }
         Self {
-            config: Config::load(&settings, None, &env).unwrap(),
+            config: Draft::read(&settings, None, &env).finish().unwrap(),
             interfaces,
             certificate: None,
             exposed: Vec::new(),
@@ -58,24 +68,25 @@ impl Host {
     }
 
     fn text_in(&self, style: Style) -> String {
-        let relayed = self.interfaces.relayed_addresses(self.config.public_ips);
+        let kept =
+            KeptFacts {
+                certificate: self.certificate.clone(),
+                exposed: self.exposed.clone(),
+                has_short_secret: self.config.secrets.iter().any(
+                    |given| matches!(given, GivenSecret::Text(secret) if secret.expose().len() < SHORT_SECRET_BYTES),
+                ),
+                ..KeptFacts::default()
+            };
+        let mut plan = Plan::new(self.config.clone(), self.interfaces.clone(), kept, self.files, None);
         let shares = Shares::of(self.files, 2, 1000);
-        let facts = Facts {
-            config: &self.config,
-            listen: &self.config.listen,
-            turn_listen: &self.config.turn_listen,
-            turns_listen: &self.config.turns_listen,
+        plan.capacity = Capacity { files: self.files, shares, max_allocations: shares.allocations };
+        let addresses = Addresses {
+            listen: self.config.listen.clone(),
+            turn_listen: self.config.turn_listen.clone(),
+            turns_listen: self.config.turns_listen.clone(),
             admin_listen: self.config.admin_listen,
-            interfaces: &self.interfaces,
-            relayed,
-            max_allocations: shares.allocations,
-            files: self.files,
-            shares: &shares,
-            certificate: self.certificate.as_ref(),
-            exposed: &self.exposed,
-            unused_certificate: None,
-            now: NOW,
         };
+        let facts = Facts { plan: &plan, addresses: &addresses, now: NOW };
         text(&facts, style)
     }
 

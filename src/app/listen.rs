@@ -1,0 +1,293 @@
+//! Binds every listener, or says of each that cannot be had what is in the way.
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use crate::{config::Config, turn};
+
+/// How often a port that is free for all that is to be served at it is looked for, where any will do.
+const SAME_PORT_TRIES: usize = 8;
+
+/// Where the default port of metrics is taken, so many behind it are tried before any that is free.
+const ADMIN_PORTS_BEYOND: u16 = 8;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ListenError {
+    /// The system refuses.
+    #[error("cannot listen on {address} ({flag}): {}", remedy(*.address, .cause))]
+    Refused {
+        address: SocketAddr,
+        flag: &'static str,
+        /// It is in the text already, or the remedy is in its place.
+        cause: io::Error,
+    },
+    /// No family of the default addresses is one that this host has.
+    #[error("this host has no network to listen on ({flag})")]
+    NoNetwork { flag: &'static str },
+}
+
+/// All that is in the way, so that nobody has to try again for each.
+#[derive(Debug)]
+pub(super) struct ListenErrors(Vec<ListenError>);
+
+impl fmt::Display for ListenErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(ListenError::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for ListenErrors {}
+
+impl From<ListenError> for ListenErrors {
+    fn from(error: ListenError) -> Self {
+        Self(vec![error])
+    }
+}
+
+/// Everything that is bound.
+#[derive(Debug)]
+pub(super) struct Listening {
+    /// Whatever is spoken here: HTTP, WebSockets, TURN over TCP and TLS.
+    pub(super) all: Vec<TcpListener>,
+    /// STUN and TURN over UDP.
+    pub(super) turn_udp: turn::io::Bound,
+    /// TURN over TCP.
+    pub(super) turn_tcp: Vec<TcpListener>,
+    /// TURN over TLS.
+    pub(super) turns: Vec<TcpListener>,
+    /// Metrics and operators' API.
+    pub(super) admin: TcpListener,
+    /// Where all these are.
+    pub(super) addresses: Addresses,
+}
+
+/// What is served at which addresses.
+#[derive(Clone, Debug)]
+pub(super) struct Addresses {
+    /// HTTP, WebSocket and TURN over TCP and TLS.
+    pub(super) listen: Vec<SocketAddr>,
+    /// STUN and TURN, over UDP and TCP.
+    pub(super) turn_listen: Vec<SocketAddr>,
+    /// TURN over TLS, bound for it alone or shared with `listen` or `turn_listen`.
+    pub(super) turns_listen: Vec<SocketAddr>,
+    /// Metrics and operators' API.
+    pub(super) admin_listen: SocketAddr,
+}
+
+impl Listening {
+    /// Binds all that the configuration asks for.
+    pub(super) fn open(config: &Config) -> Result<Self, ListenErrors> {
+        let (all, (turn_udp, turn_tcp), turns, admin) = match (
+            listen_tcp(&config.listen, config.listen_is_default, "--listen"),
+            listen_turn(config),
+            listen_turns(config),
+            // The last, because it may take the port of another.
+            listen_admin(config),
+        ) {
+            (Ok(all), Ok(turn), Ok(turns), Ok(admin)) => (all, turn, turns, admin),
+            (all, turn, turns, admin) => {
+                let problems = [all.err(), admin.err(), turn.err(), turns.err()];
+                return Err(ListenErrors(problems.into_iter().flatten().flat_map(|errors| errors.0).collect()));
+            }
+        };
+        let local = |listeners: &[(SocketAddr, TcpListener)]| listeners.iter().map(|(address, _)| *address).collect();
+        let mut addresses = Addresses {
+            listen: local(&all),
+            turn_listen: turn_udp.addresses().to_vec(),
+            turns_listen: local(&turns),
+            admin_listen: admin.0,
+        };
+        addresses.turns_listen.extend(config.turns_listen.iter().filter(|address| has_other_listener(config, address)));
+        let listeners = |bound: Bound| bound.into_iter().map(|(_, listener)| listener).collect();
+        let (all, turn_tcp, turns) = (listeners(all), listeners(turn_tcp), listeners(turns));
+        Ok(Self { all, turn_udp, turn_tcp, turns, admin: admin.1, addresses })
+    }
+}
+
+/// Listeners, and where they have come to be.
+type Bound = Vec<(SocketAddr, TcpListener)>;
+
+fn listen_tcp(addresses: &[SocketAddr], are_default: bool, flag: &'static str) -> Result<Bound, ListenErrors> {
+    let mut tries = if addresses.iter().any(|address| address.port() == 0) { SAME_PORT_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        match try_listen_tcp(&on_one_port(addresses), are_default, flag) {
+            Err(_) if tries > 0 => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Where both families are to have a port that the system chooses, chooses one for both: URLs name one.
+fn on_one_port(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let is_for_both = |address: &&SocketAddr| address.ip().is_unspecified() && address.port() == 0;
+    let mut chosen = addresses.to_vec();
+    if addresses.iter().filter(is_for_both).count() == 2
+        && let Ok(port) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| socket.local_addr())
+    {
+        chosen.iter_mut().filter(|address| is_for_both(&&**address)).for_each(|address| address.set_port(port.port()));
+    }
+    chosen
+}
+
+fn try_listen_tcp(addresses: &[SocketAddr], are_default: bool, flag: &'static str) -> Result<Bound, ListenErrors> {
+    let mut listeners = Vec::new();
+    let mut problems = Vec::new();
+    for &address in addresses {
+        match bind_tcp(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if are_default && family_is_missing(&error) => {}
+            Err(cause) => problems.push(ListenError::Refused { address, flag, cause }),
+        }
+    }
+    if problems.is_empty() && listeners.is_empty() {
+        problems.push(ListenError::NoNetwork { flag });
+    }
+    if problems.is_empty() { Ok(listeners) } else { Err(ListenErrors(problems)) }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<(SocketAddr, TcpListener)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // IPv4 has a listener of its own, so that clients keep their addresses' form.
+        socket.set_only_v6(true)?;
+    }
+    // A restart must not wait for connections of the last run to fade.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    Ok((listener.local_addr()?, listener))
+}
+
+/// STUN and TURN over UDP, and over TCP on the same ports.
+fn listen_turn(config: &Config) -> Result<(turn::io::Bound, Bound), ListenErrors> {
+    let any_port = config.turn_listen.iter().any(|address| address.port() == 0);
+    let mut tries = if any_port { SAME_PORT_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let udp = match listen_udp(config) {
+            Err(_) if tries > 0 => continue,
+            udp => udp?,
+        };
+        // One that is written for both is served by the one that speaks everything.
+        let mut addresses = udp.addresses().to_vec();
+        addresses.retain(|address| !is_also_listen(config, address));
+        if addresses.is_empty() {
+            return Ok((udp, Vec::new()));
+        }
+        // A family that is missing was left out by now.
+        match listen_tcp(&addresses, false, "--turn-listen, TCP") {
+            Ok(tcp) => return Ok((udp, tcp)),
+            // The port was chosen because it is free for UDP.
+            Err(_) if tries > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether an address of TURN is one that speaks everything anyway.
+fn is_also_listen(config: &Config, address: &SocketAddr) -> bool {
+    address.port() != 0 && config.listen.contains(address)
+}
+
+/// Whether an address of TURN over TLS is one at which another flag has TLS served anyway.
+fn has_other_listener(config: &Config, address: &SocketAddr) -> bool {
+    address.port() != 0 && (config.listen.contains(address) || config.turn_listen.contains(address))
+}
+
+/// TURN over TLS. The default port is no reason to fail: TLS is served on the `--listen` port all the same.
+fn listen_turns(config: &Config) -> Result<Bound, ListenErrors> {
+    let mut addresses = config.turns_listen.clone();
+    addresses.retain(|address| !has_other_listener(config, address));
+    if addresses.is_empty() {
+        return Ok(Vec::new());
+    }
+    match listen_tcp(&addresses, config.turns_listen_is_default, "--turns-listen") {
+        Err(_) if config.turns_port_is_default => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+/// Metrics and admin API. A second server on this machine need not be told another port for them.
+fn listen_admin(config: &Config) -> Result<(SocketAddr, TcpListener), ListenErrors> {
+    let flag = "--admin-listen";
+    let (ip, port) = (config.admin_listen.ip(), config.admin_listen.port());
+    let listen = |port| {
+        let address = SocketAddr::new(ip, port);
+        bind_tcp(address).map_err(|cause| ListenError::Refused { address, flag, cause }.into())
+    };
+    match listen(port) {
+        Err(error) if config.admin_listen_is_default => {
+            let mut others = (1..=ADMIN_PORTS_BEYOND).map(|n| port + n).chain([0]);
+            others.find_map(|port| listen(port).ok()).ok_or(error)
+        }
+        outcome => outcome,
+    }
+}
+
+fn listen_udp(config: &Config) -> Result<turn::io::Bound, ListenErrors> {
+    let flag = "--turn-listen";
+    let mut addresses = on_one_port(&config.turn_listen);
+    loop {
+        match turn::io::Bound::new(&addresses, config.workers) {
+            Ok(bound) => return Ok(bound),
+            Err(error) if config.turn_listen_is_default && family_is_missing(&error.source) => {
+                addresses.retain(|address| *address != error.address);
+                if addresses.is_empty() {
+                    return Err(ListenError::NoNetwork { flag }.into());
+                }
+            }
+            Err(error) => {
+                return Err(ListenError::Refused { address: error.address, flag, cause: error.source }.into());
+            }
+        }
+    }
+}
+
+/// What to do where the system does not let us listen.
+fn remedy(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another program uses this address; stop it or choose another port".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this host does not have this address".to_owned(),
+        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+            "ports below 1024 need a privilege (CAP_NET_BIND_SERVICE)".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Whether binding failed because this host does not do IPv6 (or IPv4) at all.
+fn family_is_missing(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let missing = [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL, Errno::EPROTONOSUPPORT];
+    error.raw_os_error().is_some_and(|code| missing.contains(&Errno::from_raw(code)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_use_names_the_flag() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = std::net::TcpListener::bind(address).unwrap_err();
+        let text = ListenError::Refused { address, flag: "--listen", cause: error }.to_string();
+        assert!(
+            text.contains(&address.to_string()) && text.contains("--listen") && text.contains("another program"),
+            "{text}"
+        );
+    }
+}

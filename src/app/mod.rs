@@ -1,0 +1,58 @@
+//! From a configuration to a running server: looks at the disk and at the host, plans, binds, connects the parts and runs
+//! them.
+//!
+//! The order is the point: everything that can be wrong is found before the first client is served, all UDP sockets are
+//! bound before the first is read, and on the way out signaling says goodbye before TURN falls silent.
+#![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
+
+mod capacity;
+mod interfaces;
+mod kept;
+mod listen;
+mod named_files;
+mod plan;
+mod server;
+mod startup;
+
+use std::time::{Instant, SystemTime};
+
+pub use self::named_files::Settled;
+use self::{
+    kept::Kept,
+    listen::Listening,
+    plan::Plan,
+    server::{Server, Signs},
+};
+use crate::{
+    files,
+    net::{Changes, Interfaces},
+    shutdown::{Shutdown, Signals},
+};
+
+/// Runs the server until one of `signals` ends it.
+///
+/// # Errors
+/// Whatever keeps it from running: an address in use, a state directory that cannot be written, a part that died.
+pub async fn run(settled: Settled, signals: Signals) -> anyhow::Result<()> {
+    let (trigger, shutdown) = Shutdown::new();
+    let reload = trigger.clone().begin_on(signals);
+
+    let file_limit = files::Limit::raise();
+    // Before they are read, so that no change is missed.
+    let changes = Changes::listen();
+    let interfaces = Interfaces::read();
+    let Settled { config, tls, secrets } = settled;
+    let kept = Kept::open(&config, &secrets, tls.as_ref(), &interfaces)?;
+    let plan = Plan::new(config, interfaces, kept.facts.clone(), file_limit.files(), capacity::total_memory());
+
+    let listening = Listening::open(&plan.config)?;
+    let addresses = listening.addresses.clone();
+    let server = Server::connect(&plan, kept, listening)?;
+    let since = Instant::now();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "started");
+    startup::print(&startup::Facts { plan: &plan, addresses: &addresses, now: SystemTime::now() });
+
+    let outcome = server.run(plan, file_limit, Signs { changes, reload, trigger, shutdown }).await;
+    tracing::info!(seconds = since.elapsed().as_secs(), "stopped");
+    outcome
+}
