@@ -7,16 +7,17 @@ mod changes;
 mod kernel;
 mod proc;
 mod purpose;
+mod route;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use self::kernel::{Found, RouteKind};
 pub use self::{
     changes::Changes,
     purpose::{Kind, Purpose},
 };
+use self::{kernel::Found, route::RouteKind};
 use crate::values::{
     family::{ByFamily, Family},
     prefixes::Prefixes,

@@ -18,15 +18,14 @@ use netlink_packet_route::{
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::{proc, purpose::Kind};
+use super::{
+    proc,
+    purpose::Kind,
+    route::{DEFAULT_MAX_PREFIX_LEN, LOCAL_TABLE, Route, RouteKind},
+};
 
-/// The table in which the kernel keeps what is this host.
-pub(super) const LOCAL_TABLE: u32 = 255;
 /// Tables that are looked at without a rule of anybody's: `local`, `main`, `default`.
 const USUAL_TABLES: [u32; 3] = [LOCAL_TABLE, 254, 253];
-/// The longest prefix of a route that stands for a default one: VPNs take everything by two halves, and keep the default
-/// route; all of IPv6 that is in use is 2000::/3.
-pub(super) const DEFAULT_MAX_PREFIX_LEN: u8 = 3;
 /// How often a list that changed while it was read is asked for.
 const TRIES: usize = 4;
 
@@ -56,24 +55,6 @@ pub(super) struct Address {
     pub(super) address: IpAddr,
     pub(super) prefix_len: u8,
     pub(super) short_lived: bool,
-}
-
-/// One that matters here: the destination is this host or a broadcast, or it is a default route, perhaps
-/// of a part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Route {
-    pub(super) kind: RouteKind,
-    pub(super) table: u32,
-    pub(super) destination: IpNet,
-    pub(super) gateways: Vec<IpAddr>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RouteKind {
-    Local,
-    Anycast,
-    Broadcast,
-    Default,
 }
 
 /// A rule by which sockets without a mark may come to a table.

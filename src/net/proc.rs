@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::kernel::{DEFAULT_MAX_PREFIX_LEN, LOCAL_TABLE, Route, RouteKind};
+use super::route::{DEFAULT_MAX_PREFIX_LEN, LOCAL_TABLE, Route, RouteKind};
 
 /// Flags of `linux/route.h` and `linux/ipv6_route.h`.
 const GATEWAY: u32 = 0x2;

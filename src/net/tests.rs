@@ -1,5 +1,6 @@
 use super::{
-    kernel::{Address, Link, Route},
+    kernel::{Address, Link},
+    route::Route,
     *,
 };
 
