@@ -29,10 +29,16 @@ async function connect(browser, url, room) {
   return page;
 }
 
-/** Sends a text over the old client's data channels and waits for it on the other side. */
+/**
+ * Sends a text over the old client's data channels and waits for it on the other side. It sends to all it has, and fails
+ * where one of them is not open yet.
+ */
 async function assertMessagePasses(from, to, text) {
   const receiver = await to.run(() => window.client.me);
-  await from.until((id) => window.client.dataChannels[id]?.readyState === "open", receiver);
+  await from.until((id) => {
+    const { dataChannels } = window.client;
+    return dataChannels[id] && Object.values(dataChannels).every(({ readyState }) => readyState === "open");
+  }, receiver);
   await from.run((text) => window.client.broadcast(text), text);
   await to.until((text) => window.client.messages.some((message) => message.data === text), text);
 }
