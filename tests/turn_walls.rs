@@ -8,8 +8,8 @@ mod ipv6_forms;
 
 use bimcc_rtc::{
     turn::{
-        allocation::Reach,
         peer_policy::{HostAddresses, Mode, PeerRules},
+        reach::Reach,
     },
     values::member::MemberId,
 };

@@ -49,8 +49,8 @@ use crate::{
     signaling::{Arrival, Signaling, session::told_to_stop},
     tls::TlsAcceptor,
     turn::{
+        five_tuple::FiveTuple,
         io::{StreamClient, Streams},
-        session::FiveTuple,
         transport::Transport,
     },
     values::host::Host,

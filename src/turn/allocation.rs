@@ -10,15 +10,20 @@ use std::{
 };
 
 use super::{
-    bitrate::Bitrate, bitrate::Direction, bitrate::Meter, message::Key, message::TransactionId, packet::DropReason,
-    quota::Place, relayed::OwnerTag, session::Families, session::FiveTuple, session::event::EndReason,
-    session::event::Ended, session::event::Event, session::event::EventQueue, session::event::Holder,
-    session::event::MemberEntry,
+    bitrate::{Bitrate, Direction, Meter},
+    message::{Key, TransactionId},
+    packet::DropReason,
+    quota::Place,
+    reach::Reach,
+    relayed::OwnerTag,
+    session::event::{EndReason, Ended, Event, EventQueue, Holder, MemberEntry},
+    totals::Totals,
 };
 use crate::{
     membership::{AllocationRef, RoomWatch},
+    turn::five_tuple::FiveTuple,
     values::{
-        family::{ByFamily, Family},
+        family::{ByFamily, Families, Family},
         member::MemberId,
     },
 };
@@ -34,18 +39,6 @@ pub const CHANNEL_REST: Duration = Duration::from_secs(300);
 
 /// Permissions and channels that one allocation may have. A browser needs one per candidate of its peers.
 pub const MAX_PEERS: usize = 256;
-
-/// How a permitted peer is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// An address of this host: in process only.
-    Own,
-    /// Over the network, as long as the named member (if any) is in the room.
-    Network {
-        /// The member that was verified at the peer's address.
-        because_of: Option<MemberId>,
-    },
-}
 
 /// Leave to exchange data with an IP address.
 #[derive(Clone, Copy, Debug)]
@@ -88,24 +81,6 @@ pub struct Allocation {
     families: Families,
     since: Instant,
     totals: Totals,
-}
-
-/// What an allocation has relayed: payload that was let through, whatever became of it on the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// From the client to its peers.
-    pub from_client: Total,
-    /// From peers to the client.
-    pub to_client: Total,
-}
-
-/// One direction of [`Totals`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Total {
-    /// Datagrams.
-    pub packets: u64,
-    /// Their payload.
-    pub bytes: u64,
 }
 
 /// The terms of an allocation.

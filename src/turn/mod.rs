@@ -22,6 +22,7 @@ pub mod allocation;
 pub mod auth;
 pub mod bitrate;
 pub mod channel_data;
+pub mod five_tuple;
 pub mod framing;
 pub mod io;
 pub mod limiter;
@@ -29,9 +30,11 @@ pub mod message;
 pub mod packet;
 pub mod peer_policy;
 pub mod quota;
+pub mod reach;
 pub mod relayed;
 pub mod reservation;
 pub mod session;
+pub mod totals;
 pub mod transport;
 
 use std::{

@@ -21,21 +21,29 @@ use std::{
 };
 
 use super::{
-    Shared, allocation::Allocation, allocation::Permission, allocation::Reach, bitrate::Direction, channel_data,
-    limiter::AnswerLimiter, message, message::ErrorCode, message::IcmpError, message::Integrity, message::Key,
-    message::Request, message::ReservationToken, message::SendIndication, message::TransactionId, packet::DropReason,
-    peer_policy::PeerRefusal, peer_policy::Verdict, quota::Place, relayed::OwnerTag,
+    Shared,
+    allocation::{Allocation, Permission},
+    bitrate::Direction,
+    channel_data,
+    limiter::AnswerLimiter,
+    message::{self, ErrorCode, IcmpError, Integrity, Key, Request, ReservationToken, SendIndication, TransactionId},
+    packet::DropReason,
+    peer_policy::{PeerRefusal, Verdict},
+    quota::Place,
+    relayed::OwnerTag,
 };
 use crate::{
     credentials::User,
+    turn::{five_tuple::FiveTuple, reach::Reach},
     values::{
-        family::{ByFamily, Family},
+        family::{ByFamily, Families, Family},
         member::MemberId,
     },
 };
 
 pub mod event;
 mod places;
+mod refusal;
 mod requests;
 
 use self::event::{EndReason, EventQueue};
@@ -51,15 +59,6 @@ pub struct Now {
     pub instant: Instant,
     /// For credentials and nonces, in seconds.
     pub unix: u64,
-}
-
-/// A client as seen by the transport: the 5-tuple without its protocol, which is the owner's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FiveTuple {
-    /// The client's transport address.
-    pub client: SocketAddr,
-    /// The address of ours that it sent to.
-    pub server: SocketAddr,
 }
 
 /// What a session is given from outside with each input.
@@ -115,43 +114,6 @@ pub struct RelayWish {
     pub families: Families,
     /// On which port.
     pub port: PortWish,
-}
-
-/// One address, or one of each family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Families {
-    /// The usual case.
-    One(Family),
-    /// ADDITIONAL-ADDRESS-FAMILY.
-    Both,
-}
-
-impl Families {
-    /// Whether it takes an address of this family.
-    pub fn contains(self, family: Family) -> bool {
-        match self {
-            Self::One(one) => one == family,
-            Self::Both => true,
-        }
-    }
-
-    /// Those of which there is something, which one is at least.
-    pub fn of<T>(some: &ByFamily<Option<T>>) -> Self {
-        match (&some[Family::V4], &some[Family::V6]) {
-            (Some(_), Some(_)) => Self::Both,
-            (None, Some(_)) => Self::One(Family::V6),
-            (_, None) => Self::One(Family::V4),
-        }
-    }
-
-    /// As it stands in logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::One(Family::V4) => "ipv4",
-            Self::One(Family::V6) => "ipv6",
-            Self::Both => "both",
-        }
-    }
 }
 
 /// What is asked of the port of a relayed address.

@@ -78,3 +78,40 @@ impl<T> IndexMut<Family> for ByFamily<T> {
         }
     }
 }
+
+/// One address, or one of each family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Families {
+    /// The usual case.
+    One(Family),
+    /// ADDITIONAL-ADDRESS-FAMILY.
+    Both,
+}
+
+impl Families {
+    /// Whether it takes an address of this family.
+    pub fn contains(self, family: Family) -> bool {
+        match self {
+            Self::One(one) => one == family,
+            Self::Both => true,
+        }
+    }
+
+    /// Those of which there is something, which one is at least.
+    pub fn of<T>(some: &ByFamily<Option<T>>) -> Self {
+        match (&some[Family::V4], &some[Family::V6]) {
+            (Some(_), Some(_)) => Self::Both,
+            (None, Some(_)) => Self::One(Family::V6),
+            (_, None) => Self::One(Family::V4),
+        }
+    }
+
+    /// As it stands in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::One(Family::V4) => "ipv4",
+            Self::One(Family::V6) => "ipv6",
+            Self::Both => "both",
+        }
+    }
+}

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 
 use bimcc_rtc::{
     turn::{
-        allocation::{Reach, Total, Totals},
         auth::CredentialRefusal,
         message::{ErrorCode, TurnMethod},
         peer_policy::PeerRefusal,
+        reach::Reach,
         relayed::OwnerTag,
         session::event::{EndReason, Ended, Event, Objection},
+        totals::{Total, Totals},
     },
     values::{family::Family, member::MemberId},
 };

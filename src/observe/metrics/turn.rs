@@ -22,13 +22,11 @@ use crate::{
     turn::{
         Held,
         auth::CredentialRefusal,
+        five_tuple::FiveTuple,
         message::{ErrorCode, TurnMethod},
         packet::{DropReason, Path},
         peer_policy::PeerRefusal,
-        session::{
-            FiveTuple,
-            event::{Event, Objection},
-        },
+        session::event::{Event, Objection},
         transport::Transport,
     },
     values::label::{Label, PerLabel},

@@ -20,10 +20,10 @@ use crate::{
     observe::metrics::TurnCounters,
     turn::{
         Shared,
-        allocation::Reach,
         limiter::AnswerLimiter,
         message::{IcmpError, TAILROOM},
         packet::{DropReason, Path},
+        reach::Reach,
         relayed::{Home, OwnerTag},
         session::{
             Context, Now, Output, RelayWish, Session, Via,

@@ -27,11 +27,9 @@ use crate::{
     farewell,
     observe::metrics::{StreamCloseLabel, StreamMetrics, TransportLabel, Value},
     turn::{
+        five_tuple::FiveTuple,
         message::{HEADROOM, TAILROOM},
-        session::{
-            FiveTuple,
-            event::{EndReason, EventQueue},
-        },
+        session::event::{EndReason, EventQueue},
         transport::{StreamClose, Transport},
     },
 };

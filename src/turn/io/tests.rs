@@ -20,11 +20,11 @@ use crate::{
     turn::{
         self,
         auth::{Authority, NonceKeys},
+        five_tuple::FiveTuple,
         message::{HEADER_LEN, stun_len},
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
         quota::Quotas,
         relayed::{Home, OwnerTag},
-        session::FiveTuple,
     },
     values::{
         family::{ByFamily, Family},

@@ -25,10 +25,11 @@ use super::{
 use crate::{
     membership::AllocationRef,
     turn::{
+        five_tuple::FiveTuple,
         packet::DropReason,
         relayed::OwnerTag,
         session::{
-            FiveTuple, Now, Session, Via,
+            Now, Session, Via,
             event::{EndReason, EventQueue},
         },
     },

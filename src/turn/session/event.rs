@@ -9,18 +9,19 @@ use std::{
     time::Duration,
 };
 
-use super::{Families, FiveTuple};
 use crate::{
     membership::{AllocationRef, Directory},
     turn::{
-        allocation::{Reach, Totals},
         auth::CredentialRefusal,
+        five_tuple::FiveTuple,
         message::{ErrorCode, TurnMethod},
         peer_policy::PeerRefusal,
+        reach::Reach,
         relayed::OwnerTag,
+        totals::Totals,
     },
     values::{
-        family::{ByFamily, Family},
+        family::{ByFamily, Families, Family},
         label::labels,
         member::MemberId,
     },

@@ -1,7 +1,10 @@
 //! What an Allocate asks for and may have: families, ports, places in the quotas (RFC 8656 section 7.2, steps 5 to 10).
 
-use super::{requests::Refusal, *};
-use crate::turn::{quota::QuotaExceeded, reservation::Reservation};
+use super::*;
+use crate::{
+    turn::{quota::QuotaExceeded, reservation::Reservation, session::refusal::Refusal},
+    values::family::{Families, Family},
+};
 
 impl PendingAllocate {
     /// Takes a place in the quotas for each relayed address. Of two, the second is no reason to refuse the first.

@@ -6,6 +6,7 @@
 use super::{
     event::{Allocated, Event, Holder, MemberEntry, Objection},
     places::families,
+    refusal::Refusal,
     *,
 };
 use crate::{
@@ -22,25 +23,6 @@ use crate::{
 
 /// UDP in REQUESTED-TRANSPORT.
 const PROTOCOL_UDP: u8 = 17;
-
-/// Why a request is not granted.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// The client has not proven who it is: 401 or 438 with REALM and NONCE, and only as often as strangers are answered.
-    Unproven(ErrorCode),
-    /// An error for a client that has.
-    Code(ErrorCode),
-    /// 420 with the list.
-    UnknownAttributes(Vec<u16>),
-    /// 300: try there.
-    Alternate(SocketAddr),
-}
-
-impl From<MalformedAttribute> for Refusal {
-    fn from(_: MalformedAttribute) -> Self {
-        Self::Code(ErrorCode::BadRequest)
-    }
-}
 
 /// Who a request comes from, proven by its signature.
 struct Identity {

@@ -14,21 +14,22 @@ use bimcc_rtc::{
     observe::metrics::TurnCounters,
     turn::{
         Held, Shared, Terms,
-        allocation::Reach,
         auth::{Authority, NonceKeys},
+        five_tuple::FiveTuple,
         limiter::AnswerLimiter,
         message::{HEADROOM, IcmpError, TAILROOM},
         packet::DropReason,
         peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
         quota::Quotas,
+        reach::Reach,
         relayed::Home,
         session::{
-            Bound, Context, Families, FiveTuple, Now, Output, PortWish, RelayWish, Session, Via,
+            Bound, Context, Now, Output, PortWish, RelayWish, Session, Via,
             event::{EndReason, Event, EventQueue},
         },
     },
     values::{
-        family::{ByFamily, Family},
+        family::{ByFamily, Families, Family},
         relayed_address::RelayedAddress,
     },
 };

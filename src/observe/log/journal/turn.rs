@@ -6,12 +6,11 @@ use super::{Journal, Kind};
 use crate::{
     credentials::{self, User},
     turn::{
-        session::{
-            Families, FiveTuple,
-            event::{Allocated, Ended, Event, Holder, Objection},
-        },
+        five_tuple::FiveTuple,
+        session::event::{Allocated, Ended, Event, Holder, Objection},
         transport::Transport,
     },
+    values::family::Families,
 };
 
 const TURN: &str = "bimcc_rtc::turn";
