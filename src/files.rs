@@ -107,6 +107,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn some_files_are_out_of_reach_for_all_but_operators() {
+        let now = || getrlimit(Resource::RLIMIT_NOFILE).unwrap().0;
+        let limit = Limit::raise();
+        let usual = now();
+        let lifted = limit.lifted(|| Ok(now())).unwrap();
+        assert!(lifted >= usual + OPERATORS as u64, "{usual} {lifted}");
+        assert_eq!(now(), usual);
+    }
+
+    #[test]
     fn a_pool_gives_what_it_has_and_no_more() {
         let pool = Pool::new(2);
         let first = pool.take();
