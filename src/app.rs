@@ -15,9 +15,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
+    admin,
     config::{ApiPeerPolicy, Config, PeerPolicy, RelayPorts},
     files,
-    http::{self, AppState, HttpSettings, WebSocketLimits},
+    front::{self, AppState, FrontSettings, WebSocketLimits},
     ice_servers::{Issuer, Transports},
     membership::Directory,
     net::{self, Changes, Interfaces, RelayedAddress},
@@ -174,13 +175,7 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let mut tasks = JoinSet::new();
     for listener in admin {
-        tasks.spawn(http::serve_admin(
-            listener,
-            file_limit,
-            metrics.clone(),
-            state.signaling.clone(),
-            shutdown.clone(),
-        ));
+        tasks.spawn(admin::serve(listener, file_limit, metrics.clone(), state.signaling.clone(), shutdown.clone()));
     }
     tasks.spawn(follow_interfaces((changes, reload.clone()), shared.clone(), config.clone(), shutdown.clone()));
     tasks.spawn({
@@ -207,8 +202,8 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
             Ok(())
         });
     }
-    let listeners = http::Listeners { all: listeners, turn: turn_listeners, turns: turns_listeners };
-    tasks.spawn(http::serve(listeners, acceptor, state, shutdown.watch()));
+    let listeners = front::Listeners { all: listeners, turn: turn_listeners, turns: turns_listeners };
+    tasks.spawn(front::serve(listeners, acceptor, state, shutdown.watch()));
     let supervised = supervise(&mut tasks, &workers, &trigger, &shutdown).await;
     let stopped = workers.stop().context("a TURN worker ended");
     journal.end_minute();
@@ -462,8 +457,8 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-fn http_settings(config: &Config, shares: &files::Shares, pool: Arc<files::Pool>) -> HttpSettings {
-    HttpSettings {
+fn http_settings(config: &Config, shares: &files::Shares, pool: Arc<files::Pool>) -> FrontSettings {
+    FrontSettings {
         origins: config.origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         public_host: config.public_host.clone(),
@@ -475,7 +470,7 @@ fn http_settings(config: &Config, shares: &files::Shares, pool: Arc<files::Pool>
             max_per_ip: config.max_websockets_per_ip,
             pool,
         },
-        ..HttpSettings::default()
+        ..FrontSettings::default()
     }
 }
 

@@ -2,12 +2,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod credentials;
 mod farewell;
 pub mod files;
+pub mod front;
 pub mod http;
 pub mod ice_servers;
 #[cfg(test)]

@@ -24,7 +24,7 @@ use std::{
 use bimcc_rtc::{
     config::RelayPorts,
     credentials::{self, MemberKey, Secret, User},
-    http::{self, AppState, HttpSettings},
+    front::{self, AppState, FrontSettings},
     ice_servers::{Issuer, Transports},
     membership::Directory,
     observe::metrics::Metrics,
@@ -58,7 +58,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Options {
     pub limits: Limits,
     pub timing: Timing,
-    pub http: HttpSettings,
+    pub http: FrontSettings,
     pub credential_ttl: Option<Duration>,
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Seconds by which the wall clock of signaling is ahead.
@@ -106,7 +106,7 @@ impl Server {
         let turn = Some(workers.streams().clone());
         let state = AppState { signaling: Arc::new(signaling), turn, settings: options.http };
         let (shutdown, stopped) = watch::channel(false);
-        let task = tokio::spawn(http::serve(vec![listener], options.tls.map(Into::into), state, stopped));
+        let task = tokio::spawn(front::serve(vec![listener], options.tls.map(Into::into), state, stopped));
         Self { address, metrics, directory, turn: turn_address, _workers: workers, shutdown, task }
     }
 

@@ -31,19 +31,21 @@ use tokio::{
 use tower_service::Service;
 
 use super::{
-    AppState, HttpSettings,
-    client_info::{self, ClientInfo, Trust},
     introduction::{Introduced, Introductions},
     opening::{Opened, Opening, Speaks, Unopened},
-    router,
+    settings::FrontSettings,
     shares::{Full, Share, Shares},
     slots::{Slot, Slots},
     stream::{Prefixed, Stream},
     turned_away::TurnedAway,
-    ws::{self, Refused},
 };
 use crate::{
     farewell,
+    http::{
+        client_info::{self, ClientInfo, Trust},
+        router::router,
+        ws::{self, Refused},
+    },
     ice_servers::{DirectPort, Host, Reached},
     observe::metrics::{Metrics, TurnedAwayLabel, Value},
     signaling::{Arrival, Signaling, session::told_to_stop},
@@ -82,6 +84,17 @@ impl From<Vec<TcpListener>> for Listeners {
     fn from(all: Vec<TcpListener>) -> Self {
         Self { all, ..Self::default() }
     }
+}
+
+/// What all requests share.
+#[derive(Clone)]
+pub struct AppState {
+    /// Where upgraded connections go.
+    pub signaling: Arc<Signaling>,
+    /// Where TURN clients go. Without it, those who speak STUN are turned away.
+    pub turn: Option<Arc<Streams>>,
+    /// What the operator decided.
+    pub settings: FrontSettings,
 }
 
 /// Serves all listeners until `shutdown` turns true, then says goodbye to everybody and returns.
@@ -136,7 +149,7 @@ pub async fn serve(
 
 struct Server {
     signaling: Arc<Signaling>,
-    settings: HttpSettings,
+    settings: FrontSettings,
     trust: Trust,
     slots: Arc<Slots>,
     web_sockets: Arc<Shares>,

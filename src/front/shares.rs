@@ -10,9 +10,10 @@ use std::{
 
 use http::StatusCode;
 
-use super::{turned_away::TurnedAway, ws::Refused};
+use super::turned_away::TurnedAway;
 use crate::{
     files::{FromPool, Pool},
+    http::ws::Refused,
     sites::{Site, Sites},
 };
 

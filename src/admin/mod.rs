@@ -41,12 +41,10 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::{
-    slots::{Slot, Slots},
-    ws::check_host,
-};
 use crate::{
     files::{self, Limit},
+    front::slots::{Slot, Slots},
+    http::ws::check_host,
     observe::metrics::Metrics,
     shutdown::Shutdown,
     signaling::{MemberSummary, Signaling, room_name},
@@ -62,7 +60,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// None: what operators do ends their own connections.
-pub async fn serve_admin(
+pub async fn serve(
     listener: TcpListener,
     files: Limit,
     metrics: Arc<Metrics>,
