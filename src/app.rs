@@ -4,6 +4,8 @@
 //! bound before the first is read, and on the way out signaling says goodbye before TURN falls silent.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
+pub mod signals;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
@@ -14,6 +16,7 @@ use anyhow::{Context, anyhow};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, task::JoinSet};
 
+use self::signals::Signals;
 use crate::{
     admin,
     config::{ApiPeerPolicy, Config, PeerPolicy, RelayPorts},
@@ -26,7 +29,7 @@ use crate::{
         log::{Journal, Names},
         metrics::Metrics,
     },
-    shutdown::{Reload, Shutdown, ShutdownTrigger, Signals},
+    shutdown::{Reload, Shutdown, ShutdownTrigger},
     signaling::{Limits, ResumeKey, Signaling, Timing},
     startup,
     state_dir::StateDir,
@@ -70,7 +73,7 @@ const BYTES_PER_ALLOCATION: u64 = 32 * 1024;
 /// Whatever keeps it from running: an address in use, a state directory that cannot be written, a part that died.
 pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let (trigger, shutdown) = Shutdown::new();
-    let reload = trigger.clone().begin_on(signals);
+    let reload = signals.heed(trigger.clone());
 
     let file_limit = files::Limit::raise();
     // Before they are read, so that no change is missed.

@@ -10,13 +10,15 @@ use std::{
 
 use anyhow::Context;
 use bimcc_rtc::{
-    app,
+    app::{
+        self,
+        signals::{HeldSignals, Signals},
+    },
     cli::{self, Command, MintArgs, Typed},
     config::{self, Config, ConfigError},
     ice_servers::Host,
     mint::{self, Request},
     observe::log,
-    shutdown::{HeldSignals, Signals},
 };
 use tokio::runtime::Runtime;
 
