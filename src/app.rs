@@ -141,6 +141,7 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
         directory.clone(),
         quotas,
     );
+    shared.shutdown = shutdown.clone();
     shared.lifetimes = turn::Lifetimes::up_to(config.allocation_lifetime);
     shared.bitrate = config.max_bitrate_per_allocation.map(turn::bitrate::Bitrate);
     for address in &config.alternate_servers {
@@ -152,7 +153,15 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let workers = turn_sockets.start(shared.clone(), config.relay_ports, &metrics).context("cannot start TURN")?;
 
     let resume_key = ResumeKey::new(&state_dir.resume_key()?);
-    let signaling = Signaling::new(limits(&config), Timing::default(), issuer, resume_key, directory, metrics.clone());
+    let signaling = Signaling::new(
+        limits(&config),
+        Timing::default(),
+        issuer,
+        resume_key,
+        directory,
+        metrics.clone(),
+        shutdown.clone(),
+    );
     let signaling = Arc::new(signaling);
     let turn = Some(workers.streams().clone());
     let state = AppState { signaling, turn, settings: http_settings(&config, &shares, file_pool) };
@@ -180,15 +189,7 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     for listener in admin {
         tasks.spawn(admin::serve(listener, file_limit, metrics.clone(), state.signaling.clone(), shutdown.clone()));
     }
-    tasks.spawn(follow_interfaces((changes, reload.clone()), shared.clone(), config.clone(), shutdown.clone()));
-    tasks.spawn({
-        let shutdown = shutdown.clone();
-        async move {
-            shutdown.begun().await;
-            shared.drain();
-            Ok(())
-        }
-    });
+    tasks.spawn(follow_interfaces((changes, reload.clone()), shared, config.clone(), shutdown.clone()));
     tasks.spawn({
         let (minutes, shutdown) = (journal.clone(), shutdown.clone());
         async move {
@@ -206,7 +207,7 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
         });
     }
     let listeners = front::Listeners { all: listeners, turn: turn_listeners, turns: turns_listeners };
-    tasks.spawn(front::serve(listeners, acceptor, state, shutdown.watch()));
+    tasks.spawn(front::serve(listeners, acceptor, state, shutdown.clone()));
     let supervised = supervise(&mut tasks, &workers, &trigger, &shutdown).await;
     let stopped = workers.stop().context("a TURN worker ended");
     journal.end_minute();

@@ -32,11 +32,6 @@ impl Shutdown {
         self.0.as_ref().is_some_and(|receiver| *receiver.borrow() || receiver.has_changed().is_err())
     }
 
-    /// The same as a channel that turns true.
-    pub fn watch(&self) -> watch::Receiver<bool> {
-        self.0.clone().expect("it can begin")
-    }
-
     /// Waits until it begins (at once if it has, or if the trigger is gone). Safe to cancel. Where it is one of several
     /// that are waited for in a loop, make it once and keep it: all who wait share a list.
     pub async fn begun(&self) {

@@ -9,6 +9,7 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -24,7 +25,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
-    sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -48,7 +48,8 @@ use crate::{
     },
     ice_servers::{DirectPort, Host, Reached},
     observe::metrics::{Metrics, TurnedAwayLabel, Value},
-    signaling::{Arrival, Signaling, session::told_to_stop},
+    shutdown::Shutdown,
+    signaling::{Arrival, Signaling},
     tls::TlsAcceptor,
     turn::{
         io::{StreamClient, Streams},
@@ -97,7 +98,7 @@ pub struct AppState {
     pub settings: FrontSettings,
 }
 
-/// Serves all listeners until `shutdown` turns true, then says goodbye to everybody and returns.
+/// Serves all listeners until `shutdown` begins, then says goodbye to everybody and returns.
 ///
 /// # Errors
 /// Never for what clients do; only if a listener's task dies.
@@ -105,10 +106,11 @@ pub async fn serve(
     listeners: impl Into<Listeners>,
     tls: Option<TlsAcceptor>,
     state: AppState,
-    shutdown: watch::Receiver<bool>,
+    shutdown: Shutdown,
 ) -> io::Result<()> {
     let AppState { signaling, turn, settings } = state;
     let trust = Trust { proxies: settings.trusted_proxies.clone(), public_host: settings.public_host.clone() };
+    let (end_turn, end_of_turn) = Shutdown::new();
     let server = Arc::new(Server {
         signaling,
         trust,
@@ -117,7 +119,7 @@ pub async fn serve(
         turn,
         turn_shares: Shares::of_turn(settings.max_turn_streams),
         turn_clients: Mutex::default(),
-        end_of_turn: watch::Sender::new(false),
+        end_of_turn,
         settings,
         tls,
         router: router(shutdown.clone()),
@@ -128,7 +130,7 @@ pub async fn serve(
     let mut tasks = JoinSet::new();
     {
         let server = server.clone();
-        tasks.spawn(async move { server.signaling.keep_time(server.shutdown.clone()).await });
+        tasks.spawn(async move { server.signaling.keep_time().await });
     }
     let Listeners { all, turn, turns } = listeners.into();
     for (listeners, speaks) in [(all, Speaks::All), (turn, Speaks::Turn), (turns, Speaks::Turns)] {
@@ -139,7 +141,7 @@ pub async fn serve(
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(io::Error::other)?;
     }
-    server.end_of_turn.send_replace(true);
+    end_turn.begin();
     let mut turn_clients = std::mem::take(&mut *server.lock_turn_clients());
     let all_ended = async { while turn_clients.join_next().await.is_some() {} };
     let _ = timeout(server.settings.timeouts.farewell, all_ended).await;
@@ -156,12 +158,12 @@ struct Server {
     turn: Option<Arc<Streams>>,
     turn_shares: Arc<Shares>,
     turn_clients: Mutex<JoinSet<()>>,
-    end_of_turn: watch::Sender<bool>,
+    end_of_turn: Shutdown,
     tls: Option<TlsAcceptor>,
     router: Router,
     introductions: Introductions,
     has_warned_of_proxy: AtomicBool,
-    shutdown: watch::Receiver<bool>,
+    shutdown: Shutdown,
 }
 
 /// What the requests of one connection need to know.
@@ -188,7 +190,7 @@ struct Handoff {
 impl Server {
     async fn accept(self: Arc<Self>, listener: TcpListener, speaks: Speaks) {
         let mut connections = JoinSet::new();
-        let mut shutdown = self.shutdown.clone();
+        let mut shutdown = pin!(self.shutdown.begun());
         let mut warned_at: Option<Instant> = None;
         loop {
             tokio::select! {
@@ -212,7 +214,7 @@ impl Server {
                     }
                 },
                 Some(_) = connections.join_next() => {}
-                () = told_to_stop(&mut shutdown) => break,
+                () = &mut shutdown => break,
             }
         }
         drop(listener);
@@ -252,12 +254,11 @@ impl Server {
             return;
         };
         let _ = tcp.set_nodelay(true);
-        let mut shutdown = self.shutdown.clone();
         let is_proxy = self.trust.is_proxy(peer.ip());
         let introduced = tokio::select! {
             introduced = self.introductions.hear(&mut tcp, peer.ip(), is_proxy, &self.settings.timeouts) => introduced,
             () = slot.must_go() => return self.count_refused(TurnedAway::TooManyHalfOpen),
-            () = told_to_stop(&mut shutdown) => return,
+            () = self.shutdown.begun() => return,
         };
         match introduced {
             Ok(Introduced::Client(ends)) => {
@@ -283,7 +284,7 @@ impl Server {
         let opened = tokio::select! {
             opened = opening.open(tcp) => opened,
             () = slot.must_go() => return self.count_refused(TurnedAway::TooManyHalfOpen),
-            () = told_to_stop(&mut shutdown) => return,
+            () = self.shutdown.begun() => return,
         };
         let stream = match opened {
             Ok(Opened::Http(stream)) => stream,
@@ -320,7 +321,7 @@ impl Server {
         }
         let must_go = slot.must_go();
         let on_membership = |is_joined: bool| slot.set_counted(!is_joined);
-        self.signaling.serve(stream, read_ahead, handoff.arrival, on_membership, must_go, shutdown).await;
+        self.signaling.serve(stream, read_ahead, handoff.arrival, on_membership, must_go).await;
     }
 
     /// Ends a connection in order, unless its place is needed before.
@@ -341,7 +342,7 @@ impl Server {
     ) -> Result<(), (Stream, Slot)> {
         let mut clients = self.lock_turn_clients();
         while clients.try_join_next().is_some() {}
-        let Some(turn) = self.turn.as_ref().filter(|_| !*self.shutdown.borrow()) else {
+        let Some(turn) = self.turn.as_ref().filter(|_| !self.shutdown.has_begun()) else {
             return Err((stream, slot));
         };
         let counted = Some(peer.ip()).filter(|address| !self.trust.is_proxy(*address));
@@ -367,11 +368,11 @@ impl Server {
             without_allocation: self.settings.timeouts.without_allocation,
             on_allocation: Box::new(move |is_here| slot.set_counted(!is_here)),
         };
-        let mut end = self.end_of_turn.subscribe();
+        let end = self.end_of_turn.clone();
         let until = async move {
             tokio::select! {
                 () = must_go => count_refused(&metrics, TurnedAway::TooManyHalfOpen),
-                () = told_to_stop(&mut end) => {}
+                () = end.begun() => {}
             }
         };
         let turn = turn.clone();
@@ -401,14 +402,13 @@ impl Server {
             // A client that says no more may still listen.
             .half_close(true)
             .serve_connection(TokioIo::new(Prefixed { prefix, stream }), service);
-        let mut shutdown = self.shutdown.clone();
-        let end = sleep(timeouts.http_connection);
-        tokio::pin!(end);
+        let mut shutdown = pin!(self.shutdown.begun());
+        let mut end = pin!(sleep(timeouts.http_connection));
         let mut is_down = false;
         let outcome = loop {
             tokio::select! {
                 outcome = std::future::poll_fn(|cx| http.poll_without_shutdown(cx)) => break outcome,
-                () = told_to_stop(&mut shutdown), if !is_down => {
+                () = &mut shutdown, if !is_down => {
                     is_down = true;
                     Pin::new(&mut http).graceful_shutdown();
                 }

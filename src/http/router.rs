@@ -3,9 +3,10 @@
 use axum::{Router, routing::get};
 
 use super::{assets, health};
+use crate::shutdown::Shutdown;
 
-/// Everything but the upgrade. `is_draining` is asked by `/readyz`.
-pub(crate) fn router(is_draining: health::IsDraining) -> Router {
+/// Everything but the upgrade. `shutdown` is asked by `/readyz`.
+pub(crate) fn router(shutdown: Shutdown) -> Router {
     Router::new()
         .route("/", get(assets::app))
         .route("/r/{room}", get(assets::app))
@@ -13,6 +14,6 @@ pub(crate) fn router(is_draining: health::IsDraining) -> Router {
         .route("/check", get(assets::check))
         .route("/check/", get(assets::check))
         .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz).with_state(is_draining))
+        .route("/readyz", get(health::readyz).with_state(shutdown))
         .fallback(get(assets::file))
 }

@@ -34,16 +34,9 @@ pub mod reservation;
 pub mod session;
 pub mod transport;
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::{label::labels, membership::Directory};
+use crate::{label::labels, membership::Directory, shutdown::Shutdown};
 
 labels! {
     /// What there may be many of, each of which comes to be and ends.
@@ -82,11 +75,12 @@ pub struct Shared {
     pub bitrate: Option<bitrate::Bitrate>,
     /// Where clients of each family are sent instead (RFC 8489 section 10).
     pub alternates: message::ByFamily<Option<SocketAddr>>,
-    draining: AtomicBool,
+    /// Once it has begun there are no new allocations any more.
+    pub shutdown: Shutdown,
 }
 
 impl Shared {
-    /// Without limits on lifetimes and bitrates but the usual ones, and without alternates.
+    /// Without limits on lifetimes and bitrates but the usual ones, without alternates and without an end.
     pub fn new(
         nonces: auth::NonceKeys,
         authority: auth::Authority,
@@ -105,18 +99,8 @@ impl Shared {
             lifetimes: Lifetimes::default(),
             bitrate: None,
             alternates: message::ByFamily::default(),
-            draining: AtomicBool::new(false),
+            shutdown: Shutdown::never(),
         }
-    }
-
-    /// Whether there are no new allocations any more.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-
-    /// From now on there are no new allocations: the server is about to end.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
     }
 }
 

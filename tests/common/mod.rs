@@ -28,6 +28,7 @@ use bimcc_rtc::{
     ice_servers::{Issuer, Transports},
     membership::Directory,
     observe::metrics::Metrics,
+    shutdown::{Shutdown, ShutdownTrigger},
     signaling::{Limits, ResumeKey, Signaling, Timing},
     turn::{
         self, Lifetimes,
@@ -42,7 +43,6 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::watch,
     task::JoinHandle,
 };
 use tokio_tungstenite::{
@@ -72,7 +72,7 @@ pub struct Server {
     /// STUN and TURN over UDP.
     pub turn: SocketAddr,
     _workers: Workers,
-    shutdown: watch::Sender<bool>,
+    shutdown: ShutdownTrigger,
     task: JoinHandle<std::io::Result<()>>,
 }
 
@@ -93,7 +93,16 @@ impl Server {
             transports: Transports { udp: Some(3478), ..Transports::default() },
         };
         let key = ResumeKey::new(b"the same for all servers of tests"[..32].try_into().unwrap());
-        let signaling = Signaling::new(options.limits, options.timing, issuer, key, directory.clone(), metrics.clone());
+        let (trigger, shutdown) = Shutdown::new();
+        let signaling = Signaling::new(
+            options.limits,
+            options.timing,
+            issuer,
+            key,
+            directory.clone(),
+            metrics.clone(),
+            shutdown.clone(),
+        );
         let signaling = signaling.with_wall_clock(move || {
             let ahead = options.ahead.load(Ordering::Relaxed);
             let by = Duration::from_secs(ahead.unsigned_abs());
@@ -105,9 +114,8 @@ impl Server {
         let workers = turn.start(shared, RelayPorts::None, &metrics).unwrap();
         let turn = Some(workers.streams().clone());
         let state = AppState { signaling: Arc::new(signaling), turn, settings: options.http };
-        let (shutdown, stopped) = watch::channel(false);
-        let task = tokio::spawn(front::serve(vec![listener], options.tls.map(Into::into), state, stopped));
-        Self { address, metrics, directory, turn: turn_address, _workers: workers, shutdown, task }
+        let task = tokio::spawn(front::serve(vec![listener], options.tls.map(Into::into), state, shutdown));
+        Self { address, metrics, directory, turn: turn_address, _workers: workers, shutdown: trigger, task }
     }
 
     /// Credentials of a user who is no member.
@@ -176,7 +184,7 @@ impl Server {
     }
 
     pub fn begin_shutdown(&self) {
-        self.shutdown.send_replace(true);
+        self.shutdown.begin();
     }
 
     pub async fn shut_down(self) {

@@ -1,9 +1,12 @@
 //! What becomes of new allocations when the server would rather have none: RFC 8489 section 10 and RFC 8656 section 7.2
 //! step 11. And what an allocation may relay at most.
 
-use bimcc_rtc::turn::{
-    bitrate::Bitrate,
-    message::{ByFamily, Family},
+use bimcc_rtc::{
+    shutdown::Shutdown,
+    turn::{
+        bitrate::Bitrate,
+        message::{ByFamily, Family},
+    },
 };
 
 use crate::harness::*;
@@ -53,7 +56,9 @@ fn a_server_that_ends_takes_nobody_and_keeps_those_it_has() {
     let mut world = World::new();
     let alice = world.alice();
     let bob = world.api_client("bob", "192.0.2.2:1000");
-    world.shared.drain();
+    let (trigger, shutdown) = Shutdown::new();
+    world.shared.shutdown = shutdown;
+    trigger.begin();
     let reply = world.request(&bob, Req::allocate()).reply();
     assert_eq!(reply.code(), 508);
     assert!(reply.is_signed_for(&bob));
