@@ -21,7 +21,7 @@ use crate::{
     admin,
     config::{ApiPeerPolicy, Config, PeerPolicy, RelayPorts},
     files,
-    front::{self, AppState, FrontSettings, WebSocketLimits},
+    front::{Front, FrontSettings, Listeners, WebSocketLimits},
     ice_servers::{Issuer, Transports},
     membership::Directory,
     net::{self, Changes, Interfaces, RelayedAddress},
@@ -164,7 +164,7 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     );
     let signaling = Arc::new(signaling);
     let turn = Some(workers.streams().clone());
-    let state = AppState { signaling, turn, settings: http_settings(&config, &shares, file_pool) };
+    let front = Front { signaling, turn, settings: http_settings(&config, &shares, file_pool) };
     let since = Instant::now();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "started");
     startup::print(&startup::Facts {
@@ -187,7 +187,7 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let mut tasks = JoinSet::new();
     for listener in admin {
-        tasks.spawn(admin::serve(listener, file_limit, metrics.clone(), state.signaling.clone(), shutdown.clone()));
+        tasks.spawn(admin::serve(listener, file_limit, metrics.clone(), front.signaling.clone(), shutdown.clone()));
     }
     tasks.spawn(follow_interfaces((changes, reload.clone()), shared, config.clone(), shutdown.clone()));
     tasks.spawn({
@@ -206,8 +206,8 @@ pub async fn run(config: Config, signals: Signals) -> anyhow::Result<()> {
             Ok(())
         });
     }
-    let listeners = front::Listeners { all: listeners, turn: turn_listeners, turns: turns_listeners };
-    tasks.spawn(front::serve(listeners, acceptor, state, shutdown.clone()));
+    let listeners = Listeners { all: listeners, turn: turn_listeners, turns: turns_listeners };
+    tasks.spawn(front.serve(listeners, acceptor, shutdown.clone()));
     let supervised = supervise(&mut tasks, &workers, &trigger, &shutdown).await;
     let stopped = workers.stop().context("a TURN worker ended");
     journal.end_minute();

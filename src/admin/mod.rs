@@ -44,7 +44,7 @@ use tower_service::Service;
 use crate::{
     files::{self, Limit},
     front::slots::{Slot, Slots},
-    http::ws::check_host,
+    http::refused::check_host,
     observe::metrics::Metrics,
     shutdown::Shutdown,
     signaling::{MemberSummary, Signaling, room_name},

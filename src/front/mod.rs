@@ -6,10 +6,9 @@
 //!
 //! A trusted proxy may say first whose connection it is ([`proxy_protocol`], `introduction`).
 //!
-//! With TLS, plain HTTP on the same port is redirected (308) and a plain WebSocket is refused with 426.
-//!
-//! [`serve`] runs it all until told to stop.
+//! [`Front::serve`] runs it all until told to stop.
 
+mod admission;
 mod half_open;
 mod introduction;
 mod opening;
@@ -21,7 +20,7 @@ pub(crate) mod slots;
 mod stream;
 pub mod turned_away;
 
-pub use server::{AppState, Listeners, serve};
+pub use server::{Front, Listeners};
 pub use settings::{FrontSettings, Timeouts};
 pub use shares::WebSocketLimits;
 /// For those who test it with any input.

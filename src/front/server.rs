@@ -6,50 +6,36 @@
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
-    convert::Infallible,
     io,
     net::SocketAddr,
     pin::pin,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body};
-use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tower_service::Service;
 
 use super::{
+    admission::{Admission, WebSocketPlace},
     introduction::{Introduced, Introductions},
     opening::{Opened, Opening, Speaks, Unopened},
-    settings::FrontSettings,
-    shares::{Full, Share, Shares},
-    slots::{Slot, Slots},
-    stream::{Prefixed, Stream},
+    settings::{FrontSettings, Timeouts},
+    slots::Slot,
+    stream::Stream,
     turned_away::TurnedAway,
 };
 use crate::{
     farewell,
     http::{
-        client_info::{self, ClientInfo, Trust},
-        router::router,
-        ws::{self, Refused},
+        client_info::Trust,
+        requests::{Caller, Patience, Requests, Rules, WebSocket},
     },
-    ice_servers::{DirectPort, Host, Reached},
-    observe::metrics::{Metrics, TurnedAwayLabel, Value},
     shutdown::Shutdown,
-    signaling::{Arrival, Signaling},
+    signaling::Signaling,
     tls::TlsAcceptor,
     turn::{
         io::{StreamClient, Streams},
@@ -64,11 +50,8 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 const ACCEPT_WARNING_PERIOD: Duration = Duration::from_secs(60);
 /// What the kernel may hold for one WebSocket: beyond it our own, counted queue begins.
 const WS_SEND_BUFFER: usize = 128 * 1024;
-/// Most bytes of a request's line and headers.
-const MAX_HEAD: usize = 16 * 1024;
-
-/// What a client gets whose request is not there in time.
-const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// What a client gets that is one too many, where it may be a browser.
+const TOO_MANY_REQUESTS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What to accept connections on.
 #[derive(Debug, Default)]
@@ -87,9 +70,9 @@ impl From<Vec<TcpListener>> for Listeners {
     }
 }
 
-/// What all requests share.
+/// Where connections go, and what is decided about them.
 #[derive(Clone)]
-pub struct AppState {
+pub struct Front {
     /// Where upgraded connections go.
     pub signaling: Arc<Signaling>,
     /// Where TURN clients go. Without it, those who speak STUN are turned away.
@@ -98,96 +81,86 @@ pub struct AppState {
     pub settings: FrontSettings,
 }
 
-/// Serves all listeners until `shutdown` begins, then says goodbye to everybody and returns.
-///
-/// # Errors
-/// Never for what clients do; only if a listener's task dies.
-pub async fn serve(
-    listeners: impl Into<Listeners>,
-    tls: Option<TlsAcceptor>,
-    state: AppState,
-    shutdown: Shutdown,
-) -> io::Result<()> {
-    let AppState { signaling, turn, settings } = state;
-    let trust = Trust { proxies: settings.trusted_proxies.clone(), public_host: settings.public_host.clone() };
-    let (end_turn, end_of_turn) = Shutdown::new();
-    let server = Arc::new(Server {
-        signaling,
-        trust,
-        slots: Slots::new(settings.max_connections_per_ip, settings.max_half_open),
-        web_sockets: Shares::new(settings.web_sockets.clone()),
-        turn,
-        turn_shares: Shares::of_turn(settings.max_turn_streams),
-        turn_clients: Mutex::default(),
-        end_of_turn,
-        settings,
-        tls,
-        router: router(shutdown.clone()),
-        introductions: Introductions::default(),
-        has_warned_of_proxy: AtomicBool::new(false),
-        shutdown,
-    });
-    let mut tasks = JoinSet::new();
-    {
-        let server = server.clone();
-        tasks.spawn(async move { server.signaling.keep_time().await });
-    }
-    let Listeners { all, turn, turns } = listeners.into();
-    for (listeners, speaks) in [(all, Speaks::All), (turn, Speaks::Turn), (turns, Speaks::Turns)] {
-        for listener in listeners {
-            tasks.spawn(server.clone().accept(listener, speaks));
+impl Front {
+    /// Serves all listeners until `shutdown` begins, then says goodbye to everybody and returns.
+    ///
+    /// # Errors
+    /// Never for what clients do; only if a listener's task dies.
+    pub async fn serve(
+        self,
+        listeners: impl Into<Listeners>,
+        tls: Option<TlsAcceptor>,
+        shutdown: Shutdown,
+    ) -> io::Result<()> {
+        let (end_turn, end_of_turn) = Shutdown::new();
+        let server = Arc::new(Server::new(self, tls, end_of_turn, shutdown));
+        let mut tasks = JoinSet::new();
+        {
+            let signaling = server.signaling.clone();
+            tasks.spawn(async move { signaling.keep_time().await });
         }
+        let Listeners { all, turn, turns } = listeners.into();
+        for (listeners, speaks) in [(all, Speaks::All), (turn, Speaks::Turn), (turns, Speaks::Turns)] {
+            for listener in listeners {
+                tasks.spawn(server.clone().accept(listener, speaks));
+            }
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(io::Error::other)?;
+        }
+        end_turn.begin();
+        let mut turn_clients = std::mem::take(&mut *server.lock_turn_clients());
+        let all_ended = async { while turn_clients.join_next().await.is_some() {} };
+        let _ = timeout(server.timeouts.farewell, all_ended).await;
+        turn_clients.shutdown().await;
+        Ok(())
     }
-    while let Some(ended) = tasks.join_next().await {
-        ended.map_err(io::Error::other)?;
-    }
-    end_turn.begin();
-    let mut turn_clients = std::mem::take(&mut *server.lock_turn_clients());
-    let all_ended = async { while turn_clients.join_next().await.is_some() {} };
-    let _ = timeout(server.settings.timeouts.farewell, all_ended).await;
-    turn_clients.shutdown().await;
-    Ok(())
 }
 
 struct Server {
     signaling: Arc<Signaling>,
-    settings: FrontSettings,
-    trust: Trust,
-    slots: Arc<Slots>,
-    web_sockets: Arc<Shares>,
+    requests: Arc<Requests>,
+    admission: Arc<Admission>,
     turn: Option<Arc<Streams>>,
-    turn_shares: Arc<Shares>,
     turn_clients: Mutex<JoinSet<()>>,
     end_of_turn: Shutdown,
     tls: Option<TlsAcceptor>,
-    router: Router,
     introductions: Introductions,
-    has_warned_of_proxy: AtomicBool,
+    timeouts: Timeouts,
     shutdown: Shutdown,
 }
 
-/// What the requests of one connection need to know.
-struct Connection {
-    server: Arc<Server>,
-    peer: SocketAddr,
-    local: SocketAddr,
-    is_tls: bool,
-    /// A proxy has passed it on without the client's name: what the client writes is not the proxy's word.
-    is_nameless: bool,
-    /// Filled by the request that is answered with 101.
-    handoff: Mutex<Option<Handoff>>,
-}
-
-/// What signaling gets to know about an upgraded connection.
-struct Handoff {
-    arrival: Arrival,
-    /// The slot of the client behind a trusted proxy.
-    slot: Option<Slot>,
-    /// Its place among the WebSockets.
-    _share: Share,
-}
-
 impl Server {
+    fn new(front: Front, tls: Option<TlsAcceptor>, end_of_turn: Shutdown, shutdown: Shutdown) -> Self {
+        let Front { signaling, turn, settings } = front;
+        let timeouts = settings.timeouts;
+        let trust = Trust { proxies: settings.trusted_proxies.clone(), public_host: settings.public_host.clone() };
+        let trust = Arc::new(trust);
+        let admission = Admission::new(&settings, trust.clone(), turn.clone(), signaling.metrics().clone());
+        let rules = Rules {
+            trust,
+            origins: settings.origins,
+            has_tls: tls.is_some(),
+            patience: Patience {
+                head: timeouts.handshake,
+                connection: timeouts.http_connection,
+                farewell: timeouts.farewell,
+            },
+        };
+        Self {
+            signaling,
+            requests: Requests::new(rules, shutdown.clone()),
+            admission: Arc::new(admission),
+            turn,
+            turn_clients: Mutex::default(),
+            end_of_turn,
+            tls,
+            introductions: Introductions::default(),
+            timeouts,
+            shutdown,
+        }
+    }
+
     async fn accept(self: Arc<Self>, listener: TcpListener, speaks: Speaks) {
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(self.shutdown.begun());
@@ -199,7 +172,7 @@ impl Server {
                         if let Some(slot) = self.admit(&tcp, peer, speaks) {
                             connections.spawn(self.clone().connection(tcp, peer, slot, speaks));
                         }
-                        while self.slots.is_crowded() {
+                        while self.admission.is_crowded() {
                             tokio::task::yield_now().await;
                         }
                     }
@@ -219,34 +192,19 @@ impl Server {
         }
         drop(listener);
         let all_ended = async { while connections.join_next().await.is_some() {} };
-        if timeout(self.settings.timeouts.shutdown, all_ended).await.is_err() {
+        if timeout(self.timeouts.shutdown, all_ended).await.is_err() {
             tracing::debug!(left = connections.len(), "connections cut off");
         }
     }
 
-    /// A slot for a connection of `peer`. Behind a trusted proxy the client is known, and counted, later.
+    /// A slot for a connection of `peer`.
     fn admit(&self, tcp: &TcpStream, peer: SocketAddr, speaks: Speaks) -> Option<Slot> {
-        if self.trust.is_proxy(peer.ip()) {
-            return Some(self.slots.uncounted(peer.ip()));
-        }
-        let slot = if self.is_where_a_member_is(peer) {
-            self.slots.take_of_member(peer.ip())
-        } else {
-            self.slots.take(peer.ip())
-        };
-        if slot.is_none() {
-            self.count_refused(TurnedAway::TooManyFromAddress);
-            if self.tls.is_none() && speaks == Speaks::All {
-                // Waiting for the request would be what the limit is there to prevent.
-                let _ =
-                    tcp.try_write(b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
-            }
+        let slot = self.admission.connection(peer.ip());
+        if slot.is_none() && self.tls.is_none() && speaks == Speaks::All {
+            // Waiting for the request would be what the limit is there to prevent.
+            let _ = tcp.try_write(TOO_MANY_REQUESTS);
         }
         slot
-    }
-
-    fn is_where_a_member_is(&self, peer: SocketAddr) -> bool {
-        self.turn.as_ref().is_some_and(|turn| turn.knows(peer.ip()))
     }
 
     async fn connection(self: Arc<Self>, mut tcp: TcpStream, mut peer: SocketAddr, mut slot: Slot, speaks: Speaks) {
@@ -254,10 +212,10 @@ impl Server {
             return;
         };
         let _ = tcp.set_nodelay(true);
-        let is_proxy = self.trust.is_proxy(peer.ip());
+        let is_proxy = self.admission.is_proxy(peer.ip());
         let introduced = tokio::select! {
-            introduced = self.introductions.hear(&mut tcp, peer.ip(), is_proxy, &self.settings.timeouts) => introduced,
-            () = slot.must_go() => return self.count_refused(TurnedAway::TooManyHalfOpen),
+            introduced = self.introductions.hear(&mut tcp, peer.ip(), is_proxy, &self.timeouts) => introduced,
+            () = slot.must_go() => return self.count(TurnedAway::TooManyHalfOpen),
             () = self.shutdown.begun() => return,
         };
         match introduced {
@@ -270,20 +228,16 @@ impl Server {
             }
             Ok(Introduced::Nothing | Introduced::Nameless) => {}
             Err(reason) => {
-                self.count_refused(reason);
+                self.count(reason);
                 return self.say_goodbye(Stream::Plain(tcp), &slot).await;
             }
         }
         let is_nameless = introduced == Ok(Introduced::Nameless);
-        let opening = Opening {
-            speaks,
-            serves_turn: self.turn.is_some(),
-            tls: self.tls.as_ref(),
-            timeouts: &self.settings.timeouts,
-        };
+        let opening =
+            Opening { speaks, serves_turn: self.turn.is_some(), tls: self.tls.as_ref(), timeouts: &self.timeouts };
         let opened = tokio::select! {
             opened = opening.open(tcp) => opened,
-            () = slot.must_go() => return self.count_refused(TurnedAway::TooManyHalfOpen),
+            () = slot.must_go() => return self.count(TurnedAway::TooManyHalfOpen),
             () = self.shutdown.begun() => return,
         };
         let stream = match opened {
@@ -293,41 +247,36 @@ impl Server {
                 Err((stream, slot)) => return self.say_goodbye(stream, &slot).await,
             },
             Err(Unopened { why, stream }) => {
-                why.into_iter().for_each(|why| self.count_refused(why));
+                why.into_iter().for_each(|why| self.count(why));
                 if let Some(stream) = stream {
                     self.say_goodbye(stream, &slot).await;
                 }
                 return;
             }
         };
-        let is_tls = matches!(stream, Stream::Tls(_));
-        let connection =
-            Arc::new(Connection { server: self.clone(), peer, local, is_tls, is_nameless, handoff: Mutex::new(None) });
-        let http = Box::pin(self.http(stream, connection.clone()));
+        let caller = Caller { peer, local, is_tls: matches!(stream, Stream::Tls(_)), is_nameless };
+        let http = Box::pin(self.requests.clone().answer(stream, caller, self.admission.clone()));
         let upgraded = tokio::select! {
             upgraded = http => upgraded,
-            () = slot.must_go() => return self.count_refused(TurnedAway::TooManyHalfOpen),
+            () = slot.must_go() => return self.count(TurnedAway::TooManyHalfOpen),
         };
-        let Some((stream, read_ahead)) = upgraded else {
+        let Some(WebSocket { stream, read_ahead, arrival, place }) = upgraded else {
             return;
         };
-        let Some(handoff) = connection.take_handoff() else {
-            return;
-        };
-        drop(connection);
+        let WebSocketPlace { of_client, share: _share } = place;
         stream.bound_send_buffer(WS_SEND_BUFFER);
-        if let Some(of_client) = handoff.slot {
+        if let Some(of_client) = of_client {
             slot = of_client;
         }
         let must_go = slot.must_go();
         let on_membership = |is_joined: bool| slot.set_counted(!is_joined);
-        self.signaling.serve(stream, read_ahead, handoff.arrival, on_membership, must_go).await;
+        self.signaling.serve(stream, read_ahead, arrival, on_membership, must_go).await;
     }
 
     /// Ends a connection in order, unless its place is needed before.
     async fn say_goodbye(&self, mut stream: Stream, slot: &Slot) {
         tokio::select! {
-            _ = timeout(self.settings.timeouts.farewell, farewell::end(&mut stream)) => {}
+            _ = timeout(self.timeouts.farewell, farewell::end(&mut stream)) => {}
             () = slot.must_go() => {}
         }
     }
@@ -345,33 +294,24 @@ impl Server {
         let Some(turn) = self.turn.as_ref().filter(|_| !self.shutdown.has_begun()) else {
             return Err((stream, slot));
         };
-        let counted = Some(peer.ip()).filter(|address| !self.trust.is_proxy(*address));
-        let share = match self.turn_shares.take(counted) {
-            Ok(share) => share,
-            Err(full) => {
-                self.count_refused(match full {
-                    Full::Address => TurnedAway::TooManyFromAddress,
-                    Full::Server => TurnedAway::TooManyTurnStreams,
-                });
-                return Err((stream, slot));
-            }
+        let Some(share) = self.admission.turn_stream(peer.ip()) else {
+            return Err((stream, slot));
         };
         stream.prepare_for_media();
-        if self.is_where_a_member_is(peer) {
+        if self.admission.is_where_a_member_is(peer.ip()) {
             slot.forgive();
         }
-        let metrics = self.signaling.metrics().clone();
         let must_go = slot.must_go();
         let client = StreamClient {
             tuple: FiveTuple { client: peer, server: local },
             transport: if matches!(stream, Stream::Tls(_)) { Transport::Tls } else { Transport::Tcp },
-            without_allocation: self.settings.timeouts.without_allocation,
+            without_allocation: self.timeouts.without_allocation,
             on_allocation: Box::new(move |is_here| slot.set_counted(!is_here)),
         };
-        let end = self.end_of_turn.clone();
+        let (admission, end) = (self.admission.clone(), self.end_of_turn.clone());
         let until = async move {
             tokio::select! {
-                () = must_go => count_refused(&metrics, TurnedAway::TooManyHalfOpen),
+                () = must_go => admission.count_turned_away(TurnedAway::TooManyHalfOpen),
                 () = end.begun() => {}
             }
         };
@@ -387,181 +327,7 @@ impl Server {
         self.turn_clients.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Answers requests until the connection ends, or until it is upgraded: then the stream is given back.
-    async fn http(&self, mut stream: Stream, connection: Arc<Connection>) -> Option<(Stream, Bytes)> {
-        let timeouts = &self.settings.timeouts;
-        let prefix = timeout(timeouts.handshake, stream.mend_request()).await.ok()?.ok()?;
-        let service = service_fn(|request| {
-            let connection = connection.clone();
-            Box::pin(async move { Ok::<_, Infallible>(connection.respond(request).await) })
-        });
-        let mut http = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(timeouts.handshake)
-            .max_buf_size(MAX_HEAD)
-            // A client that says no more may still listen.
-            .half_close(true)
-            .serve_connection(TokioIo::new(Prefixed { prefix, stream }), service);
-        let mut shutdown = pin!(self.shutdown.begun());
-        let mut end = pin!(sleep(timeouts.http_connection));
-        let mut is_down = false;
-        let outcome = loop {
-            tokio::select! {
-                outcome = std::future::poll_fn(|cx| http.poll_without_shutdown(cx)) => break outcome,
-                () = &mut shutdown, if !is_down => {
-                    is_down = true;
-                    Pin::new(&mut http).graceful_shutdown();
-                }
-                () = &mut end => break Ok(()),
-            }
-        };
-        let is_late = outcome.as_ref().is_err_and(hyper::Error::is_timeout);
-        if is_late {
-            self.count_refused(TurnedAway::HandshakeTimeout);
-        }
-        let parts = http.into_parts();
-        let mut stream = parts.io.into_inner().stream;
-        if outcome.is_ok() && connection.is_upgraded() {
-            return Some((stream, parts.read_buf));
-        }
-        let farewell = async {
-            if is_late && !parts.read_buf.is_empty() {
-                stream.write_all(REQUEST_TIMEOUT).await?;
-            }
-            farewell::end(&mut stream).await
-        };
-        let _ = timeout(timeouts.farewell, farewell).await;
-        None
-    }
-
-    fn count_refused(&self, reason: TurnedAway) {
-        count_refused(self.signaling.metrics(), reason);
-    }
-
-    fn warn_of_proxy(&self, peer: SocketAddr) {
-        if !self.has_warned_of_proxy.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "clients come through a proxy at {} that is not trusted, so their own addresses are unknown; \
-                 if it is yours, name it with --trusted-proxy {}",
-                peer.ip().to_canonical(),
-                peer.ip().to_canonical(),
-            );
-        }
-    }
-}
-
-fn count_refused(metrics: &Metrics, reason: TurnedAway) {
-    tracing::debug!(reason = %reason.as_str(), "connection turned away");
-    metrics.signaling.connections_refused.get_or_create(&TurnedAwayLabel { reason: Value(reason) }).inc();
-}
-
-impl Connection {
-    async fn respond(&self, mut request: Request<Incoming>) -> Response<Body> {
-        let server = &self.server;
-        if let Err(refused) = ws::check_host(request.version(), request.headers()) {
-            if ws::is_attempt(request.headers()) {
-                server.count_refused(TurnedAway::BadHandshake);
-            }
-            return refused.response();
-        }
-        if self.is_nameless {
-            client_info::forget_forwarded(request.headers_mut());
-        }
-        let client = ClientInfo::new(self.peer, self.local, request.headers(), &server.trust);
-        let is_secure = self.is_tls || client.is_secure_at_proxy;
-        let needs_tls = server.tls.is_some() && !is_secure;
-        if ws::is_attempt(request.headers()) {
-            return match self.upgrade(&request, client, needs_tls) {
-                Ok(response) => response,
-                Err((reason, refused)) => {
-                    server.count_refused(reason);
-                    refused.response()
-                }
-            };
-        }
-        if needs_tls {
-            return self.redirect(&request);
-        }
-        if !server.trust.is_proxy(self.peer.ip()) {
-            client_info::forget_forwarded(request.headers_mut());
-        }
-        let Ok(response) = server.router.clone().call(request).await;
-        response
-    }
-
-    fn upgrade(
-        &self,
-        request: &Request<Incoming>,
-        client: ClientInfo,
-        needs_tls: bool,
-    ) -> Result<Response<Body>, (TurnedAway, Refused)> {
-        let server = &self.server;
-        if needs_tls {
-            let why = "This port speaks TLS only: use wss:// instead of ws://.";
-            return Err((TurnedAway::TlsRequired, Refused::new(StatusCode::UPGRADE_REQUIRED, why)));
-        }
-        let response = ws::accept(request).map_err(|refused| (TurnedAway::BadHandshake, refused))?;
-        if !ws::is_origin_allowed(request.headers(), &server.settings.origins) {
-            let why = "Pages of this Origin may not connect; the server's --origin lists those that may.";
-            return Err((TurnedAway::Origin, Refused::new(StatusCode::FORBIDDEN, why)));
-        }
-        if client.has_unknown_proxy {
-            server.warn_of_proxy(self.peer);
-        }
-        let mut slot = None;
-        let too_many = || {
-            let why = "Too many connections from this address that have not joined a room.";
-            (TurnedAway::TooManyFromAddress, Refused::new(StatusCode::TOO_MANY_REQUESTS, why))
-        };
-        if server.slots.has_too_many(self.peer.ip()) {
-            return Err(too_many());
-        }
-        if server.trust.is_proxy(self.peer.ip()) && !server.trust.is_proxy(client.apparent) {
-            slot = server.slots.take(client.apparent);
-            if slot.is_none() {
-                return Err(too_many());
-            }
-        }
-        let counted = Some(client.apparent).filter(|address| !server.trust.is_proxy(*address));
-        let share = server.web_sockets.take(counted).map_err(Full::refusal)?;
-        let url_room = ws::room_in_query(request.uri().query());
-        let address = client.verified_address();
-        let default_port = if self.is_tls { 443 } else { 80 };
-        let direct =
-            client.direct_port.map(|port| DirectPort { port: port.unwrap_or(default_port), is_tls: self.is_tls });
-        let arrival = Arrival { address, reached: Reached { host: client.host, direct }, url_room };
-        *self.lock_handoff() = Some(Handoff { arrival, slot, _share: share });
-        Ok(response)
-    }
-
-    /// To the same host, port and path over TLS.
-    fn redirect(&self, request: &Request<Incoming>) -> Response<Body> {
-        let authority = request.headers().get(header::HOST).and_then(|host| Host::parse_authority(host.to_str().ok()?));
-        let (host, port) = match authority {
-            Some((host, port)) => (host, port.unwrap_or(80)),
-            None => (Host::from(self.local.ip()), self.local.port()),
-        };
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let location =
-            if port == 443 { format!("https://{host}{path}") } else { format!("https://{host}:{port}{path}") };
-        let Ok(location) = HeaderValue::try_from(location) else {
-            return Refused::new(StatusCode::BAD_REQUEST, "This port speaks TLS only: use https://.").response();
-        };
-        let mut response =
-            Refused::new(StatusCode::PERMANENT_REDIRECT, "This port speaks TLS only: use https://.").response();
-        response.headers_mut().insert(header::LOCATION, location);
-        response
-    }
-
-    fn is_upgraded(&self) -> bool {
-        self.lock_handoff().is_some()
-    }
-
-    fn take_handoff(&self) -> Option<Handoff> {
-        self.lock_handoff().take()
-    }
-
-    fn lock_handoff(&self) -> MutexGuard<'_, Option<Handoff>> {
-        self.handoff.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn count(&self, reason: TurnedAway) {
+        self.admission.count_turned_away(reason);
     }
 }

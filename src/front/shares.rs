@@ -8,12 +8,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use http::StatusCode;
-
-use super::turned_away::TurnedAway;
 use crate::{
     files::{FromPool, Pool},
-    http::ws::Refused,
     sites::{Site, Sites},
 };
 
@@ -56,25 +52,6 @@ pub(super) enum Full {
     Address,
     /// There are as many as there may be.
     Server,
-}
-
-impl Full {
-    /// What who wants a WebSocket is told.
-    pub(super) fn refusal(self) -> (TurnedAway, Refused) {
-        let (reason, status, why) = match self {
-            Self::Address => (
-                TurnedAway::TooManyFromAddress,
-                StatusCode::TOO_MANY_REQUESTS,
-                "Too many WebSockets from this address, in rooms or not.",
-            ),
-            Self::Server => (
-                TurnedAway::TooManyWebsockets,
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The server has as many WebSockets as it may have.",
-            ),
-        };
-        (reason, Refused::new(status, why))
-    }
 }
 
 /// One connection's place, given back when dropped.

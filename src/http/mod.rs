@@ -1,5 +1,7 @@
-//! Requests: pages, health and the WebSocket upgrade. Whoever has accepted a connection hands it over once it is known to
-//! speak HTTP.
+//! Requests: pages, health and the WebSocket upgrade.
+//!
+//! Whoever has accepted a connection that speaks HTTP hands it over ([`Requests`](requests)) and gets it back if it has become a
+//! WebSocket. Listeners, limits and TLS are none of this module's business.
 //!
 //! | request | answer |
 //! |---|---|
@@ -8,12 +10,18 @@
 //! | `GET /healthz` | 200 while the process runs |
 //! | `GET /readyz` | 200 while clients are welcome, 503 once draining |
 //! | `GET` of anything else | a file of the pages, among them `/client.js`; else 404 |
+//!
+//! With TLS, plain HTTP on the same port is redirected (308) and a plain WebSocket is refused with 426.
 
 mod assets;
 pub(crate) mod client_info;
+pub(crate) mod door;
 mod health;
-pub(crate) mod router;
-pub(crate) mod ws;
+mod mended;
+pub(crate) mod refused;
+pub(crate) mod requests;
+mod router;
+mod ws;
 
 /// What the head of a request tells, for those who test it with any input.
 #[doc(hidden)]

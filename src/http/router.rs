@@ -6,7 +6,7 @@ use super::{assets, health};
 use crate::shutdown::Shutdown;
 
 /// Everything but the upgrade. `shutdown` is asked by `/readyz`.
-pub(crate) fn router(shutdown: Shutdown) -> Router {
+pub(super) fn router(shutdown: Shutdown) -> Router {
     Router::new()
         .route("/", get(assets::app))
         .route("/r/{room}", get(assets::app))

@@ -24,7 +24,7 @@ use std::{
 use bimcc_rtc::{
     config::RelayPorts,
     credentials::{self, MemberKey, Secret, User},
-    front::{self, AppState, FrontSettings},
+    front::{Front, FrontSettings},
     ice_servers::{Issuer, Transports},
     membership::Directory,
     observe::metrics::Metrics,
@@ -113,8 +113,8 @@ impl Server {
         let shared = turn_on_loopback(directory.clone(), Secret::new(*b"test"), Lifetimes::default());
         let workers = turn.start(shared, RelayPorts::None, &metrics).unwrap();
         let turn = Some(workers.streams().clone());
-        let state = AppState { signaling: Arc::new(signaling), turn, settings: options.http };
-        let task = tokio::spawn(front::serve(vec![listener], options.tls.map(Into::into), state, shutdown));
+        let front = Front { signaling: Arc::new(signaling), turn, settings: options.http };
+        let task = tokio::spawn(front.serve(vec![listener], options.tls.map(Into::into), shutdown));
         Self { address, metrics, directory, turn: turn_address, _workers: workers, shutdown: trigger, task }
     }
 
