@@ -26,4 +26,5 @@ mod sites;
 pub mod startup;
 pub mod state_dir;
 pub mod tls;
+pub mod token_bucket;
 pub mod turn;

@@ -55,6 +55,7 @@ const SIGNALING: Core = Core {
 
 const TURN: Core = Core {
     files: &[
+        "token_bucket.rs",
         "turn/allocation.rs",
         "turn/auth.rs",
         "turn/bitrate.rs",
@@ -71,6 +72,7 @@ const TURN: Core = Core {
         "crate::credentials",
         "crate::label",
         "crate::membership",
+        "crate::token_bucket",
         "crate::turn",
         "ring",
         "std",
