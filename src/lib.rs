@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
@@ -9,6 +10,7 @@ pub mod credentials;
 pub mod disk;
 mod farewell;
 pub mod files;
+pub mod front;
 pub mod http;
 pub mod ice_servers;
 #[cfg(test)]

@@ -10,12 +10,14 @@ use std::{
 
 use anyhow::Context;
 use bimcc_rtc::{
-    app::{self, Settled},
+    app::{
+        self, Settled,
+        signals::{HeldSignals, Signals},
+    },
     cli::{self, Command, MintArgs, Typed},
     config::{self, ConfigError, Draft},
     mint::{self, Request},
     observe::log,
-    shutdown::{HeldSignals, Signals},
     values::host::Host,
 };
 use tokio::runtime::Runtime;

@@ -1,99 +1,45 @@
-//! Signals become one cancellation that every task can wait for, and requests to read anew what can be.
+//! What a supervisor tells all parts of the program: that it ends, and that what can be read anew is to be.
 //!
-//! A signal that comes before it can be handled would end the process without a word, and a service manager may send one
-//! the moment it has started it. So `main` begins with [`HeldSignals::hold`], goes on with [`Signals::catch`], and
-//! the supervisor takes them from there by [`ShutdownTrigger::begin_on`]: what came meanwhile waits.
+//! The one word for either, whoever sets it off (signals, a part that died, a test). Everybody takes a [`Shutdown`] or
+//! a [`Reload`] of their own; both know nothing of who asks.
 
-use std::{fs, io};
+use std::future::pending;
 
-use nix::{
-    errno::Errno,
-    sys::signal::{SigSet, SigmaskHow, Signal as Number},
-};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
 
-use crate::observe::log;
-
-/// Signals that wait in the kernel, as long as this exists.
-#[derive(Debug)]
-pub struct HeldSignals {
-    /// What the thread held back before.
-    before: Option<SigSet>,
-}
-
-impl HeldSignals {
-    /// Holds back what [`Signals`] handles. For the first thread, before there are others.
-    pub fn hold() -> Self {
-        let held: SigSet = [Number::SIGHUP, Number::SIGINT, Number::SIGTERM].into_iter().collect();
-        Self { before: held.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok() }
-    }
-}
-
-impl Drop for HeldSignals {
-    fn drop(&mut self) {
-        // It fails for an unknown `how` only.
-        self.before.map(|before| before.thread_set_mask());
-    }
-}
-
-/// Signals that are caught, and wait to be acted upon.
-#[derive(Debug)]
-pub struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// None where it was ignored at the start (nohup): it stays so.
-    hangup: Option<Signal>,
-    terminal: Terminal,
-}
-
-impl Signals {
-    /// Catches SIGINT, SIGTERM and SIGHUP from now on. Must be called within a runtime.
-    ///
-    /// # Errors
-    /// If the handlers cannot be installed.
-    pub fn catch() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: if hangups_are_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
-            terminal: Terminal::of_this_process(),
-        })
-    }
-}
-
-/// Ends the program: held by whoever supervises.
+/// Ends the program, or the part of it that has the [`Shutdown`]: held by whoever supervises.
 #[derive(Clone, Debug)]
 pub struct ShutdownTrigger(watch::Sender<bool>);
 
 /// Tells tasks that the program ends. Cheap to clone; once begun it stays begun.
 #[derive(Clone, Debug)]
-pub struct Shutdown(watch::Receiver<bool>);
+pub struct Shutdown(Option<watch::Receiver<bool>>);
 
 impl Shutdown {
     /// A pair of which the first part sets off the second.
     pub fn new() -> (ShutdownTrigger, Self) {
         let (sender, receiver) = watch::channel(false);
-        (ShutdownTrigger(sender), Self(receiver))
+        (ShutdownTrigger(sender), Self(Some(receiver)))
+    }
+
+    /// One that never begins.
+    pub fn never() -> Self {
+        Self(None)
     }
 
     /// Whether it has begun.
     pub fn has_begun(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
+        self.0.as_ref().is_some_and(|receiver| *receiver.borrow() || receiver.has_changed().is_err())
     }
 
-    /// The same as a channel that turns true.
-    pub fn watch(&self) -> watch::Receiver<bool> {
-        self.0.clone()
-    }
-
-    /// Waits until it begins (at once if it has, or if the trigger is gone). Safe to cancel.
+    /// Waits until it begins (at once if it has, or if the trigger is gone). Safe to cancel. Where it is one of several
+    /// that are waited for in a loop, make it once and keep it: all who wait share a list.
     pub async fn begun(&self) {
-        let mut receiver = self.0.clone();
-        // An error means that the trigger is gone, which is a shutdown too.
-        drop(receiver.wait_for(|begun| *begun).await);
+        match self.0.clone() {
+            // An error means that the trigger is gone, which is a shutdown too.
+            Some(mut receiver) => drop(receiver.wait_for(|begun| *begun).await),
+            None => pending().await,
+        }
     }
 }
 
@@ -102,105 +48,47 @@ impl ShutdownTrigger {
     pub fn begin(&self) {
         self.0.send_replace(true);
     }
-
-    /// Begins the shutdown at the first SIGINT or SIGTERM; a second one ends the process on the spot, for people
-    /// who do not want to wait for the rest. SIGHUP begins it where it says that the terminal closed, else it asks those
-    /// who hold a [`Reload`]. Must be called within a runtime.
-    pub fn begin_on(self, signals: Signals) -> Reload {
-        let Signals { mut interrupt, mut terminate, mut hangup, terminal } = signals;
-        let (reloads, reload) = watch::channel(());
-        tokio::spawn(async move {
-            let mut times = 0;
-            loop {
-                let name = tokio::select! {
-                    _ = interrupt.recv() => "SIGINT",
-                    _ = terminate.recv() => "SIGTERM",
-                    () = next(&mut hangup) => {
-                        if terminal.has_closed() {
-                            tracing::info!(signal = "SIGHUP", "the terminal closed, shutting down");
-                            self.begin();
-                        } else {
-                            tracing::info!(
-                                signal = "SIGHUP",
-                                "reading certificate, key and this host's addresses anew; flags, environment, the \
-                                 file of --config and secrets take effect at the next start"
-                            );
-                            reloads.send_replace(());
-                        }
-                        continue;
-                    }
-                };
-                times += 1;
-                if times > 1 {
-                    tracing::warn!(signal = name, "second signal: not waiting any longer");
-                    log::flush();
-                    std::process::exit(1);
-                }
-                tracing::info!(signal = name, "shutting down");
-                self.begin();
-            }
-        });
-        Reload(reload)
-    }
 }
+
+/// Asks those who hold a [`Reload`].
+#[derive(Debug)]
+pub struct ReloadTrigger(watch::Sender<()>);
 
 /// Tells that what can be read anew while running is to be.
 #[derive(Clone, Debug)]
 pub struct Reload(watch::Receiver<()>);
 
 impl Reload {
+    /// A pair of which the first part asks for the second.
+    pub fn new() -> (ReloadTrigger, Self) {
+        let (sender, receiver) = watch::channel(());
+        (ReloadTrigger(sender), Self(receiver))
+    }
+
     /// One that never asks.
     pub fn never() -> Self {
-        Self(watch::channel(()).1)
+        Self::new().1
     }
 
     /// Waits until it is asked for again; several times may be one. Safe to cancel.
     pub async fn asked(&mut self) {
         if self.0.changed().await.is_err() {
-            std::future::pending().await
+            pending().await
         }
     }
 }
 
-async fn next(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    }
-}
-
-/// Whether SIGHUP was set to be ignored by whoever started the process.
-fn hangups_are_ignored() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    // Signal 1 is the lowest bit.
-    mask & 1 != 0
-}
-
-/// The terminal that the process was started from, if there was one.
-#[derive(Clone, Copy, Debug)]
-struct Terminal {
-    was_there: bool,
-}
-
-impl Terminal {
-    const PATH: &str = "/dev/tty";
-
-    fn of_this_process() -> Self {
-        Self { was_there: fs::File::open(Self::PATH).is_ok() }
-    }
-
-    /// A terminal that closes takes itself away from its processes before they hear of it.
-    fn has_closed(self) -> bool {
-        let gone = [Errno::ENXIO, Errno::EIO].map(|errno| errno as i32);
-        let error = || fs::File::open(Self::PATH).err()?.raw_os_error();
-        self.was_there && error().is_some_and(|error| gone.contains(&error))
+impl ReloadTrigger {
+    /// Asks all of them.
+    pub fn ask(&self) {
+        self.0.send_replace(());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -223,5 +111,12 @@ mod tests {
         drop(trigger);
         shutdown.begun().await;
         assert!(shutdown.has_begun());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_nobody_can_begin_never_does() {
+        let shutdown = Shutdown::never();
+        assert!(!shutdown.has_begun());
+        tokio::time::timeout(Duration::from_secs(86_400), shutdown.begun()).await.unwrap_err();
     }
 }

@@ -13,16 +13,14 @@ use bimcc_rtc::{
     credentials::Secret,
     ice_servers::{Issuer, Transports},
     observe::metrics::Metrics,
+    shutdown::Shutdown,
     signaling::{Arrival, Limits, ResumeKey, Signaling, Timing},
     values::host::Host,
 };
 use common::{Client, Options, Server, member, patient};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::watch,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::{
     Bytes, Message,
     protocol::frame::{
@@ -546,12 +544,12 @@ async fn r6_1_fragments_without_end_are_read_slowly() {
         Issuer { secret: Secret::new(*b"test"), ttl: Duration::from_secs(21_600), transports: Transports::default() };
     let metrics = Arc::new(Metrics::new());
     let key = ResumeKey::new(&[7; 32]);
-    let signaling = Signaling::new(Limits::default(), Timing::default(), issuer, key, Arc::default(), metrics);
+    let signaling =
+        Signaling::new(Limits::default(), Timing::default(), issuer, key, Arc::default(), metrics, Shutdown::never());
     let (ours, theirs) = tokio::io::duplex(4096);
     let arrival =
         Arrival { address: None, reached: Host::from(IpAddr::from(Ipv4Addr::LOCALHOST)).into(), url_room: None };
-    let (_shutdown, stopped) = watch::channel(false);
-    let serve = signaling.serve(ours, Bytes::new(), arrival, |_| (), std::future::pending(), stopped);
+    let serve = signaling.serve(ours, Bytes::new(), arrival, |_| (), std::future::pending());
     let (_answers, mut frames) = tokio::io::split(theirs);
     let flood = async {
         // A text begins, and goes on with empty frames.

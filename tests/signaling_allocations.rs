@@ -12,6 +12,7 @@ use bimcc_rtc::{
     ice_servers::{Issuer, Transports},
     membership::Directory,
     observe::metrics::SignalingMetrics,
+    shutdown::Shutdown,
     signaling::{
         CloseReason, Limits, ResumeKey,
         frame::Frame,
@@ -38,7 +39,8 @@ fn allocations(members: usize) -> u64 {
         Issuer { secret: Secret::new(*b"s"), ttl: Duration::from_secs(600), transports: Transports::default() };
     let (metrics, directory) = (SignalingMetrics::default(), Arc::new(Directory::new()));
     let limits = Limits { max_peers_per_room: members, ..Limits::default() };
-    let service = Service::new(limits, "this run", issuer, ResumeKey::new(&[7; 32]), directory, &metrics);
+    let service =
+        Service::new(limits, "this run", issuer, ResumeKey::new(&[7; 32]), directory, &metrics, Shutdown::never());
     let now = Clocks { instant: Instant::now(), unix: 1_000_000 };
     let join = |number| {
         let mut client =

@@ -12,6 +12,7 @@ mod listen;
 mod named_files;
 mod plan;
 mod server;
+pub mod signals;
 mod startup;
 
 use std::time::{Instant, SystemTime};
@@ -22,11 +23,12 @@ use self::{
     listen::Listening,
     plan::Plan,
     server::{Server, Signs},
+    signals::Signals,
 };
 use crate::{
     files,
     net::{Changes, Interfaces},
-    shutdown::{Shutdown, Signals},
+    shutdown::Shutdown,
 };
 
 /// Runs the server until one of `signals` ends it.
@@ -35,7 +37,7 @@ use crate::{
 /// Whatever keeps it from running: an address in use, a state directory that cannot be written, a part that died.
 pub async fn run(settled: Settled, signals: Signals) -> anyhow::Result<()> {
     let (trigger, shutdown) = Shutdown::new();
-    let reload = trigger.clone().begin_on(signals);
+    let reload = signals.heed(trigger.clone());
 
     let file_limit = files::Limit::raise();
     // Before they are read, so that no change is missed.
@@ -47,7 +49,7 @@ pub async fn run(settled: Settled, signals: Signals) -> anyhow::Result<()> {
 
     let listening = Listening::open(&plan.config)?;
     let addresses = listening.addresses.clone();
-    let server = Server::connect(&plan, kept, listening)?;
+    let server = Server::connect(&plan, kept, listening, &shutdown)?;
     let since = Instant::now();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "started");
     startup::print(&startup::Facts { plan: &plan, addresses: &addresses, now: SystemTime::now() });

@@ -16,9 +16,10 @@ use super::{
     plan::Plan,
 };
 use crate::{
+    admin,
     config::{ApiPeerPolicy, Config, PeerPolicy},
     files,
-    http::{self, AppState, HttpSettings, WebSocketLimits},
+    front::{Front, FrontSettings, Listeners, WebSocketLimits},
     ice_servers::{Issuer, Transports},
     membership::Directory,
     net::{Changes, Chosen, Interfaces},
@@ -43,12 +44,12 @@ const SUPERVISION_PERIOD: Duration = Duration::from_secs(1);
 
 /// All parts, connected. TURN over UDP runs already; nobody else is served yet.
 pub(super) struct Server {
-    state: AppState,
+    front: Front,
     workers: Workers,
     turn: Arc<turn::Shared>,
     metrics: Arc<Metrics>,
     journal: Arc<Journal>,
-    listeners: http::Listeners,
+    listeners: Listeners,
     admin: TcpListener,
     tls: Option<Tls>,
 }
@@ -67,7 +68,7 @@ pub(super) struct Signs {
 
 impl Server {
     /// Connects what the plan says.
-    pub(super) fn connect(plan: &Plan, kept: Kept, listening: Listening) -> anyhow::Result<Self> {
+    pub(super) fn connect(plan: &Plan, kept: Kept, listening: Listening, shutdown: &Shutdown) -> anyhow::Result<Self> {
         let config = &plan.config;
         let journal = Arc::new(Journal::new(Names::new(&kept.log_key, config.log_people)));
         let metrics = Arc::new(Metrics::new().and_tell(journal.clone()));
@@ -91,38 +92,38 @@ impl Server {
                 bitrate: config.max_bitrate_per_allocation.map(turn::bitrate::Bitrate),
                 alternates: config.alternate_servers,
             },
+            shutdown.clone(),
         ));
         let workers =
             listening.turn_udp.start(turn.clone(), config.relay_ports, &metrics).context("cannot start TURN")?;
 
         let resume_key = ResumeKey::new(&kept.resume_key);
-        let signaling =
-            Signaling::new(limits(config), Timing::default(), issuer, resume_key, directory, metrics.clone());
-        let state = AppState {
+        let signaling = Signaling::new(
+            limits(config),
+            Timing::default(),
+            issuer,
+            resume_key,
+            directory,
+            metrics.clone(),
+            shutdown.clone(),
+        );
+        let front = Front {
             signaling: Arc::new(signaling),
             turn: Some(workers.streams().clone()),
-            settings: http_settings(plan, file_pool),
+            settings: front_settings(plan, file_pool),
         };
-        let listeners = http::Listeners { all: listening.all, turn: listening.turn_tcp, turns: listening.turns };
-        Ok(Self { state, workers, turn, metrics, journal, listeners, admin: listening.admin, tls: kept.tls })
+        let listeners = Listeners { all: listening.all, turn: listening.turn_tcp, turns: listening.turns };
+        Ok(Self { front, workers, turn, metrics, journal, listeners, admin: listening.admin, tls: kept.tls })
     }
 
     /// Serves until the shutdown, or until a part dies, which is the error.
     pub(super) async fn run(self, plan: Plan, file_limit: files::Limit, signs: Signs) -> anyhow::Result<()> {
-        let Self { state, workers, turn, metrics, journal, listeners, admin, tls } = self;
+        let Self { front, workers, turn, metrics, journal, listeners, admin: admin_listener, tls } = self;
         let Signs { changes, reload, trigger, shutdown } = signs;
         let mut tasks = JoinSet::new();
-        tasks.spawn(http::serve_admin(admin, file_limit, metrics, state.signaling.clone(), shutdown.clone()));
+        tasks.spawn(admin::serve(admin_listener, file_limit, metrics, front.signaling.clone(), shutdown.clone()));
         let public_ips = plan.config.public_ips;
-        tasks.spawn(follow_interfaces((changes, reload.clone()), turn.clone(), public_ips, shutdown.clone()));
-        tasks.spawn({
-            let shutdown = shutdown.clone();
-            async move {
-                shutdown.begun().await;
-                turn.drain();
-                Ok(())
-            }
-        });
+        tasks.spawn(follow_interfaces((changes, reload.clone()), turn, public_ips, shutdown.clone()));
         tasks.spawn({
             let (minutes, shutdown) = (journal.clone(), shutdown.clone());
             async move {
@@ -138,7 +139,7 @@ impl Server {
                 Ok(())
             });
         }
-        tasks.spawn(http::serve(listeners, acceptor, state, shutdown.watch()));
+        tasks.spawn(front.serve(listeners, acceptor, shutdown.clone()));
         let supervised = supervise(&mut tasks, &workers, &trigger, &shutdown).await;
         let stopped = workers.stop().context("a TURN worker ended");
         journal.end_minute();
@@ -227,9 +228,9 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-fn http_settings(plan: &Plan, pool: Arc<files::Pool>) -> HttpSettings {
+fn front_settings(plan: &Plan, pool: Arc<files::Pool>) -> FrontSettings {
     let (config, shares) = (&plan.config, &plan.capacity.shares);
-    HttpSettings {
+    FrontSettings {
         origins: config.origins.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         public_host: config.public_host.clone(),
@@ -237,7 +238,7 @@ fn http_settings(plan: &Plan, pool: Arc<files::Pool>) -> HttpSettings {
         max_half_open: shares.half_open,
         max_turn_streams: shares.turn_streams,
         web_sockets: WebSocketLimits { max: plan.max_websockets(), max_per_ip: config.max_websockets_per_ip, pool },
-        ..HttpSettings::default()
+        ..FrontSettings::default()
     }
 }
 

@@ -26,7 +26,7 @@ pub use self::turn::TurnCounters;
 use self::turn::TurnMetrics;
 use super::log::{self, Journal};
 use crate::{
-    http::TurnedAway,
+    front::turned_away::TurnedAway,
     membership::Directory,
     signaling::{CloseReason, core::resume::Resume},
     turn::transport::{StreamClose, Transport},

@@ -8,6 +8,7 @@
 
 use std::{
     io,
+    num::NonZeroU64,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -19,34 +20,46 @@ use tokio::{
 };
 
 use super::close_code::Frames;
+use crate::values::token_bucket::{Flow, Nanos, TokenBucket};
 
 /// What may come at once beyond a message of full size: the framing of 18,000 messages or fragments at least.
 const BURST: usize = 256 * 1024;
 /// What may come for ever: the framing of 4,600 messages or fragments per second at least.
-const PER_SECOND: f64 = 65_536.0;
+const PER_SECOND: NonZeroU64 = NonZeroU64::new(65_536).expect("some");
 
 /// A stream that is read more slowly when too little comes of it.
 #[derive(Debug)]
 pub(super) struct Measured<S> {
     stream: S,
     frames: Frames,
-    /// Bytes that may still be read. Below zero after a read that took more.
-    allowance: f64,
-    most: f64,
-    counted_at: Instant,
+    /// Of bytes.
+    flow: Flow,
+    since: Instant,
+    /// Bytes that may still be read. In debt after a read that took more.
+    allowance: TokenBucket,
+    /// When the clock was looked at.
+    looked_at: Nanos,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Measured<S> {
     /// For messages of at most `max_message_bytes`, behind what `frames` has followed.
     pub(super) fn new(stream: S, frames: Frames, max_message_bytes: usize) -> Self {
-        let most = max_message_bytes.saturating_add(BURST) as f64;
-        Self { stream, frames, allowance: most, most, counted_at: Instant::now(), pause: None }
+        let flow = Flow::new(PER_SECOND, max_message_bytes.saturating_add(BURST) as u64);
+        Self {
+            stream,
+            frames,
+            flow,
+            since: Instant::now(),
+            allowance: TokenBucket::default(),
+            looked_at: Nanos::default(),
+            pause: None,
+        }
     }
 
     /// So many of the bytes were a message.
     pub(super) fn give_back(&mut self, bytes: usize) {
-        self.allowance = (self.allowance + bytes as f64).min(self.most);
+        self.allowance.give_back(bytes as u64, &self.flow);
     }
 
     /// The stream itself, to be read at any pace.
@@ -54,20 +67,21 @@ impl<S> Measured<S> {
         &mut self.stream
     }
 
-    /// Adds what time has brought; `Some` is how long to wait if that is not enough.
+    /// Looks at the clock; `Some` is how long to wait if what time has brought is not enough.
     fn refill(&mut self) -> Option<Duration> {
-        let now = Instant::now();
-        let passed = now.saturating_duration_since(self.counted_at).as_secs_f64();
-        self.counted_at = now;
-        self.allowance = (self.allowance + passed * PER_SECOND).min(self.most);
-        (self.allowance < 0.0).then(|| Duration::from_secs_f64(-self.allowance / PER_SECOND))
+        self.looked_at = Nanos::between(self.since.into_std(), Instant::now().into_std());
+        self.debt()
+    }
+
+    fn debt(&self) -> Option<Duration> {
+        self.allowance.debt(&self.flow, self.looked_at)
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Measured<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.allowance < 0.0 {
+        if this.debt().is_some() {
             // Timers count in milliseconds and round up: one wait is enough, or a few.
             while let Some(wait) = this.refill() {
                 let pause = this.pause.get_or_insert_with(|| Box::pin(sleep(wait)));
@@ -80,7 +94,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Measured<S> {
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let read = &mut buf.filled_mut()[before..];
         this.frames.mend(read);
-        this.allowance -= read.len() as f64;
+        this.allowance.charge(read.len() as u64, u64::MAX, &this.flow, this.looked_at);
         Poll::Ready(Ok(()))
     }
 }
@@ -131,7 +145,7 @@ mod tests {
     async fn bytes_without_messages_come_slowly() {
         let mut stream = Measured::new(repeat(0), Frames::default(), 65_536);
         assert_eq!(read(&mut stream, 65_536 + BURST).await, Duration::ZERO);
-        let took = read(&mut stream, 100 * PER_SECOND as usize).await.as_secs();
+        let took = read(&mut stream, 100 * PER_SECOND.get() as usize).await.as_secs();
         assert!((99..=101).contains(&took), "{took}");
         tokio::time::sleep(Duration::from_secs(3600)).await;
         assert_eq!(read(&mut stream, 65_536 + BURST).await, Duration::ZERO, "the allowance comes back");

@@ -5,61 +5,66 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU64,
     time::{Duration, Instant},
 };
 
+use super::service::Sent;
+use crate::values::token_bucket::{Flow, Nanos, TokenBucket};
+
 /// Messages that may come at once. A newcomer to a room of 30 makes 29 offers, each with some 20 candidates, in one go,
 /// and then renegotiates.
-const BURST: f64 = 2000.0;
+const BURST: u64 = 2000;
 /// Messages per second that may come for ever.
-const PER_SECOND: f64 = 200.0;
-/// A message costs one token, and one more for each full unit of this size.
-const BYTES_PER_TOKEN: usize = 4096;
-/// What goes to others costs less, because a room is there for one to be heard by many: one token for each full unit of
+const PER_SECOND: u64 = 200;
+/// A message costs as much as this, which is what the bucket counts in, and once more for each full unit of it.
+const BYTES_PER_MESSAGE: usize = 4096;
+/// What goes to others costs less, because a room is there for one to be heard by many: a message for each full unit of
 /// this size.
-const BYTES_TO_OTHERS_PER_TOKEN: usize = 64 * 1024;
+const BYTES_TO_OTHERS_PER_MESSAGE: usize = 64 * 1024;
 /// However much a message caused, the connection is heard again after some seconds.
-const MAX_DEBT: f64 = BURST / 2.0;
+const MAX_DEBT: u64 = bytes_of(BURST / 2);
+
+/// Of bytes.
+const FLOW: Flow = Flow::new(NonZeroU64::new(bytes_of(PER_SECOND)).expect("some"), bytes_of(BURST));
+
+const fn bytes_of(messages: u64) -> u64 {
+    messages * BYTES_PER_MESSAGE as u64
+}
 
 /// So many bad messages ...
 const MAX_BAD: usize = 20;
 /// ... within this time end the connection.
 const BAD_WITHIN: Duration = Duration::from_secs(10);
 
-use super::service::Sent;
-
 #[derive(Debug)]
 pub(crate) struct Pace {
-    tokens: f64,
-    counted_at: Instant,
-    /// When the latest bad messages came; empty for all good clients.
+    since: Instant,
+    bucket: TokenBucket,
+    /// When the latest message came.
+    latest: Nanos,
+    /// When the latest bad messages came; empty for all good clients. No token bucket: they are so few that each is kept.
     bad: VecDeque<Instant>,
 }
 
 impl Pace {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { tokens: BURST, counted_at: now, bad: VecDeque::new() }
+        Self { since: now, bucket: TokenBucket::default(), latest: Nanos::default(), bad: VecDeque::new() }
     }
 
     /// Whether a message of `len` bytes may be acted upon.
     pub(crate) fn admit(&mut self, len: usize, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.counted_at).as_secs_f64();
-        self.counted_at = now;
-        self.tokens = (self.tokens + passed * PER_SECOND).min(BURST);
+        self.latest = Nanos::between(self.since, now);
         // Where --max-message-bytes allows more than a burst, such a message must pass now and then.
-        let cost = (1.0 + (len / BYTES_PER_TOKEN) as f64).min(BURST);
-        if self.tokens < cost {
-            return false;
-        }
-        self.tokens -= cost;
-        true
+        let cost = (1 + (len / BYTES_PER_MESSAGE) as u64).min(BURST);
+        self.bucket.take(bytes_of(cost), &FLOW, self.latest)
     }
 
     /// Takes off what a message of `len` bytes caused. That is known afterwards only, so the bucket may be in debt then.
     pub(crate) fn charge(&mut self, len: usize, sent: Sent) {
-        let answer = sent.answered.saturating_sub(len) as f64 / BYTES_PER_TOKEN as f64;
-        let others = (sent.to_others / BYTES_TO_OTHERS_PER_TOKEN) as f64;
-        self.tokens = (self.tokens - answer - others).max(-MAX_DEBT);
+        let answer = sent.answered.saturating_sub(len) as u64;
+        let others = bytes_of((sent.to_others / BYTES_TO_OTHERS_PER_MESSAGE) as u64);
+        self.bucket.charge(answer.saturating_add(others), MAX_DEBT, &FLOW, self.latest);
     }
 
     /// Notes a bad message. `false` if it was one too many.

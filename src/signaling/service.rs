@@ -54,6 +54,7 @@ use crate::{
     locks::{self, Lock, Name},
     membership::Directory,
     observe::metrics::SignalingMetrics,
+    shutdown::Shutdown,
     values::member::MemberId,
 };
 
@@ -141,7 +142,8 @@ pub struct Service<O> {
     resume_key: ResumeKey,
     directory: Arc<Directory>,
     instruments: Instruments,
-    draining: AtomicBool,
+    /// From its beginning on nobody is told that others leave: everybody will, and their calls go on without the server.
+    shutdown: Shutdown,
 }
 
 struct Shard<O> {
@@ -168,6 +170,7 @@ impl<O: Outbox + Clone> Service<O> {
         resume_key: ResumeKey,
         directory: Arc<Directory>,
         metrics: &SignalingMetrics,
+        shutdown: Shutdown,
     ) -> Self {
         let shard = |number: usize| Shard {
             owned: Lock::new(
@@ -194,7 +197,7 @@ impl<O: Outbox + Clone> Service<O> {
             resume_key,
             directory,
             instruments: Instruments::new(metrics),
-            draining: AtomicBool::new(false),
+            shutdown,
         }
     }
 
@@ -267,10 +270,10 @@ impl<O: Outbox + Clone> Service<O> {
         let Some(room) = client.room.take() else {
             return false;
         };
-        let is_draining = self.is_draining();
-        let until = (client.may_return && !is_draining).then_some(until);
+        let is_ending = self.shutdown.has_begun();
+        let until = (client.may_return && !is_ending).then_some(until);
         self.perform_for(room.shard, &mut client.sent, |hub, effects| {
-            hub.handle_disconnect(room.place, until, !is_draining, now, effects);
+            hub.handle_disconnect(room.place, until, !is_ending, now, effects);
         });
         until.is_some()
     }
@@ -280,10 +283,10 @@ impl<O: Outbox + Clone> Service<O> {
         let mut next: Option<Instant> = None;
         for (index, shard) in self.shards.iter().enumerate() {
             while shard.has_away.load(Ordering::Relaxed) {
-                let is_draining = self.is_draining();
+                let is_ending = self.shutdown.has_begun();
                 // Taken anew for each, so that nobody waits for all of them.
                 let (removed, first) = self.perform_for(index, &mut Sent::default(), |hub, effects| {
-                    (hub.handle_expiry(now, is_draining, !is_draining, effects), hub.first_deadline())
+                    (hub.handle_expiry(now, is_ending, !is_ending, effects), hub.first_deadline())
                 });
                 if !removed {
                     next = next.into_iter().chain(first).min();
@@ -320,15 +323,6 @@ impl<O: Outbox + Clone> Service<O> {
         let name = &*room_name::canonical(room);
         let (shard, _) = self.shard_of(name);
         self.shards[shard].owned.lock().hub.members(name)
-    }
-
-    /// From now on nobody is told that others leave: everybody will, and their calls go on without the server.
-    pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
-    fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
     }
 
     fn act(&self, client: &mut Client<O>, message: ClientMessage<'_>, now: Clocks) -> Result<Verdict, Refusal> {
@@ -415,7 +409,7 @@ impl<O: Outbox + Clone> Service<O> {
     fn parting(&self, now: Clocks) -> Parting {
         // The latest token cannot be younger than this.
         let tokens_end_at = now.unix.saturating_add(self.issuer.ttl.as_secs());
-        Parting { is_told: !self.is_draining(), tokens_end_at, unix: now.unix }
+        Parting { is_told: !self.shutdown.has_begun(), tokens_end_at, unix: now.unix }
     }
 
     /// The name of the room in which `client` sits, unless another connection has taken over.

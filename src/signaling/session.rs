@@ -7,6 +7,7 @@
 
 use std::{
     net::IpAddr,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -48,6 +49,7 @@ use crate::{
     locks::{Lock, Name},
     membership::Directory,
     observe::metrics::{CloseReasonLabel, Metrics, Value},
+    shutdown::Shutdown,
     values::member::MemberId,
 };
 
@@ -117,6 +119,8 @@ pub struct Signaling {
     /// How often the wall clock was set.
     steps: watch::Sender<u64>,
     metrics: Arc<Metrics>,
+    /// Once it has begun everybody is told to come back later.
+    shutdown: Shutdown,
 }
 
 type WallClock = Box<dyn Fn() -> SystemTime + Send + Sync>;
@@ -130,9 +134,10 @@ impl Signaling {
         resume_key: ResumeKey,
         directory: Arc<Directory>,
         metrics: Arc<Metrics>,
+        shutdown: Shutdown,
     ) -> Self {
         let server = format!("{:016x}", rand::random::<u64>());
-        let rooms = Service::new(limits, server, issuer, resume_key, directory, &metrics.signaling);
+        let rooms = Service::new(limits, server, issuer, resume_key, directory, &metrics.signaling, shutdown.clone());
         Self {
             rooms,
             common: Arc::default(),
@@ -142,6 +147,7 @@ impl Signaling {
             step_watch: step_watch(SystemTime::now()),
             steps: watch::Sender::new(0),
             metrics,
+            shutdown,
         }
     }
 
@@ -180,9 +186,10 @@ impl Signaling {
         &self.metrics
     }
 
-    /// Keeps time until `shutdown` turns true: ends the membership of those that are away for too long (in the end of all
+    /// Keeps time until the shutdown begins: ends the membership of those that are away for too long (in the end of all
     /// that are away), and notices when the wall clock is set. Without somebody who runs this the former stay for ever.
-    pub async fn keep_time(&self, mut shutdown: watch::Receiver<bool>) {
+    pub async fn keep_time(&self) {
+        let mut shutdown = pin!(self.shutdown.begun());
         let mut look = interval(self.timing.clock_period);
         loop {
             let next = self.rooms.expire(Instant::now().into_std());
@@ -195,8 +202,7 @@ impl Signaling {
             tokio::select! {
                 () = due => {}
                 _ = look.tick() => { self.unix_now(); }
-                () = told_to_stop(&mut shutdown) => {
-                    self.rooms.start_draining();
+                () = &mut shutdown => {
                     self.rooms.expire(Instant::now().into_std());
                     return;
                 }
@@ -231,7 +237,7 @@ impl Signaling {
 
     /// Serves one connection to its end. The opening handshake is done; `read_ahead` came after it. `on_membership` is
     /// told when the client enters or leaves rooms. When `must_go` comes true before it enters one, it makes room for
-    /// others; when `shutdown` turns true it is told to come back later.
+    /// others.
     pub async fn serve<S>(
         &self,
         stream: S,
@@ -239,7 +245,6 @@ impl Signaling {
         arrival: Arrival,
         mut on_membership: impl FnMut(bool),
         must_go: impl Future<Output = ()>,
-        mut shutdown: watch::Receiver<bool>,
     ) where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -257,7 +262,7 @@ impl Signaling {
         let stream = Measured::new(stream, frames, max_message_bytes);
         let ws = WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await;
         let mut session = Session::new(self, ws, arrival);
-        let reason = session.run(&mut on_membership, must_go, &mut shutdown).await;
+        let reason = session.run(&mut on_membership, must_go).await;
         session.end(reason).await;
     }
 }
@@ -299,14 +304,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     /// Until somebody or something ends the connection.
-    async fn run(
-        &mut self,
-        on_membership: &mut impl FnMut(bool),
-        must_go: impl Future<Output = ()>,
-        shutdown: &mut watch::Receiver<bool>,
-    ) -> CloseReason {
+    async fn run(&mut self, on_membership: &mut impl FnMut(bool), must_go: impl Future<Output = ()>) -> CloseReason {
         let timer = sleep_until(self.deadline());
-        tokio::pin!(timer, must_go);
+        let shutdown = self.signaling.shutdown.begun();
+        tokio::pin!(timer, must_go, shutdown);
         let mut has_joined = false;
         loop {
             let step = tokio::select! {
@@ -327,8 +328,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 () = &mut timer => self.tick().await,
                 () = &mut must_go, if !has_joined => Err(CloseReason::MadeRoom),
                 _ = self.clock_steps.changed() => { self.hasten_renewal(); Ok(()) }
-                () = told_to_stop(shutdown) => {
-                    self.signaling.rooms.start_draining();
+                () = &mut shutdown => {
                     // Spread, so that not all clients come back at once.
                     self.signaling.rooms.say_closing(&self.client, rand::random_range(1000..=5000));
                     Err(CloseReason::Shutdown)
@@ -536,9 +536,4 @@ fn written(outcome: Result<Result<(), Error>, tokio::time::error::Elapsed>) -> R
 
 fn step_watch(shown: SystemTime) -> Lock<StepWatch> {
     Lock::new(Name("step watch", 0), StepWatch::new(Instant::now().into_std(), shown))
-}
-
-/// Waits until the server is to go; it is too if nobody is left who could say so.
-pub(crate) async fn told_to_stop(shutdown: &mut watch::Receiver<bool>) {
-    let _ = shutdown.wait_for(|is_down| *is_down).await;
 }

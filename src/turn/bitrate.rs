@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::values::token_bucket::{Flow, Nanos, TokenBucket};
+
 /// What may come at once is what the rate allows in this time: room for a video key frame, or for a burst of a file.
 const BURST: Duration = Duration::from_millis(500);
 
@@ -27,23 +29,18 @@ pub enum Direction {
 /// What an allocation has left of its rate. Sans-IO: time comes in.
 #[derive(Debug)]
 pub struct Meter {
-    rate: Bitrate,
-    from_client: Bucket,
-    to_client: Bucket,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    /// Bits.
-    tokens: u64,
-    refilled: Instant,
+    /// Of bits.
+    flow: Flow,
+    since: Instant,
+    from_client: TokenBucket,
+    to_client: TokenBucket,
 }
 
 impl Meter {
     /// Full buckets.
     pub fn new(rate: Bitrate, now: Instant) -> Self {
-        let full = || Bucket { tokens: rate.burst(), refilled: now };
-        Self { rate, from_client: full(), to_client: full() }
+        let full = TokenBucket::default();
+        Self { flow: Flow::new(rate.0, rate.burst()), since: now, from_client: full, to_client: full }
     }
 
     /// Takes `bytes` of payload off; `false` if that is too much, and nothing is taken.
@@ -52,19 +49,7 @@ impl Meter {
             Direction::FromClient => &mut self.from_client,
             Direction::ToClient => &mut self.to_client,
         };
-        let elapsed = now.saturating_duration_since(bucket.refilled).as_micros();
-        let gained = u128::from(self.rate.0.get()) * elapsed / 1_000_000;
-        if gained > 0 {
-            bucket.tokens =
-                u64::try_from(u128::from(bucket.tokens) + gained).unwrap_or(u64::MAX).min(self.rate.burst());
-            bucket.refilled = now;
-        }
-        let bits = 8 * bytes as u64;
-        let admitted = bits <= bucket.tokens;
-        if admitted {
-            bucket.tokens -= bits;
-        }
-        admitted
+        bucket.take(8 * bytes as u64, &self.flow, Nanos::between(self.since, now))
     }
 }
 

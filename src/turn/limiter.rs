@@ -8,9 +8,12 @@
 use std::{
     hash::{BuildHasher, RandomState},
     net::IpAddr,
+    num::NonZeroU64,
     sync::atomic::{AtomicU64, Ordering},
     time::Instant,
 };
+
+use crate::values::token_bucket::{Flow, Nanos, TokenBucket};
 
 /// Answers per second that one source gets in the long run.
 pub const ANSWERS_PER_SECOND: u32 = 500;
@@ -20,23 +23,25 @@ pub const BURST: u32 = 5000;
 
 const BUCKETS: usize = 8192;
 
-/// What an answer costs, in microseconds in which its bucket refills by one.
-const COST: u64 = 1_000_000 / ANSWERS_PER_SECOND as u64;
+const FLOW: Flow = Flow::new(NonZeroU64::new(ANSWERS_PER_SECOND as u64).expect("some"), BURST as u64);
 
 /// The buckets of the process. Sans-IO: time comes in.
 #[derive(Debug)]
 pub struct AnswerLimiter {
     hasher: RandomState,
     started: Instant,
-    /// When each bucket is full again, in microseconds since `started`: one number, so that no lock is needed, and a
-    /// worker whose clock was read earlier than another's takes nothing back.
-    full_at: Box<[AtomicU64]>,
+    /// A [`TokenBucket`] each, by the time since `started`: one number, so that no lock is needed.
+    buckets: Box<[AtomicU64]>,
 }
 
 impl AnswerLimiter {
     /// Full buckets. `hasher` holds the random key.
     pub fn new(hasher: RandomState, now: Instant) -> Self {
-        Self { hasher, started: now, full_at: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect() }
+        Self {
+            hasher,
+            started: now,
+            buckets: (0..BUCKETS).map(|_| AtomicU64::new(TokenBucket::default().to_bits())).collect(),
+        }
     }
 
     /// Takes a token of `source`; `false` if it has none.
@@ -45,10 +50,9 @@ impl AnswerLimiter {
             IpAddr::V4(ip) => u128::from(u32::from(ip)),
             IpAddr::V6(ip) => u128::from(ip) >> 64 << 64,
         };
-        let bucket = &self.full_at[self.hasher.hash_one(key) as usize % BUCKETS];
-        let now = now.saturating_duration_since(self.started).as_micros() as u64;
-        let empty = now + u64::from(BURST) * COST;
-        let take = |full_at: u64| Some(full_at.max(now) + COST).filter(|full_at| *full_at <= empty);
+        let bucket = &self.buckets[self.hasher.hash_one(key) as usize % BUCKETS];
+        let now = Nanos::between(self.started, now);
+        let take = |bits| TokenBucket::from_bits(bits).without(1, &FLOW, now).map(TokenBucket::to_bits);
         bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 }

@@ -37,17 +37,11 @@ pub mod session;
 pub mod totals;
 pub mod transport;
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     membership::Directory,
+    shutdown::Shutdown,
     values::{family::ByFamily, label::labels},
 };
 
@@ -84,7 +78,8 @@ pub struct Shared {
     pub reservations: reservation::Reservations,
     /// On what terms allocations are granted.
     pub terms: Terms,
-    draining: AtomicBool,
+    /// Once it has begun there are no new allocations any more.
+    pub shutdown: Shutdown,
 }
 
 impl Shared {
@@ -96,6 +91,7 @@ impl Shared {
         directory: Arc<Directory>,
         quotas: Arc<quota::Quotas>,
         terms: Terms,
+        shutdown: Shutdown,
     ) -> Self {
         Self {
             nonces,
@@ -106,18 +102,8 @@ impl Shared {
             relayed: relayed::RelayedTable::new(),
             reservations: reservation::Reservations::default(),
             terms,
-            draining: AtomicBool::new(false),
+            shutdown,
         }
-    }
-
-    /// Whether there are no new allocations any more.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-
-    /// From now on there are no new allocations: the server is about to end.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
     }
 }
 

@@ -10,3 +10,4 @@ pub mod prefixes;
 pub mod relayed_address;
 pub(crate) mod sites;
 pub mod tls_files;
+pub mod token_bucket;

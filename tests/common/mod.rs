@@ -23,10 +23,11 @@ use std::{
 
 use bimcc_rtc::{
     credentials::{self, MemberKey, Secret, User},
-    http::{self, AppState, HttpSettings},
+    front::{Front, FrontSettings},
     ice_servers::{Issuer, Transports},
     membership::Directory,
     observe::metrics::Metrics,
+    shutdown::{Shutdown, ShutdownTrigger},
     signaling::{Limits, ResumeKey, Signaling, Timing},
     turn::{
         self, Lifetimes, Terms,
@@ -46,7 +47,6 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::watch,
     task::JoinHandle,
 };
 use tokio_tungstenite::{
@@ -62,7 +62,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Options {
     pub limits: Limits,
     pub timing: Timing,
-    pub http: HttpSettings,
+    pub http: FrontSettings,
     pub credential_ttl: Option<Duration>,
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Seconds by which the wall clock of signaling is ahead.
@@ -76,7 +76,7 @@ pub struct Server {
     /// STUN and TURN over UDP.
     pub turn: SocketAddr,
     _workers: Workers,
-    shutdown: watch::Sender<bool>,
+    shutdown: ShutdownTrigger,
     task: JoinHandle<std::io::Result<()>>,
 }
 
@@ -97,7 +97,16 @@ impl Server {
             transports: Transports { udp: Some(3478), ..Transports::default() },
         };
         let key = ResumeKey::new(b"the same for all servers of tests"[..32].try_into().unwrap());
-        let signaling = Signaling::new(options.limits, options.timing, issuer, key, directory.clone(), metrics.clone());
+        let (trigger, shutdown) = Shutdown::new();
+        let signaling = Signaling::new(
+            options.limits,
+            options.timing,
+            issuer,
+            key,
+            directory.clone(),
+            metrics.clone(),
+            shutdown.clone(),
+        );
         let signaling = signaling.with_wall_clock(move || {
             let ahead = options.ahead.load(Ordering::Relaxed);
             let by = Duration::from_secs(ahead.unsigned_abs());
@@ -108,10 +117,9 @@ impl Server {
         let shared = turn_on_loopback(directory.clone(), Secret::new(*b"test"), Lifetimes::default());
         let workers = turn.start(shared, RelayPorts::None, &metrics).unwrap();
         let turn = Some(workers.streams().clone());
-        let state = AppState { signaling: Arc::new(signaling), turn, settings: options.http };
-        let (shutdown, stopped) = watch::channel(false);
-        let task = tokio::spawn(http::serve(vec![listener], options.tls.map(Into::into), state, stopped));
-        Self { address, metrics, directory, turn: turn_address, _workers: workers, shutdown, task }
+        let front = Front { signaling: Arc::new(signaling), turn, settings: options.http };
+        let task = tokio::spawn(front.serve(vec![listener], options.tls.map(Into::into), shutdown));
+        Self { address, metrics, directory, turn: turn_address, _workers: workers, shutdown: trigger, task }
     }
 
     /// Credentials of a user who is no member.
@@ -180,7 +188,7 @@ impl Server {
     }
 
     pub fn begin_shutdown(&self) {
-        self.shutdown.send_replace(true);
+        self.shutdown.begin();
     }
 
     pub async fn shut_down(self) {
@@ -213,6 +221,7 @@ pub fn turn_on_loopback(directory: Arc<Directory>, secret: Secret, lifetimes: Li
         directory,
         Quotas::up_to(1000, 1000),
         Terms { lifetimes, ..Terms::default() },
+        Shutdown::never(),
     ))
 }
 

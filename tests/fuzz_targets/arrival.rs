@@ -8,10 +8,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bimcc_rtc::{
-    http::{
-        arrival::{ClientInfo, Protocol, Trust, room_in_query},
+    front::{
+        Protocol,
         proxy_protocol::{self, Ends},
     },
+    http::arrival::{ClientInfo, Trust, room_in_query},
     values::host::Host,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};

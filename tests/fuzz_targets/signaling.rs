@@ -18,6 +18,7 @@ use bimcc_rtc::{
     ice_servers::{Issuer, Transports},
     membership::Directory,
     observe::metrics::SignalingMetrics,
+    shutdown::Shutdown,
     signaling::{
         CloseReason, Limits, ResumeKey,
         frame::Frame,
@@ -100,7 +101,15 @@ impl World {
         let directory = Arc::new(Directory::new());
         let transports = Transports { udp: Some(3478), ..Transports::default() };
         let issuer = Issuer { secret: Secret::new(*b"fuzz"), ttl: TTL, transports };
-        let service = Service::new(LIMITS, "this run", issuer, ResumeKey::new(&[7; 32]), directory.clone(), &metrics);
+        let service = Service::new(
+            LIMITS,
+            "this run",
+            issuer,
+            ResumeKey::new(&[7; 32]),
+            directory.clone(),
+            &metrics,
+            Shutdown::never(),
+        );
         let mut world = Self {
             service,
             metrics,

@@ -52,6 +52,7 @@ const SIGNALING: Core = Core {
 
 const TURN: Core = Core {
     files: &[
+        "values/token_bucket.rs",
         "turn/allocation.rs",
         "turn/auth.rs",
         "turn/bitrate.rs",

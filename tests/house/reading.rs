@@ -7,7 +7,7 @@ use std::{
 };
 
 /// All Rust files there, but for tests.
-pub fn sources(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn sources(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
     }
@@ -19,13 +19,13 @@ pub fn sources(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Without comments, and without what follows the first module of tests.
-pub fn code_of(text: &str) -> String {
+pub(crate) fn code_of(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
     text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
 }
 
 /// All paths that are imported, one by one.
-pub fn imports(code: &str) -> Vec<String> {
+pub(crate) fn imports(code: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for (at, _) in code.match_indices("use ") {
         let before = code[..at].rsplit('\n').next().unwrap().trim();
@@ -60,12 +60,12 @@ fn expand(before: &str, tree: &str, paths: &mut Vec<String>) {
     }
 }
 
-pub fn begins_with(path: &str, known: &str) -> bool {
+pub(crate) fn begins_with(path: &str, known: &str) -> bool {
     path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with("::") || rest.starts_with(" as "))
 }
 
 /// Whether the word stands there as a word; one with a capital also as the beginning of one.
-pub fn names(code: &str, word: &str) -> bool {
+pub(crate) fn names(code: &str, word: &str) -> bool {
     let is_part = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
     code.match_indices(word).any(|(at, _)| {
         let (before, after) = (code[..at].chars().next_back(), code[at + word.len()..].chars().next());
@@ -74,7 +74,7 @@ pub fn names(code: &str, word: &str) -> bool {
 }
 
 /// Every file of `src` as a module, with the files that it names.
-pub fn arrows() -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
+pub(crate) fn arrows() -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
     let modules: BTreeMap<_, _> = sources(Path::new("src")).into_iter().map(|file| (module_of(&file), file)).collect();
     let arrows_of = |(module, file): (&Vec<String>, &PathBuf)| {
         let code = code_of(&fs::read_to_string(file).unwrap());

@@ -2,6 +2,7 @@
 //! step 11. And what an allocation may relay at most.
 
 use bimcc_rtc::{
+    shutdown::Shutdown,
     turn::bitrate::Bitrate,
     values::family::{ByFamily, Family},
 };
@@ -53,7 +54,9 @@ fn a_server_that_ends_takes_nobody_and_keeps_those_it_has() {
     let mut world = World::new();
     let alice = world.alice();
     let bob = world.api_client("bob", "192.0.2.2:1000");
-    world.shared.drain();
+    let (trigger, shutdown) = Shutdown::new();
+    world.shared.shutdown = shutdown;
+    trigger.begin();
     let reply = world.request(&bob, Req::allocate()).reply();
     assert_eq!(reply.code(), 508);
     assert!(reply.is_signed_for(&bob));

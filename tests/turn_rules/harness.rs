@@ -15,6 +15,7 @@ use bimcc_rtc::{
     credentials::{self, Credential, MemberKey, Secret, User},
     membership::{AllocationRef, Directory, RoomTag},
     observe::metrics::{Metrics, TurnCounters},
+    shutdown::Shutdown,
     turn::{
         Lifetimes, Shared, Terms,
         auth::{Authority, NonceKeys},
@@ -440,6 +441,7 @@ impl World {
             directory.clone(),
             Quotas::up_to(setup.max_total, setup.max_per_user),
             Terms { bitrate: setup.bitrate, alternates: setup.alternates, ..Terms::default() },
+            Shutdown::never(),
         );
         Self {
             shared,

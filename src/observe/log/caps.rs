@@ -2,6 +2,8 @@
 //! told so many times per minute, for each source address and in all. The rest is counted, for one line at the end of the
 //! minute.
 //!
+//! No token bucket: each minute has its own numbers, which its last line adds up.
+//!
 //! Pure: ask [`Caps::admit`] before each line, and call [`Caps::end_minute`] each minute. What is kept is bounded: the
 //! sources of a minute are forgotten at its end, and those beyond [`MAX_SOURCES`] share what is left in all.
 

@@ -15,6 +15,7 @@ use crate::{
     credentials::Secret,
     ice_servers::Transports,
     observe::metrics::{ErrorCodeLabel, EventLabel, Metrics},
+    shutdown::ShutdownTrigger,
     signaling::core::resume::Resume,
     values::host::Host,
 };
@@ -280,7 +281,7 @@ fn r3_3_while_draining_nobody_is_reported() {
     world.say(&mut alice, "__join", json!({"room": "r"}));
     world.say(&mut bob, "__join", json!({"room": "r"}));
     world.drain();
-    world.service.start_draining();
+    world.trigger.begin();
     world.disconnect(&mut bob);
     assert_eq!(world.drain(), []);
     assert_eq!(world.directory.len(), 1, "the relay knows all the same");
@@ -495,6 +496,7 @@ struct World {
     /// No clock: only differences from it count.
     start: Instant,
     service: Service<Log>,
+    trigger: ShutdownTrigger,
     directory: Arc<Directory>,
     metrics: Metrics,
     log: Rc<RefCell<Frames>>,
@@ -515,10 +517,27 @@ impl World {
             ttl: Duration::from_secs(TTL),
             transports: Transports { udp: Some(3478), ..Transports::default() },
         };
-        let service =
-            Service::new(limits, "this-run", issuer, ResumeKey::new(&[7; 32]), directory.clone(), &metrics.signaling);
+        let (trigger, shutdown) = Shutdown::new();
+        let service = Service::new(
+            limits,
+            "this-run",
+            issuer,
+            ResumeKey::new(&[7; 32]),
+            directory.clone(),
+            &metrics.signaling,
+            shutdown,
+        );
         let start = Instant::now();
-        Self { start, service, directory, metrics, log: Rc::default(), on_send: Rc::default(), clients: Cell::new(1) }
+        Self {
+            start,
+            service,
+            trigger,
+            directory,
+            metrics,
+            log: Rc::default(),
+            on_send: Rc::default(),
+            clients: Cell::new(1),
+        }
     }
 
     fn client(&self, name: &'static str) -> Client<Log> {

@@ -17,6 +17,7 @@ use super::*;
 use crate::{
     credentials::{self, Credential, MemberKey, Secret, User},
     membership::{Directory, RoomTag},
+    shutdown::Shutdown,
     turn::{
         self,
         auth::{Authority, NonceKeys},
@@ -71,6 +72,7 @@ impl World {
             Arc::new(Directory::new()),
             Quotas::up_to(10, 10),
             turn::Terms::default(),
+            Shutdown::never(),
         ));
         let metrics = Metrics::new();
         let bound = Bound::new(&[SocketAddr::new(HERE, 0)], 1).unwrap();

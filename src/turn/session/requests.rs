@@ -184,7 +184,7 @@ impl Session {
         if let (User::Api(_), Some(alternate)) = (&user, alternate) {
             return Err(Refusal::Alternate(alternate));
         }
-        if cx.shared.is_draining() {
+        if cx.shared.shutdown.has_begun() {
             return Err(Refusal::Code(ErrorCode::InsufficientCapacity));
         }
         let mut pending = PendingAllocate {

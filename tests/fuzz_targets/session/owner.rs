@@ -12,6 +12,7 @@ use bimcc_rtc::{
     credentials::{MemberKey, Secret},
     membership::{AllocationRef, Directory},
     observe::metrics::TurnCounters,
+    shutdown::Shutdown,
     turn::{
         Held, Shared, Terms,
         auth::{Authority, NonceKeys},
@@ -64,6 +65,7 @@ pub static SHARED: LazyLock<Shared> = LazyLock::new(|| {
         Arc::new(directory),
         Quotas::up_to(MAX_ALLOCATIONS, MAX_PER_USER),
         Terms::default(),
+        Shutdown::never(),
     )
 });
 

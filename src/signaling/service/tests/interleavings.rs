@@ -95,7 +95,8 @@ impl Stage {
             Issuer { secret: Secret::new(*b"s"), ttl: Duration::from_secs(TTL), transports: Transports::default() };
         let limits = Limits { max_peers_per_room: PEOPLE - 1, ..Limits::default() };
         let key = ResumeKey::new(&[7; 32]);
-        let service = Service::new(limits, "this-run", issuer, key, directory.clone(), &metrics.signaling);
+        let service =
+            Service::new(limits, "this-run", issuer, key, directory.clone(), &metrics.signaling, Shutdown::never());
         Self { start, service, directory, metrics, seen }
     }
 

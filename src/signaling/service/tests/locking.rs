@@ -29,7 +29,7 @@ fn service(directory: Arc<Directory>) -> Arc<Service<Nowhere>> {
         Issuer { secret: Secret::new(*b"s"), ttl: Duration::from_secs(TTL), transports: Transports::default() };
     let metrics = Metrics::new();
     let key = ResumeKey::new(&[7; 32]);
-    Arc::new(Service::new(Limits::default(), "this-run", issuer, key, directory, &metrics.signaling))
+    Arc::new(Service::new(Limits::default(), "this-run", issuer, key, directory, &metrics.signaling, Shutdown::never()))
 }
 
 fn say(service: &Service<Nowhere>, client: &mut Client<Nowhere>, event: &str, room: usize) {

@@ -418,7 +418,7 @@ fn r10_9_while_draining_nobody_is_awaited() {
     world.say(&mut carol, "__join", json!({"room": "r", "resume": ""}));
     world.drain();
     world.disconnect(&mut bob);
-    world.service.start_draining();
+    world.trigger.begin();
     assert_eq!(world.service.expire(world.start), None);
     world.disconnect(&mut carol);
     world.disconnect(&mut alice);

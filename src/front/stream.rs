@@ -34,11 +34,6 @@ const MEDIA_IN_TLS: usize = 32 * 1024;
 /// Empty lines before a request that are overlooked.
 const MAX_EMPTY_LINES: usize = 8;
 
-/// How some clients begin when the URL has a query but no path (`ws://host?room=r`). RFC 9112 section 3.2.1 wants a
-/// slash there, and so does hyper.
-const WITHOUT_PATH: &[u8] = b"GET ?";
-const WITH_PATH: &[u8] = b"GET /?";
-
 /// What a connection speaks, by its first byte, before TLS and once more within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -123,72 +118,6 @@ impl Stream {
         if let Err(error) = SockRef::from(&*tcp).set_tcp_notsent_lowat(MEDIA_IN_KERNEL) {
             tracing::debug!(%error, "cannot set TCP_NOTSENT_LOWAT");
         }
-    }
-
-    /// Takes in the beginning of a request and gives what is to be read in its place.
-    pub(crate) async fn mend_request(&mut self) -> io::Result<&'static [u8]> {
-        let mut beginning = [0; WITHOUT_PATH.len()];
-        match self {
-            Self::Plain(stream) => {
-                if stream.peek(&mut beginning).await? < beginning.len() || beginning != WITHOUT_PATH {
-                    return Ok(b"");
-                }
-                stream.read_exact(&mut beginning).await?;
-            }
-            Self::Tls(stream) => {
-                if !stream.fill_buf().await?.starts_with(WITHOUT_PATH) {
-                    return Ok(b"");
-                }
-                stream.consume(WITHOUT_PATH.len());
-            }
-        }
-        Ok(WITH_PATH)
-    }
-}
-
-/// A stream with something to be read before what comes from the network.
-#[derive(Debug)]
-pub(crate) struct Prefixed {
-    pub(crate) prefix: &'static [u8],
-    pub(crate) stream: Stream,
-}
-
-impl AsyncRead for Prefixed {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.prefix.is_empty() {
-            return Pin::new(&mut this.stream).poll_read(cx, buf);
-        }
-        let (now, later) = this.prefix.split_at(this.prefix.len().min(buf.remaining()));
-        buf.put_slice(now);
-        this.prefix = later;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Prefixed {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
 

@@ -12,8 +12,8 @@ use std::{
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
-    Timeouts,
     proxy_protocol::{self, Ends, Version},
+    settings::Timeouts,
     turned_away::TurnedAway,
 };
 

@@ -5,7 +5,7 @@ use std::io;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
-    Timeouts,
+    settings::Timeouts,
     stream::{Protocol, Stream},
     turned_away::TurnedAway,
 };

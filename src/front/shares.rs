@@ -8,9 +8,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use http::StatusCode;
-
-use super::{turned_away::TurnedAway, ws::Refused};
 use crate::{
     files::{FromPool, Pool},
     values::sites::{Site, Sites},
@@ -55,25 +52,6 @@ pub(super) enum Full {
     Address,
     /// There are as many as there may be.
     Server,
-}
-
-impl Full {
-    /// What who wants a WebSocket is told.
-    pub(super) fn refusal(self) -> (TurnedAway, Refused) {
-        let (reason, status, why) = match self {
-            Self::Address => (
-                TurnedAway::TooManyFromAddress,
-                StatusCode::TOO_MANY_REQUESTS,
-                "Too many WebSockets from this address, in rooms or not.",
-            ),
-            Self::Server => (
-                TurnedAway::TooManyWebsockets,
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The server has as many WebSockets as it may have.",
-            ),
-        };
-        (reason, Refused::new(status, why))
-    }
 }
 
 /// One connection's place, given back when dropped.

@@ -1,0 +1,137 @@
+//! Who is let in, and how often nobody was: the numbers of connections, of WebSockets and of TURN connections together.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::{
+    settings::FrontSettings,
+    shares::{Full, Share, Shares},
+    slots::{Slot, Slots},
+    turned_away::TurnedAway,
+};
+use crate::{
+    http::{
+        client_info::Trust,
+        door::{Door, NoPlace, Unfit},
+    },
+    observe::metrics::{Metrics, TurnedAwayLabel, Value},
+    turn::io::Streams,
+};
+
+/// Lets connections in.
+pub(super) struct Admission {
+    trust: Arc<Trust>,
+    slots: Arc<Slots>,
+    web_sockets: Arc<Shares>,
+    turn_streams: Arc<Shares>,
+    /// Knows where members are.
+    turn: Option<Arc<Streams>>,
+    metrics: Arc<Metrics>,
+}
+
+/// What a WebSocket takes up.
+pub(super) struct WebSocketPlace {
+    /// The slot of the client behind a trusted proxy.
+    pub(super) of_client: Option<Slot>,
+    /// Its place among the WebSockets.
+    pub(super) share: Share,
+}
+
+impl Admission {
+    pub(super) fn new(
+        settings: &FrontSettings,
+        trust: Arc<Trust>,
+        turn: Option<Arc<Streams>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            trust,
+            slots: Slots::new(settings.max_connections_per_ip, settings.max_half_open),
+            web_sockets: Shares::new(settings.web_sockets.clone()),
+            turn_streams: Shares::of_turn(settings.max_turn_streams),
+            turn,
+            metrics,
+        }
+    }
+
+    /// A slot for a connection of `peer`. Behind a trusted proxy the client is known, and counted, later.
+    pub(super) fn connection(&self, peer: IpAddr) -> Option<Slot> {
+        if self.is_proxy(peer) {
+            return Some(self.slots.uncounted(peer));
+        }
+        let slot =
+            if self.is_where_a_member_is(peer) { self.slots.take_of_member(peer) } else { self.slots.take(peer) };
+        if slot.is_none() {
+            self.count_turned_away(TurnedAway::TooManyFromAddress);
+        }
+        slot
+    }
+
+    /// A place for a connection of `peer` that speaks STUN.
+    pub(super) fn turn_stream(&self, peer: IpAddr) -> Option<Share> {
+        let counted = Some(peer).filter(|address| !self.is_proxy(*address));
+        let share = self.turn_streams.take(counted);
+        let why = |full: &Full| {
+            self.count_turned_away(match full {
+                Full::Address => TurnedAway::TooManyFromAddress,
+                Full::Server => TurnedAway::TooManyTurnStreams,
+            });
+        };
+        share.inspect_err(why).ok()
+    }
+
+    /// Whether so many have been told to go and are still here that no more should come in for the moment.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.slots.is_crowded()
+    }
+
+    pub(super) fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.trust.is_proxy(peer)
+    }
+
+    pub(super) fn is_where_a_member_is(&self, peer: IpAddr) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.knows(peer))
+    }
+
+    pub(super) fn count_turned_away(&self, reason: TurnedAway) {
+        tracing::debug!(reason = %reason.as_str(), "connection turned away");
+        self.metrics.signaling.connections_refused.get_or_create(&TurnedAwayLabel { reason: Value(reason) }).inc();
+    }
+
+    fn web_socket(&self, peer: IpAddr, apparent: IpAddr) -> Result<WebSocketPlace, NoPlace> {
+        if self.slots.has_too_many(peer) {
+            return Err(NoPlace::OutsideRooms);
+        }
+        let mut of_client = None;
+        if self.is_proxy(peer) && !self.is_proxy(apparent) {
+            of_client = Some(self.slots.take(apparent).ok_or(NoPlace::OutsideRooms)?);
+        }
+        let counted = Some(apparent).filter(|address| !self.is_proxy(*address));
+        let share = self.web_sockets.take(counted).map_err(|full| match full {
+            Full::Address => NoPlace::FromAddress,
+            Full::Server => NoPlace::InAll,
+        })?;
+        Ok(WebSocketPlace { of_client, share })
+    }
+}
+
+impl Door for Admission {
+    type Place = WebSocketPlace;
+
+    fn place(&self, peer: IpAddr, apparent: IpAddr) -> Result<WebSocketPlace, NoPlace> {
+        self.web_socket(peer, apparent).inspect_err(|why| {
+            self.count_turned_away(match why {
+                NoPlace::OutsideRooms | NoPlace::FromAddress => TurnedAway::TooManyFromAddress,
+                NoPlace::InAll => TurnedAway::TooManyWebsockets,
+            });
+        })
+    }
+
+    fn count(&self, why: Unfit) {
+        self.count_turned_away(match why {
+            Unfit::Late => TurnedAway::HandshakeTimeout,
+            Unfit::BadHandshake => TurnedAway::BadHandshake,
+            Unfit::TlsRequired => TurnedAway::TlsRequired,
+            Unfit::Origin => TurnedAway::Origin,
+        });
+    }
+}
