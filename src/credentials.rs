@@ -9,7 +9,7 @@
 //! the server ([`MemberKey`]): back ends know the shared secret, and whoever could mint for a member could talk to
 //! everybody in that member's room.
 //!
-//! Pure: no clock, no I/O. Verifying a TURN request with these lives in `turn::auth`.
+//! Pure: no clock, no I/O. Verifying a TURN request with these lives in `turn::shared::auth`.
 
 use std::fmt;
 

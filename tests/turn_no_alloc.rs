@@ -5,8 +5,8 @@
 mod harness;
 
 use bimcc_rtc::turn::{
-    message::{HEADROOM, TAILROOM},
-    session::{Output, Via},
+    core::session::{Output, Via},
+    wire::data::{HEADROOM, TAILROOM},
 };
 use harness::*;
 

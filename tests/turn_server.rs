@@ -15,8 +15,8 @@ use bimcc_rtc::{
     membership::{Directory, RoomTag},
     observe::metrics::Metrics,
     turn::{
-        Lifetimes,
         io::{Bound, Workers},
+        shared::Lifetimes,
     },
     values::{member::MemberId, ports::RelayPorts},
 };

@@ -8,8 +8,8 @@ mod ipv6_forms;
 
 use bimcc_rtc::{
     turn::{
-        peer_policy::{HostAddresses, Mode, PeerRules},
-        reach::Reach,
+        core::reach::Reach,
+        shared::peer_policy::{HostAddresses, Mode, PeerRules},
     },
     values::member::MemberId,
 };

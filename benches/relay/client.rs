@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use bimcc_rtc::{
     credentials::{Credential, Secret, User, mint},
-    turn::message::long_term_key,
+    turn::wire::keys::long_term_key,
 };
 use mio::{Events, Interest, Poll, Token, net::UdpSocket};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};

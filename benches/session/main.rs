@@ -14,8 +14,8 @@ mod harness;
 use std::hint::black_box;
 
 use bimcc_rtc::turn::{
-    message::{HEADROOM, TAILROOM},
-    session::Via,
+    core::session::Via,
+    wire::data::{HEADROOM, TAILROOM},
 };
 use harness::*;
 

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use crate::{
     net::{Changes, Interfaces},
     shutdown::{Reload, Shutdown},
-    turn::{self, peer_policy},
+    turn::{self, shared::peer_policy},
     values::family::ByFamily,
 };
 
@@ -22,7 +22,7 @@ const FORMER_ADDRESSES: usize = 16;
 /// New allocations get new addresses, and permissions are judged anew, as soon as interfaces or routes change.
 pub(super) async fn follow_interfaces(
     (mut changes, mut reload): (Changes, Reload),
-    shared: Arc<turn::Shared>,
+    shared: Arc<turn::shared::Shared>,
     public_ips: ByFamily<Option<IpAddr>>,
     shutdown: Shutdown,
 ) -> std::io::Result<()> {

@@ -33,8 +33,10 @@ use crate::{
     turn::{
         self,
         io::Workers,
-        peer_policy,
-        quota::{PerAddress, QuotaLimits, Quotas},
+        shared::{
+            peer_policy,
+            quota::{PerAddress, QuotaLimits, Quotas},
+        },
     },
     values::{family::ByFamily, ports::RelayPorts},
 };
@@ -46,7 +48,7 @@ const SUPERVISION_PERIOD: Duration = Duration::from_secs(1);
 pub(super) struct Server {
     front: Front,
     workers: Workers,
-    turn: Arc<turn::Shared>,
+    turn: Arc<turn::shared::Shared>,
     metrics: Arc<Metrics>,
     journal: Arc<Journal>,
     listeners: Listeners,
@@ -81,15 +83,15 @@ impl Server {
             ttl: config.credential_ttl,
             transports: transports(plan, &listening),
         };
-        let turn = Arc::new(turn::Shared::new(
-            turn::auth::NonceKeys::new(&kept.nonce_key, None),
-            turn::auth::Authority::new(config.realm.clone(), kept.secrets, &kept.member_key),
+        let turn = Arc::new(turn::shared::Shared::new(
+            turn::shared::auth::NonceKeys::new(&kept.nonce_key, None),
+            turn::shared::auth::Authority::new(config.realm.clone(), kept.secrets, &kept.member_key),
             peer_policy::PeerPolicy::new(peer_rules(config), host_addresses(&plan.interfaces, config.public_ips)),
             directory.clone(),
             Quotas::new(quota_limits(plan, &file_pool)),
-            turn::Terms {
-                lifetimes: turn::Lifetimes::up_to(config.allocation_lifetime),
-                bitrate: config.max_bitrate_per_allocation.map(turn::bitrate::Bitrate),
+            turn::shared::Terms {
+                lifetimes: turn::shared::Lifetimes::up_to(config.allocation_lifetime),
+                bitrate: config.max_bitrate_per_allocation.map(turn::shared::bitrate::Bitrate),
                 alternates: config.alternate_servers,
             },
             shutdown.clone(),

@@ -38,9 +38,8 @@ use crate::{
     signaling::Signaling,
     tls::TlsAcceptor,
     turn::{
-        five_tuple::FiveTuple,
+        core::{five_tuple::FiveTuple, transport::Transport},
         io::{StreamClient, Streams},
-        transport::Transport,
     },
 };
 

@@ -1,6 +1,6 @@
 //! Requests: pages, health and the WebSocket upgrade.
 //!
-//! Whoever has accepted a connection that speaks HTTP hands it over ([`Requests`](requests)) and gets it back if it has become a
+//! Whoever has accepted a connection that speaks HTTP hands it over (`Requests`) and gets it back if it has become a
 //! WebSocket. Listeners, limits and TLS are none of this module's business.
 //!
 //! | request | answer |

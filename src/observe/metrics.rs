@@ -29,7 +29,7 @@ use crate::{
     front::turned_away::TurnedAway,
     membership::Directory,
     signaling::{CloseReason, core::resume::Resume},
-    turn::transport::{StreamClose, Transport},
+    turn::core::transport::{StreamClose, Transport},
     values::label::Label,
 };
 
@@ -240,10 +240,10 @@ impl Default for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use crate::turn::{
-        message::{ErrorCode, TurnMethod},
-        packet::Path,
-        session::event::Event,
+        core::{event::Event, packet::Path},
+        wire::code::{ErrorCode, TurnMethod},
     };
 
     #[test]

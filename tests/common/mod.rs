@@ -30,11 +30,14 @@ use bimcc_rtc::{
     shutdown::{Shutdown, ShutdownTrigger},
     signaling::{Limits, ResumeKey, Signaling, Timing},
     turn::{
-        self, Lifetimes, Terms,
-        auth::{Authority, NonceKeys},
+        self,
         io::{Bound, Workers},
-        peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
-        quota::Quotas,
+        shared::{
+            Lifetimes, Terms,
+            auth::{Authority, NonceKeys},
+            peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
+            quota::Quotas,
+        },
     },
     values::{
         family::{ByFamily, Family},
@@ -198,7 +201,7 @@ impl Server {
 }
 
 /// TURN for clients on loopback, whose peers are each other.
-pub fn turn_on_loopback(directory: Arc<Directory>, secret: Secret, lifetimes: Lifetimes) -> Arc<turn::Shared> {
+pub fn turn_on_loopback(directory: Arc<Directory>, secret: Secret, lifetimes: Lifetimes) -> Arc<turn::shared::Shared> {
     let loopback = "127.0.0.1".parse().unwrap();
     let relay = RelayedAddress { advertised: loopback, bind: loopback };
     let rules = PeerRules {
@@ -214,7 +217,7 @@ pub fn turn_on_loopback(directory: Arc<Directory>, secret: Secret, lifetimes: Li
         gateways: Vec::new(),
         relay: ByFamily::new(|family| (family == Family::V4).then_some(relay)),
     };
-    Arc::new(turn::Shared::new(
+    Arc::new(turn::shared::Shared::new(
         NonceKeys::new(&[7; 32], None),
         Authority::new("test".into(), vec![secret], &member_key()),
         PeerPolicy::new(rules, host),

@@ -3,7 +3,7 @@
 //!
 //! The first byte says how many of the next are lengths of pieces (repeated until all is cut); the rest is the stream.
 
-use bimcc_rtc::turn::framing::{Deframer, FramingError, LONGEST_MESSAGE, frame};
+use bimcc_rtc::turn::wire::framing::{Deframer, FramingError, LONGEST_MESSAGE, frame};
 
 pub fn run(input: &[u8]) {
     let Some((count, rest)) = input.split_first() else {

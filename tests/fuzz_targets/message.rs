@@ -9,12 +9,13 @@ use std::{
     sync::LazyLock,
 };
 
-use bimcc_rtc::turn::{
+use bimcc_rtc::turn::wire::{
     channel_data::{self, CHANNEL_HEADER_LEN},
-    message::{
-        ErrorCode, HEADER_LEN, HEADROOM, Integrity, Key, LONGEST_REQUEST, PasswordAlgorithm, Request, Response,
-        SendIndication, TAILROOM, TransactionId, long_term_key, write_data_indication,
-    },
+    code::ErrorCode,
+    data::{HEADROOM, SendIndication, TAILROOM, write_data_indication},
+    header::{HEADER_LEN, TransactionId},
+    keys::{Integrity, Key, PasswordAlgorithm, long_term_key},
+    message::{LONGEST_REQUEST, Request, Response},
 };
 use ring::hmac;
 use stun::{

@@ -51,18 +51,7 @@ const SIGNALING: Core = Core {
 };
 
 const TURN: Core = Core {
-    files: &[
-        "values/token_bucket.rs",
-        "turn/allocation.rs",
-        "turn/auth.rs",
-        "turn/bitrate.rs",
-        "turn/channel_data.rs",
-        "turn/framing.rs",
-        "turn/message.rs",
-        "turn/message",
-        "turn/session.rs",
-        "turn/session",
-    ],
+    files: &["turn/core", "turn/shared/auth.rs", "turn/shared/bitrate.rs", "turn/wire", "values/token_bucket.rs"],
     may_import: &[
         "base64",
         "bytes",

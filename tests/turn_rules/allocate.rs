@@ -115,7 +115,7 @@ fn rfc8656_5_an_allocate_repeated_while_the_socket_is_bound_is_answered_once() {
     let other = Req::allocate().auth(&alice);
     let (again, another) = (request.clone(), other);
     world.while_binding = Some(Box::new(move |session, cx| {
-        use bimcc_rtc::turn::session::Output;
+        use bimcc_rtc::turn::core::session::Output;
         assert_eq!(session.handle_client(again.bytes(), cx), Output::Nothing);
         assert!(matches!(session.handle_client(another.bytes(), cx), Output::Reply(_)), "a new transaction: 437");
     }));

@@ -2,7 +2,7 @@
 
 use bimcc_rtc::{
     credentials::{self, MemberKey, Secret, User},
-    turn::auth::NONCE_LIFETIME,
+    turn::shared::auth::NONCE_LIFETIME,
     values::member::MemberId,
 };
 

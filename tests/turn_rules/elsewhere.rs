@@ -3,7 +3,7 @@
 
 use bimcc_rtc::{
     shutdown::Shutdown,
-    turn::bitrate::Bitrate,
+    turn::shared::bitrate::Bitrate,
     values::family::{ByFamily, Family},
 };
 

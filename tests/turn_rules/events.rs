@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use bimcc_rtc::{
     turn::{
-        auth::CredentialRefusal,
-        message::{ErrorCode, TurnMethod},
-        peer_policy::PeerRefusal,
-        reach::Reach,
-        relayed::OwnerTag,
-        session::event::{EndReason, Ended, Event, Objection},
-        totals::{Total, Totals},
+        core::{
+            event::{EndReason, Ended, Event, Objection},
+            reach::Reach,
+            totals::{Total, Totals},
+        },
+        shared::{auth::CredentialRefusal, peer_policy::PeerRefusal, relayed::OwnerTag},
+        wire::code::{ErrorCode, TurnMethod},
     },
     values::{family::Family, member::MemberId},
 };
@@ -178,7 +178,7 @@ fn one_of_two_relayed_addresses_ends_by_itself() {
 #[test]
 fn refusals_are_told_with_their_reason() {
     let mut world = World::with(Setup {
-        rules: bimcc_rtc::turn::peer_policy::PeerRules {
+        rules: bimcc_rtc::turn::shared::peer_policy::PeerRules {
             deny: vec!["203.0.113.0/24".parse().unwrap()],
             ..Setup::default().rules
         },

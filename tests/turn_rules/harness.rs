@@ -17,20 +17,25 @@ use bimcc_rtc::{
     observe::metrics::{Metrics, TurnCounters},
     shutdown::Shutdown,
     turn::{
-        Lifetimes, Shared, Terms,
-        auth::{Authority, NonceKeys},
-        bitrate::Bitrate,
-        five_tuple::FiveTuple,
-        limiter::AnswerLimiter,
-        message::{self, IcmpError},
-        packet::DropReason,
-        peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
-        quota::Quotas,
-        reach::Reach,
-        relayed::Home,
-        session::{
-            Bound, Context, Now, Output, PortWish, RelayWish, Session, Via,
+        core::{
             event::{EndReason, Event, EventQueue},
+            five_tuple::FiveTuple,
+            packet::DropReason,
+            reach::Reach,
+            session::{Bound, Context, Now, Output, PortWish, RelayWish, Session, Via},
+        },
+        shared::{
+            Lifetimes, Shared, Terms,
+            auth::{Authority, NonceKeys},
+            bitrate::Bitrate,
+            limiter::AnswerLimiter,
+            peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
+            quota::Quotas,
+            relayed::Home,
+        },
+        wire::{
+            data::{self, IcmpError},
+            message,
         },
     },
     values::{
@@ -603,12 +608,12 @@ impl World {
     }
 
     fn arrives(&mut self, at: SocketAddr, peer: (SocketAddr, Via), payload: &[u8]) -> Option<FromPeer> {
-        let mut buffer = vec![0xEE; message::HEADROOM];
+        let mut buffer = vec![0xEE; data::HEADROOM];
         buffer.extend_from_slice(payload);
         let end = buffer.len();
-        buffer.resize(end + message::TAILROOM, 0xEE);
+        buffer.resize(end + data::TAILROOM, 0xEE);
         let written =
-            self.with_session(at, |session, cx| session.handle_peer(peer, &mut buffer, message::HEADROOM, end, cx));
+            self.with_session(at, |session, cx| session.handle_peer(peer, &mut buffer, data::HEADROOM, end, cx));
         let (begin, end) = written.map_err(|reason| self.counters.dropped(reason)).ok()?;
         Some(read_from_server(&buffer[begin..end]))
     }

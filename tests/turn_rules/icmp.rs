@@ -1,6 +1,6 @@
 //! RFC 8656 section 11.5: what the network reports about datagrams to peers is told to the client.
 
-use bimcc_rtc::turn::message::IcmpError;
+use bimcc_rtc::turn::wire::data::IcmpError;
 
 use crate::harness::*;
 

@@ -23,7 +23,7 @@ mod two_families;
 fn every_test_that_the_documentation_names_exists() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
-    let mut sources = read("src/turn/framing.rs");
+    let mut sources = read("src/turn/wire/framing.rs");
     for directory in ["tests", "tests/turn_rules"] {
         let files = std::fs::read_dir(root.join(directory)).unwrap().map(|entry| entry.unwrap().path());
         for file in files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {

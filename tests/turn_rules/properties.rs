@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bimcc_rtc::turn::reach::Reach;
+use bimcc_rtc::turn::core::reach::Reach;
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::harness::*;

@@ -1,6 +1,6 @@
 //! RFC 8656 section 11: Send and Data.
 
-use bimcc_rtc::turn::{reach::Reach, session::Via};
+use bimcc_rtc::turn::core::{reach::Reach, session::Via};
 
 use crate::harness::*;
 

@@ -1,6 +1,6 @@
 //! What somebody who has proven nothing gets: little, seldom, and no state.
 
-use bimcc_rtc::turn::limiter::{ANSWERS_PER_SECOND, BURST};
+use bimcc_rtc::turn::shared::limiter::{ANSWERS_PER_SECOND, BURST};
 use std::net::SocketAddr;
 
 use crate::harness::*;

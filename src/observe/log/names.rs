@@ -9,7 +9,7 @@ use std::{fmt, net::IpAddr};
 
 use ring::hmac;
 
-use crate::turn::five_tuple::FiveTuple;
+use crate::turn::core::five_tuple::FiveTuple;
 
 /// Bytes of the hash: enough to tell the rooms of a server apart.
 const SHOWN: usize = 5;

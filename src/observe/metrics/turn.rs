@@ -20,14 +20,15 @@ use crate::{
     membership::Directory,
     observe::log::Journal,
     turn::{
-        Held,
-        auth::CredentialRefusal,
-        five_tuple::FiveTuple,
-        message::{ErrorCode, TurnMethod},
-        packet::{DropReason, Path},
-        peer_policy::PeerRefusal,
-        session::event::{Event, Objection},
-        transport::Transport,
+        core::{
+            event::{Event, Objection},
+            five_tuple::FiveTuple,
+            held::Held,
+            packet::{DropReason, Path},
+            transport::Transport,
+        },
+        shared::{auth::CredentialRefusal, peer_policy::PeerRefusal},
+        wire::code::{ErrorCode, TurnMethod},
     },
     values::label::{Label, PerLabel},
 };

@@ -19,16 +19,18 @@ use crate::{
     membership::AllocationRef,
     observe::metrics::TurnCounters,
     turn::{
-        Shared,
-        limiter::AnswerLimiter,
-        message::{IcmpError, TAILROOM},
-        packet::{DropReason, Path},
-        reach::Reach,
-        relayed::{Home, OwnerTag},
-        session::{
-            Context, Now, Output, RelayWish, Session, Via,
+        core::{
             event::{EndReason, Event, EventQueue},
+            packet::{DropReason, Path},
+            reach::Reach,
+            session::{Context, Now, Output, RelayWish, Session, Via},
         },
+        shared::{
+            Shared,
+            limiter::AnswerLimiter,
+            relayed::{Home, OwnerTag},
+        },
+        wire::data::{IcmpError, TAILROOM},
     },
     values::{family::Family, ports::RelayPorts},
 };
@@ -146,7 +148,7 @@ pub(super) struct Handover<'p> {
     pub(super) payload: &'p [u8],
 }
 
-/// A payload that becomes a message for a client where it is: it has [`crate::turn::message::HEADROOM`] before it and
+/// A payload that becomes a message for a client where it is: it has [`crate::turn::wire::data::HEADROOM`] before it and
 /// [`TAILROOM`] behind. What is before it is no longer needed; what is behind it stays.
 #[derive(Debug)]
 pub(super) struct InPlace<'b> {

@@ -26,9 +26,8 @@ use crate::{
     membership::AllocationRef,
     observe::metrics::TurnCounters,
     turn::{
-        packet::DropReason,
-        relayed::{Home, OwnerTag},
-        session::Via,
+        core::{packet::DropReason, session::Via},
+        shared::relayed::{Home, OwnerTag},
     },
 };
 

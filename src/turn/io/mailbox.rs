@@ -16,7 +16,7 @@ use crossbeam_queue::ArrayQueue;
 use mio::Waker;
 
 use super::{inbox::Inboxes, payload::Payload};
-use crate::{membership::AllocationRef, turn::relayed::Home};
+use crate::{membership::AllocationRef, turn::shared::relayed::Home};
 
 /// Datagrams that may wait for one worker.
 const QUEUE: usize = 1024;
@@ -217,7 +217,8 @@ mod tests {
     use mio::{Poll, Token};
 
     use super::*;
-    use crate::turn::relayed::OwnerTag;
+
+    use crate::turn::shared::relayed::OwnerTag;
 
     const HOME: Home = Home { worker: 1, slot: 0, owner: OwnerTag::Api };
 

@@ -32,8 +32,16 @@ use self::{
     socket::UdpSocket,
     udp::{Setup, WAKER, Worker},
 };
-use super::{Shared, limiter::AnswerLimiter, relayed::MAX_WORKERS, transport::Transport};
-use crate::{membership::AllocationRef, observe::metrics::Metrics, values::ports::RelayPorts};
+
+use crate::{
+    membership::AllocationRef,
+    observe::metrics::Metrics,
+    turn::{
+        core::transport::Transport,
+        shared::{Shared, limiter::AnswerLimiter, relayed::MAX_WORKERS},
+    },
+    values::ports::RelayPorts,
+};
 
 /// A listen address could not be bound.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,8 @@
 //! A datagram that waits, with room around it to become a message for a client.
 
 use super::driver::InPlace;
-use crate::turn::message::{HEADROOM, TAILROOM};
+
+use crate::turn::wire::data::{HEADROOM, TAILROOM};
 
 /// The payload of a datagram, and the room that a message made of it takes.
 #[derive(Debug)]

@@ -13,9 +13,11 @@ use socket2::Socket;
 use super::socket::bind_relay;
 use crate::{
     turn::{
-        Shared,
-        relayed::{Home, RelayedTable},
-        session::{Bound, PortWish, RelayWish},
+        core::session::{Bound, PortWish, RelayWish},
+        shared::{
+            Shared,
+            relayed::{Home, RelayedTable},
+        },
     },
     values::{
         family::{ByFamily, Family},
@@ -102,7 +104,7 @@ enum PortError {
     Broken,
 }
 
-/// Relayed addresses that wait for whoever has their token; [`crate::turn::reservation`] knows who and until when.
+/// Relayed addresses that wait for whoever has their token; [`crate::turn::shared::reservation`] knows who and until when.
 #[derive(Debug, Default)]
 pub(super) struct HeldRelays(Mutex<HashMap<SocketAddr, Relay<Socket>>>);
 

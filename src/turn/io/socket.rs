@@ -21,7 +21,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::ReadBuf;
 
 use super::driver::RelaySocket;
-use crate::turn::message::{HEADROOM, IcmpError, TAILROOM};
+
+use crate::turn::wire::data::{HEADROOM, IcmpError, TAILROOM};
 
 /// Datagrams taken from the kernel at once.
 pub(super) const BATCH: usize = 8;

@@ -27,10 +27,12 @@ use crate::{
     farewell,
     observe::metrics::{StreamCloseLabel, StreamMetrics, TransportLabel, Value},
     turn::{
-        five_tuple::FiveTuple,
-        message::{HEADROOM, TAILROOM},
-        session::event::{EndReason, EventQueue},
-        transport::{StreamClose, Transport},
+        core::{
+            event::{EndReason, EventQueue},
+            five_tuple::FiveTuple,
+            transport::{StreamClose, Transport},
+        },
+        wire::data::{HEADROOM, TAILROOM},
     },
 };
 

@@ -20,12 +20,14 @@ use crate::{
     shutdown::Shutdown,
     turn::{
         self,
-        auth::{Authority, NonceKeys},
-        five_tuple::FiveTuple,
-        message::{HEADER_LEN, stun_len},
-        peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
-        quota::Quotas,
-        relayed::{Home, OwnerTag},
+        core::five_tuple::FiveTuple,
+        shared::{
+            auth::{Authority, NonceKeys},
+            peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
+            quota::Quotas,
+            relayed::{Home, OwnerTag},
+        },
+        wire::header::{HEADER_LEN, stun_len},
     },
     values::{
         family::{ByFamily, Family},
@@ -71,7 +73,7 @@ impl World {
             PeerPolicy::new(rules, HostAddresses { relay, ..HostAddresses::default() }),
             Arc::new(Directory::new()),
             Quotas::up_to(10, 10),
-            turn::Terms::default(),
+            turn::shared::Terms::default(),
             Shutdown::never(),
         ));
         let metrics = Metrics::new();

@@ -25,13 +25,13 @@ use super::{
 use crate::{
     membership::AllocationRef,
     turn::{
-        five_tuple::FiveTuple,
-        packet::DropReason,
-        relayed::OwnerTag,
-        session::{
-            Now, Session, Via,
+        core::{
             event::{EndReason, EventQueue},
+            five_tuple::FiveTuple,
+            packet::DropReason,
+            session::{Now, Session, Via},
         },
+        shared::relayed::OwnerTag,
     },
     values::family::Family,
 };

@@ -22,7 +22,7 @@ use std::{
 use arbitrary::Unstructured;
 use bimcc_rtc::{
     credentials::{self, User},
-    turn::message::{IcmpError, long_term_key},
+    turn::wire::{data::IcmpError, keys::long_term_key},
     values::member::MemberId,
 };
 use stun::{

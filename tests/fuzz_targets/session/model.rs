@@ -7,7 +7,10 @@ use std::{
 
 use bimcc_rtc::{
     membership::RoomTag,
-    turn::{Held, allocation::MAX_PEERS, channel_data::CHANNEL_NUMBERS},
+    turn::{
+        core::{allocation::MAX_PEERS, held::Held},
+        wire::channel_data::CHANNEL_NUMBERS,
+    },
 };
 use stun::{
     attributes::{

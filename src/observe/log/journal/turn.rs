@@ -5,9 +5,9 @@ use tracing::{Level, Value, field::display, level_filters::LevelFilter, span::En
 use super::{Journal, Kind};
 use crate::{
     credentials::{self, User},
-    turn::{
+    turn::core::{
+        event::{Allocated, Ended, Event, Holder, Objection},
         five_tuple::FiveTuple,
-        session::event::{Allocated, Ended, Event, Holder, Objection},
         transport::Transport,
     },
     values::family::Families,

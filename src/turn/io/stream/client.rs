@@ -23,7 +23,12 @@ use tokio::{
 use super::{Desk, Paced, StreamClient, outgoing::Outgoing};
 use crate::{
     turn::{
-        framing::{Deframer, FramingError, LONGEST_MESSAGE},
+        core::{
+            event::{EndReason, EventQueue},
+            packet::DropReason,
+            session::{Now, Session, Via},
+            transport::{StreamClose, Transport},
+        },
         io::{
             driver::{ClientTransport, Common, Driver, InPlace, Place, Turn},
             inbox::{Inbox, Letter},
@@ -31,13 +36,11 @@ use crate::{
             socket::TaskSocket,
             udp::read_clocks,
         },
-        message::{HEADROOM, LONGEST_REQUEST, TAILROOM},
-        packet::DropReason,
-        session::{
-            Now, Session, Via,
-            event::{EndReason, EventQueue},
+        wire::{
+            data::{HEADROOM, TAILROOM},
+            framing::{Deframer, FramingError, LONGEST_MESSAGE},
+            message::LONGEST_REQUEST,
         },
-        transport::{StreamClose, Transport},
     },
     values::family::Family,
 };

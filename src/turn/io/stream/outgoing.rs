@@ -12,7 +12,8 @@ use std::{
 };
 
 use super::Paced;
-use crate::turn::framing::frame;
+
+use crate::turn::wire::framing::frame;
 
 /// Frames are gathered up to this before they are written.
 const BATCH: usize = 16 * 1024;

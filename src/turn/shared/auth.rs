@@ -13,9 +13,9 @@ use std::net::{IpAddr, SocketAddr};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::hmac;
 
-use super::message::{Key, PasswordAlgorithm};
 use crate::{
     credentials::{self, MemberKey, Secret, User},
+    turn::wire::keys::{Key, PasswordAlgorithm},
     values::label::labels,
 };
 

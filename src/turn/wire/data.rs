@@ -14,7 +14,7 @@ use stun::{
     xoraddr::XorMappedAddress,
 };
 
-use super::{COMPREHENSION_OPTIONAL, HEADER_LEN, TransactionId, stun_len, xor_address, xor_pad};
+use crate::turn::wire::header::{COMPREHENSION_OPTIONAL, HEADER_LEN, TransactionId, stun_len, xor_address, xor_pad};
 
 /// Bytes before a payload that turning it into a Data indication may need: header, an IPv6 XOR-PEER-ADDRESS and the
 /// header of DATA. A channel header needs 4 of them.

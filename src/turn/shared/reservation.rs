@@ -2,7 +2,7 @@
 //! sections 7.1 and 7.2).
 //!
 //! What is here are the rules: who may have which address until when. The sockets, which keep everybody else from the
-//! ports, are held by [`super::io`], which also asks for what has expired.
+//! ports, are held by [`crate::turn::io`], which also asks for what has expired.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,10 @@ use std::{
     time::Instant,
 };
 
-use super::{message::ReservationToken, quota::Place, relayed::OwnerTag};
+use crate::turn::{
+    shared::{quota::Place, relayed::OwnerTag},
+    wire::message::ReservationToken,
+};
 
 /// An address that waits for the user who has the token.
 #[derive(Debug)]
@@ -90,7 +93,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{credentials::User, turn::quota::Quotas, values::family::Family};
+    use crate::{credentials::User, turn::shared::quota::Quotas, values::family::Family};
 
     fn reservation() -> Reservation {
         Reservation {

@@ -9,7 +9,7 @@ use stun::{
     message::{Message, Setter},
 };
 
-use super::HEADER_LEN;
+use crate::turn::wire::header::HEADER_LEN;
 
 /// Length of the value of MESSAGE-INTEGRITY-SHA256. Shorter ones are for usages that say so (RFC 8489 section 14.6).
 pub(super) const SHA256_LEN: usize = 32;

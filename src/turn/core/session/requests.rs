@@ -3,21 +3,21 @@
 //! A refusal is a value: handlers return `Err(Refusal)` and the one place that knows how to say no turns it into an error
 //! response. RFC 8656 sections 7 (Allocate), 8 (Refresh), 10 (CreatePermission), 12 (ChannelBind); RFC 8489 section 9.2.
 
-use super::{
-    event::{Allocated, Event, Holder, MemberEntry, Objection},
-    places::families,
-    refusal::Refusal,
-    *,
-};
 use crate::{
     credentials::{self, UsernameError},
     membership::{AllocationRef, Membership},
     turn::{
-        allocation::{AllocatingMember, Grant, Lease},
-        auth::CredentialRefusal,
-        channel_data::CHANNEL_NUMBERS,
-        message::{MalformedAttribute, NotARequest, Response, TurnMethod},
-        reservation::Reservation,
+        core::{
+            allocation::{AllocatingMember, Grant, Lease},
+            event::{Allocated, Event, Holder, MemberEntry, Objection},
+            session::{places::families, refusal::Refusal, *},
+        },
+        shared::{auth::CredentialRefusal, reservation::Reservation},
+        wire::{
+            channel_data::CHANNEL_NUMBERS,
+            code::TurnMethod,
+            message::{MalformedAttribute, NotARequest, Response},
+        },
     },
 };
 

@@ -9,19 +9,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    bitrate::{Bitrate, Direction, Meter},
-    message::{Key, TransactionId},
-    packet::DropReason,
-    quota::Place,
-    reach::Reach,
-    relayed::OwnerTag,
-    session::event::{EndReason, Ended, Event, EventQueue, Holder, MemberEntry},
-    totals::Totals,
-};
 use crate::{
     membership::{AllocationRef, RoomWatch},
-    turn::five_tuple::FiveTuple,
+    turn::{
+        core::{
+            event::{EndReason, Ended, Event, EventQueue, Holder, MemberEntry},
+            five_tuple::FiveTuple,
+            packet::DropReason,
+            reach::Reach,
+            totals::Totals,
+        },
+        shared::{
+            bitrate::{Bitrate, Direction, Meter},
+            quota::Place,
+            relayed::OwnerTag,
+        },
+        wire::{header::TransactionId, keys::Key},
+    },
     values::{
         family::{ByFamily, Families, Family},
         member::MemberId,
@@ -323,7 +327,7 @@ mod tests {
     use super::*;
     use crate::{
         credentials::User,
-        turn::{message::PasswordAlgorithm, quota::Quotas},
+        turn::{shared::quota::Quotas, wire::keys::PasswordAlgorithm},
     };
 
     const HOUR: Duration = Duration::from_secs(3600);

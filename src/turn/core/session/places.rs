@@ -1,8 +1,10 @@
 //! What an Allocate asks for and may have: families, ports, places in the quotas (RFC 8656 section 7.2, steps 5 to 10).
 
-use super::*;
 use crate::{
-    turn::{quota::QuotaExceeded, reservation::Reservation, session::refusal::Refusal},
+    turn::{
+        core::session::{refusal::Refusal, *},
+        shared::{quota::QuotaExceeded, reservation::Reservation},
+    },
     values::family::{Families, Family},
 };
 

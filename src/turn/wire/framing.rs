@@ -6,9 +6,9 @@
 //! Sans-IO. Bytes come as the network has cut them; a [`Deframer`] keeps only those of a message that is not whole yet, and
 //! never more than the message that the caller is ready to take.
 
-use super::{
+use crate::turn::wire::{
     channel_data::{CHANNEL_HEADER_LEN, is_channel_data},
-    message::{HEADER_LEN, stun_len},
+    header::{HEADER_LEN, stun_len},
 };
 
 /// The longest message there is: a STUN header before as much as its length field can say.

@@ -4,6 +4,7 @@ use stun::{
 };
 
 use super::*;
+use crate::turn::wire::{data::*, header::*};
 
 /// RFC 5769 section 2.1: a request with short-term authentication.
 const SAMPLE_REQUEST: &str = "

@@ -9,7 +9,7 @@
 //!    that the network reports about datagrams to peers to [`Session::handle_icmp`].
 //! 4. At [`Session::next_deadline`], call [`Session::handle_timeout`].
 //! 5. After each of these, and before what they return is performed, hear all that [`Context::events`] holds: each
-//!    [`event::Event::RelayEnded`] closes a relay socket. Then, when [`Session::is_idle`], forget the session. A session
+//!    [`Event::RelayEnded`](crate::turn::core::event::Event::RelayEnded) closes a relay socket. Then, when [`Session::is_idle`], forget the session. A session
 //!    for a stranger is made on the stack and forgotten at once: strangers create no state.
 //!
 //! No clock, no socket, no runtime, and nothing is counted or logged: time and everything that sessions share come in with
@@ -20,33 +20,42 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Shared,
-    allocation::{Allocation, Permission},
-    bitrate::Direction,
-    channel_data,
-    limiter::AnswerLimiter,
-    message::{self, ErrorCode, IcmpError, Integrity, Key, Request, ReservationToken, SendIndication, TransactionId},
-    packet::DropReason,
-    peer_policy::{PeerRefusal, Verdict},
-    quota::Place,
-    relayed::OwnerTag,
-};
 use crate::{
     credentials::User,
-    turn::{five_tuple::FiveTuple, reach::Reach},
+    turn::{
+        core::{
+            allocation::{Allocation, Permission},
+            event::{EndReason, EventQueue},
+            five_tuple::FiveTuple,
+            packet::DropReason,
+            reach::Reach,
+        },
+        shared::{
+            Shared,
+            bitrate::Direction,
+            limiter::AnswerLimiter,
+            peer_policy::{PeerRefusal, Verdict},
+            quota::Place,
+            relayed::OwnerTag,
+        },
+        wire::{
+            channel_data,
+            code::ErrorCode,
+            data::{self, IcmpError, SendIndication},
+            header::TransactionId,
+            keys::{Integrity, Key},
+            message::{Request, ReservationToken},
+        },
+    },
     values::{
         family::{ByFamily, Families, Family},
         member::MemberId,
     },
 };
 
-pub mod event;
 mod places;
 mod refusal;
 mod requests;
-
-use self::event::{EndReason, EventQueue};
 
 /// How long the answer to the Refresh that ended an allocation is kept for its retransmissions: a client gives up after
 /// 39.5 s (RFC 8489 section 6.2.1).
@@ -123,7 +132,7 @@ pub enum PortWish {
     Any,
     /// EVEN-PORT.
     Even,
-    /// EVEN-PORT with the R bit: an even one, and the next is held for [`super::Lifetimes::reservation`].
+    /// EVEN-PORT with the R bit: an even one, and the next is held for [`crate::turn::shared::Lifetimes::reservation`].
     EvenAndNext,
     /// RESERVATION-TOKEN: this one, which is held.
     Reserved(SocketAddr),
@@ -254,7 +263,7 @@ impl Session {
         };
         let outcome = if channel_data::is_channel_data(*first) {
             self.handle_channel_data(datagram, cx)
-        } else if message::is_send_indication(datagram) {
+        } else if data::is_send_indication(datagram) {
             self.handle_send(datagram, cx)
         } else {
             return self.handle_request(datagram, cx);
@@ -263,7 +272,7 @@ impl Session {
     }
 
     /// A datagram from `peer` reached the relayed address; its payload is at `buffer[start..end]`. Writes the message for
-    /// the client in place and returns where it is. Needs [`message::HEADROOM`] before and [`message::TAILROOM`] behind.
+    /// the client in place and returns where it is. Needs [`data::HEADROOM`] before and [`data::TAILROOM`] behind.
     ///
     /// A permission for an address of this host is for what comes in process. Over the network such a source is forged,
     /// or a service of this host that has no business here.
@@ -289,7 +298,7 @@ impl Session {
         allocation.admit(Direction::ToClient, end.saturating_sub(start), now)?;
         let written = match allocation.channel_of(peer, now) {
             Some(number) => channel_data::encode_before(buffer, start, end, number).map(|begin| (begin, end)),
-            None => message::write_data_indication(buffer, start, end, peer, id),
+            None => data::write_data_indication(buffer, start, end, peer, id),
         };
         written.ok_or(DropReason::Malformed)
     }
@@ -307,7 +316,7 @@ impl Session {
         };
         self.allocation()?.permission(peer.ip(), cx.now.instant).filter(|_| is_told)?;
         self.indications = self.indications.wrapping_add(1);
-        Some(message::icmp_indication(peer, error, self.indication_id()))
+        Some(data::icmp_indication(peer, error, self.indication_id()))
     }
 
     /// It need differ, not be unguessable: nothing answers an indication.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::turn::message::{ErrorCode, MalformedAttribute};
+use crate::turn::wire::{code::ErrorCode, message::MalformedAttribute};
 
 /// Why a request is not granted.
 #[derive(Debug)]

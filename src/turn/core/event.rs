@@ -12,13 +12,9 @@ use std::{
 use crate::{
     membership::{AllocationRef, Directory},
     turn::{
-        auth::CredentialRefusal,
-        five_tuple::FiveTuple,
-        message::{ErrorCode, TurnMethod},
-        peer_policy::PeerRefusal,
-        reach::Reach,
-        relayed::OwnerTag,
-        totals::Totals,
+        core::{five_tuple::FiveTuple, reach::Reach, totals::Totals},
+        shared::{auth::CredentialRefusal, peer_policy::PeerRefusal, relayed::OwnerTag},
+        wire::code::{ErrorCode, TurnMethod},
     },
     values::{
         family::{ByFamily, Families, Family},
@@ -50,7 +46,7 @@ pub enum Event {
         /// The credential's expiry has passed, which ends nothing.
         is_after_expiry: bool,
     },
-    /// A permission is in force, for [`crate::turn::allocation::PERMISSION_LIFETIME`] from now.
+    /// A permission is in force, for [`crate::turn::core::allocation::PERMISSION_LIFETIME`] from now.
     Permitted {
         /// The peer's address.
         ip: IpAddr,
@@ -64,7 +60,7 @@ pub enum Event {
         /// The peer's address.
         ip: IpAddr,
     },
-    /// A channel is bound, for [`crate::turn::allocation::CHANNEL_LIFETIME`] from now.
+    /// A channel is bound, for [`crate::turn::core::allocation::CHANNEL_LIFETIME`] from now.
     ChannelBound {
         /// Its number.
         number: u16,

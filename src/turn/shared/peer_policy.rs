@@ -21,9 +21,9 @@ use std::{
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-use super::relayed::OwnerTag;
 use crate::{
     membership::Directory,
+    turn::shared::relayed::OwnerTag,
     values::{family::ByFamily, label::labels, member::MemberId, prefixes::Prefixes, relayed_address::RelayedAddress},
 };
 

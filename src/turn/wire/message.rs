@@ -2,13 +2,13 @@
 //!
 //! Two speeds. Requests and responses (rare, authenticated; here, their keys in `keys`) go through
 //! `stun::message::Message`. What a call is made of (ChannelData is in [`super::channel_data`], Send and Data indications
-//! in `data`) is read and written in place. Nothing here decides anything: refusals are made in [`super::session`].
+//! in `data`) is read and written in place. Nothing here decides anything: refusals are made in [`crate::turn::core::session`].
 //!
 //! RFC 8489 sections 5, 6, 9.2 and 14; RFC 8656 section 18.
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
 use stun::{
@@ -22,25 +22,20 @@ use stun::{
     error_code::ErrorCodeAttribute,
     fingerprint::FINGERPRINT,
     message::{
-        CLASS_ERROR_RESPONSE, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, MAGIC_COOKIE, METHOD_ALLOCATE, METHOD_BINDING,
+        CLASS_ERROR_RESPONSE, CLASS_REQUEST, CLASS_SUCCESS_RESPONSE, METHOD_ALLOCATE, METHOD_BINDING,
         METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION, METHOD_REFRESH, Message, MessageType, Setter,
     },
     xoraddr::XorMappedAddress,
 };
 
-pub use self::{
-    code::{ErrorCode, TurnMethod},
-    data::{HEADROOM, IcmpError, SendIndication, TAILROOM, icmp_indication, is_send_indication, write_data_indication},
-    keys::{Integrity, Key, PasswordAlgorithm, long_term_key},
+use crate::{
+    turn::wire::{
+        code::{ErrorCode, TurnMethod},
+        header::{COMPREHENSION_OPTIONAL, HEADER_LEN, TransactionId, stun_len, xor_address},
+        keys::{self, Integrity, Key, PasswordAlgorithm},
+    },
+    values::family::Family,
 };
-use crate::values::family::Family;
-
-mod code;
-mod data;
-mod keys;
-
-/// Length of the fixed STUN header (RFC 8489 section 5).
-pub const HEADER_LEN: usize = 20;
 
 /// The shortest message that can be a legal Allocate: a header and REQUESTED-TRANSPORT.
 pub const SHORTEST_ALLOCATE: usize = HEADER_LEN + 8;
@@ -60,13 +55,6 @@ const ATTR_ADDRESS_ERROR_CODE: AttrType = AttrType(0x8001);
 /// Value of PASSWORD-ALGORITHMS in every challenge, the preferred first: SHA-256 and MD5, neither with parameters (RFC
 /// 8489 sections 14.11 and 18.5).
 const PASSWORD_ALGORITHMS: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
-
-/// Attributes below this are comprehension-required (RFC 8489 section 14).
-const COMPREHENSION_OPTIONAL: u16 = 0x8000;
-
-/// Correlates a request with its response (RFC 8489 section 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TransactionId(pub [u8; 12]);
 
 /// What attributes call an address family (RFC 8656 section 18.8).
 fn number_of(family: Family) -> u8 {
@@ -465,32 +453,6 @@ impl Response {
         let _ = value.add_to_as(&mut self.message, attribute);
         self
     }
-}
-
-/// The length that the header of a STUN message announces, header included, if these bytes begin like one.
-pub fn stun_len(bytes: &[u8]) -> Option<usize> {
-    let head: &[u8; HEADER_LEN] = bytes.first_chunk()?;
-    let body = usize::from(u16::from_be_bytes([head[2], head[3]]));
-    let is_stun = head[0] & 0xC0 == 0 && head[4..8] == MAGIC_COOKIE.to_be_bytes() && body.is_multiple_of(4);
-    is_stun.then_some(HEADER_LEN + body)
-}
-
-fn xor_pad(transaction: &[u8; 12]) -> u128 {
-    let mut pad = [0; 16];
-    pad[..4].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
-    pad[4..].copy_from_slice(transaction);
-    u128::from_be_bytes(pad)
-}
-
-fn xor_address(value: &[u8], transaction: &[u8; 12]) -> Option<SocketAddr> {
-    let (head, address) = value.split_first_chunk::<4>()?;
-    let port = u16::from_be_bytes([head[2], head[3]]) ^ (MAGIC_COOKIE >> 16) as u16;
-    let ip = match head[1] {
-        1 => IpAddr::V4(Ipv4Addr::from(u32::from_be_bytes(address.try_into().ok()?) ^ MAGIC_COOKIE)),
-        2 => IpAddr::V6(Ipv6Addr::from(u128::from_be_bytes(address.try_into().ok()?) ^ xor_pad(transaction))),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]
