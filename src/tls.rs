@@ -9,6 +9,7 @@ mod chain;
 mod local_ca;
 mod pem;
 pub mod place;
+mod provider;
 mod text;
 
 use std::{
@@ -20,14 +21,13 @@ use std::{
 use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig, SignatureAlgorithm,
-    crypto::CryptoProvider,
     server::{Acceptor, ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
-use self::local_ca::Moment;
+use self::{local_ca::Moment, provider::provider};
 pub use self::{
     local_ca::{CaFacts, Fingerprint, HostNames, LocalCaError},
     pem::{PemFile, check},
@@ -46,11 +46,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const WATCH_PERIOD: Duration = Duration::from_secs(3);
 /// How soon a made certificate follows a new address of this host, or its own age.
 const LOCAL_CA_PERIOD: Duration = Duration::from_secs(60);
-
-/// The one crypto library in this process; STUN's integrity uses it too.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,8 @@ use bimcc_rtc::{
     signaling::{
         CloseReason, Limits, ResumeKey,
         frame::Frame,
-        service::{Client, Clocks, Full, Outbox, Service, Verdict},
+        outbox::{Full, Outbox},
+        service::{Client, Clocks, Service, Verdict},
     },
     values::{host::Host, member::MemberId},
 };

@@ -8,6 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::decided::CREDENTIAL_TTL_RANGE;
 use crate::values::{host::Host, ports::RelayPorts};
 
 /// Half of what a voice takes.
@@ -121,7 +122,7 @@ pub(super) fn cidr(text: &str) -> Result<IpNet, String> {
 }
 
 /// `--public-host`, `--host`: a [`Host`] and nothing else.
-pub(super) fn public_host(text: &str) -> Result<Host, String> {
+pub fn public_host(text: &str) -> Result<Host, String> {
     if let Some(host) = Host::parse(text) {
         return Ok(host);
     }
@@ -216,6 +217,18 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
         "false" | "no" | "off" | "0" => Ok(false),
         _ => Err(format!("{text:?} is neither true nor false")),
     }
+}
+
+/// Parses the life of a credential (`--credential-ttl`, `mint --ttl`).
+///
+/// # Errors
+/// A sentence that says what is accepted.
+pub fn credential_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = duration(text)?;
+    if !CREDENTIAL_TTL_RANGE.contains(&ttl) {
+        return Err(format!("{text} is out of range: credentials live from 10s to 30d"));
+    }
+    Ok(ttl)
 }
 
 #[cfg(test)]

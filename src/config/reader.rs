@@ -9,9 +9,13 @@ use std::{
 };
 
 use super::{
-    ALLOCATION_LIFETIME_RANGE, ApiPeerPolicy, Config, DEFAULT_ADMIN_LISTEN, DEFAULT_CREDENTIAL_TTL,
-    DEFAULT_LISTEN_PORT, DEFAULT_RELAY_PORTS, DEFAULT_TURN_PORT, DEFAULT_TURNS_PORT, GivenSecret, LogFormat,
-    PeerPolicy, TlsSetting, credential_ttl, log, parse,
+    decided::{
+        ALLOCATION_LIFETIME_RANGE, ApiPeerPolicy, Config, DEFAULT_ADMIN_LISTEN, DEFAULT_CREDENTIAL_TTL,
+        DEFAULT_LISTEN_PORT, DEFAULT_RELAY_PORTS, DEFAULT_TURN_PORT, DEFAULT_TURNS_PORT, GivenSecret, LogFormat,
+        PeerPolicy, TlsSetting,
+    },
+    log,
+    parse::{self, credential_ttl},
     settings::{Given, Settings, Source, env_name},
 };
 use crate::{

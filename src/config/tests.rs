@@ -1,9 +1,16 @@
 //! Flags, environment and file in; a configuration or all its mistakes out.
 
-use std::path::Path;
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+};
 
 use super::{reader::realm, *};
-use crate::values::family::Family;
+use crate::values::{
+    family::{ByFamily, Family},
+    ports::RelayPorts,
+};
 
 /// Loads from flags, with nothing but a home directory in the environment.
 fn load(line: &str) -> Result<Config, Vec<String>> {

@@ -6,7 +6,6 @@ use super::{
     settings::FrontSettings,
     shares::{Full, Share, Shares},
     slots::{Slot, Slots},
-    turned_away::TurnedAway,
 };
 use crate::{
     http::{
@@ -15,6 +14,7 @@ use crate::{
     },
     observe::metrics::{Metrics, TurnedAwayLabel, Value},
     turn::io::Streams,
+    values::turned_away::TurnedAway,
 };
 
 /// Lets connections in.

@@ -14,8 +14,8 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{
     proxy_protocol::{self, Ends, Version},
     settings::Timeouts,
-    turned_away::TurnedAway,
 };
+use crate::values::turned_away::TurnedAway;
 
 /// Sent where the header was text: whoever set the proxy up may try it with an HTTP client first.
 const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n";

@@ -18,7 +18,6 @@ mod settings;
 mod shares;
 pub(crate) mod slots;
 mod stream;
-pub mod turned_away;
 
 pub use server::{Front, Listeners};
 pub use settings::{FrontSettings, Timeouts};

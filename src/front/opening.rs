@@ -7,9 +7,8 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{
     settings::Timeouts,
     stream::{Protocol, Stream},
-    turned_away::TurnedAway,
 };
-use crate::tls::TlsAcceptor;
+use crate::{tls::TlsAcceptor, values::turned_away::TurnedAway};
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

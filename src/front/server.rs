@@ -26,7 +26,6 @@ use super::{
     settings::{FrontSettings, Timeouts},
     slots::Slot,
     stream::Stream,
-    turned_away::TurnedAway,
 };
 use crate::{
     farewell,
@@ -41,6 +40,7 @@ use crate::{
         core::{five_tuple::FiveTuple, transport::Transport},
         io::{StreamClient, Streams},
     },
+    values::turned_away::TurnedAway,
 };
 
 /// After a failed accept (out of files, most likely) the next try waits.

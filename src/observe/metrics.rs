@@ -26,11 +26,10 @@ pub use self::turn::TurnCounters;
 use self::turn::TurnMetrics;
 use super::log::{self, Journal};
 use crate::{
-    front::turned_away::TurnedAway,
     membership::Directory,
-    signaling::{CloseReason, core::resume::Resume},
+    signaling::{close_reason::CloseReason, core::resume::Resume},
     turn::core::transport::{StreamClose, Transport},
-    values::label::Label,
+    values::{label::Label, turned_away::TurnedAway},
 };
 
 /// All instruments, and the registry that writes them out.

@@ -11,18 +11,20 @@
 
 mod clock;
 mod close_code;
-mod close_reason;
+pub mod close_reason;
 mod closing;
 pub mod core;
 mod debtors;
 pub mod error;
 pub mod frame;
 mod instruments;
+pub mod outbox;
 mod overhead;
 mod pace;
 mod queue;
 pub mod room_name;
 pub mod rooms;
+pub mod sent;
 pub mod service;
 pub mod session;
 pub mod wire;

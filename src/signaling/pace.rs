@@ -9,8 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::service::Sent;
-use crate::values::token_bucket::{Flow, Nanos, TokenBucket};
+use crate::{
+    signaling::sent::Sent,
+    values::token_bucket::{Flow, Nanos, TokenBucket},
+};
 
 /// Messages that may come at once. A newcomer to a room of 30 makes 29 offers, each with some 20 candidates, in one go,
 /// and then renegotiates.

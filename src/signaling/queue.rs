@@ -19,9 +19,11 @@ use super::{
     close_reason::CloseReason,
     debtors::{Debtors, Standing, Tick},
     frame::Frame,
-    service::{Full, Outbox},
 };
-use crate::locks::{Lock, Name};
+use crate::{
+    locks::{Lock, Name},
+    signaling::outbox::{Full, Outbox},
+};
 
 /// Frames that may wait. A newcomer to a room of 30 is sent 29 answers and their candidates in one go.
 const MAX_FRAMES: usize = 2048;

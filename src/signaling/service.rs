@@ -16,7 +16,6 @@ mod turns;
 
 use std::{
     hash::{BuildHasher, RandomState},
-    ops::AddAssign,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -31,7 +30,6 @@ pub use self::client::{Client, Verdict};
 use self::turns::Turns;
 use super::{
     clock::{Step, Steps},
-    close_reason::CloseReason,
     core::{
         Effects, Membership, RemoveReason,
         effects::{Account, Event},
@@ -44,8 +42,10 @@ use super::{
     error::{Code, Refusal},
     frame::Frame,
     instruments::Instruments,
+    outbox::Outbox,
     room_name,
     rooms::{Local, Owner, Rooms},
+    sent::Sent,
     wire::{self, ClientMessage, Profile},
 };
 use crate::{
@@ -89,38 +89,6 @@ pub struct Clocks {
     pub instant: Instant,
     /// For what is dated, in seconds.
     pub unix: u64,
-}
-
-/// The way to one client. It must neither block nor call back.
-pub trait Outbox {
-    /// Queues `frame`. When the queue is full the frame is lost and it is the outbox that sees to the client's end.
-    ///
-    /// # Errors
-    /// [`Full`] when the client does not keep up.
-    fn try_send(&self, frame: Frame) -> Result<(), Full>;
-
-    /// Has the connection closed for this reason once what is queued is out.
-    fn end(&self, reason: CloseReason);
-}
-
-/// The client's queue is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
-
-/// What one message had queued, to whoever sent it and to others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// Bytes to the sender.
-    pub answered: usize,
-    /// Bytes to all others together.
-    pub to_others: usize,
-}
-
-impl AddAssign for Sent {
-    fn add_assign(&mut self, more: Self) {
-        self.answered += more.answered;
-        self.to_others += more.to_others;
-    }
 }
 
 /// All rooms of this process. See the module's header.

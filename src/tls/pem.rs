@@ -16,6 +16,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     chain::{self, USABLE_KEYS},
+    provider::provider,
     text::Text,
 };
 use crate::{disk, values::tls_files::TlsFiles};
@@ -71,7 +72,7 @@ fn pair(
 ) -> Result<Pair, (PemFile, String)> {
     let (cert_file, key_file) = (files.cert.display(), files.key.display());
     let certificate = |problem| (PemFile::Certificate, problem);
-    let mut keys: Vec<_> = keys.into_iter().map(|key| super::provider().key_provider.load_private_key(key)).collect();
+    let mut keys: Vec<_> = keys.into_iter().map(|key| provider().key_provider.load_private_key(key)).collect();
     // Of several keys, and of several certificates in whatever order, those count that belong together.
     let found = keys.iter().enumerate().find_map(|(index, key)| {
         let key = key.as_ref().ok()?;

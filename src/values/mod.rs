@@ -11,3 +11,4 @@ pub mod relayed_address;
 pub(crate) mod sites;
 pub mod tls_files;
 pub mod token_bucket;
+pub mod turned_away;

@@ -19,6 +19,7 @@ const SIGNALING: Core = Core {
         "signaling/error.rs",
         "signaling/room_name.rs",
         "signaling/wire.rs",
+        "signaling/wire/fields.rs",
         "signaling/wire/write.rs",
     ],
     may_import: &[
@@ -32,6 +33,7 @@ const SIGNALING: Core = Core {
         "crate::signaling::wire",
         "crate::values",
         "effects",
+        "fields",
         "icu_normalizer",
         "ring::hmac",
         "serde",

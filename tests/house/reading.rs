@@ -97,12 +97,12 @@ fn module_of(file: &Path) -> Vec<String> {
 /// The file of the innermost module on the way of a path, if it is one of ours.
 fn file_of(path: &[String], module: &[String], modules: &BTreeMap<Vec<String>, PathBuf>) -> Option<PathBuf> {
     let mut at = match path.first()?.as_str() {
-        "crate" | "bimcc_rtc" => Vec::new(),
+        "crate" => Vec::new(),
         "self" | "super" => module.to_vec(),
         // A module that this one declares.
         child => [module, &[child.to_owned()]].concat(),
     };
-    if !["crate", "bimcc_rtc", "self", "super"].contains(&path[0].as_str()) && !modules.contains_key(&at) {
+    if !["crate", "self", "super"].contains(&path[0].as_str()) && !modules.contains_key(&at) {
         return None;
     }
     let mut found = at.clone();
@@ -123,6 +123,7 @@ fn file_of(path: &[String], module: &[String], modules: &BTreeMap<Vec<String>, P
 
 /// Paths that are imported or written out, and those that begin with what was imported.
 fn paths(code: &str) -> Vec<Vec<String>> {
+    let code = &code.replace("(in crate", "(in ");
     let split = |path: &str| path.split("::").map(str::to_owned).collect::<Vec<_>>();
     let imported: Vec<_> = imports(code)
         .iter()

@@ -122,7 +122,7 @@ pub enum Event {
     },
 }
 
-/// On whose account a frame goes; see [`Sent`](crate::signaling::service::Sent).
+/// On whose account a frame goes; see [`Sent`](crate::signaling::sent::Sent).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Account {
     /// The sender's, for what it gets itself.

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use super::{Owner, Rooms};
+use super::owner::{Owner, Rooms};
 use crate::signaling::core::hub::Permit;
 
 /// As many rooms as one node may have.

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::Sent;
 use crate::{
     ice_servers::Reached,
     signaling::{
         core::{hub::Place, roster::RoomKey},
         error::{Code, Refusal},
+        sent::Sent,
     },
     values::member::MemberId,
 };

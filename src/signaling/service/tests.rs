@@ -16,7 +16,7 @@ use crate::{
     ice_servers::Transports,
     observe::metrics::{ErrorCodeLabel, EventLabel, Metrics},
     shutdown::ShutdownTrigger,
-    signaling::core::resume::Resume,
+    signaling::{close_reason::CloseReason, core::resume::Resume, outbox::Full},
     values::host::Host,
 };
 

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{Directed, Fields, Profile};
+use super::fields::{Directed, Fields, Profile};
 use crate::{ice_servers::IceServers, signaling::error::Refusal, values::member::MemberId};
 
 /// `_peers`: what a newcomer gets.

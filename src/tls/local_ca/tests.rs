@@ -52,7 +52,7 @@ fn verify(dir: &Dir, cert: &[u8], name: &str, now: SystemTime) -> Result<(), rus
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&dir.read("ca.pem")).unwrap()).unwrap();
     let verifier =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), crate::tls::provider()).build().unwrap();
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), crate::tls::provider::provider()).build().unwrap();
     let cert = CertificateDer::from_pem_slice(cert).unwrap();
     let name = ServerName::try_from(name).unwrap();
     let now = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap());

@@ -12,8 +12,11 @@ use std::{io, net::SocketAddr, sync::Arc};
 use socket2::Socket;
 
 use super::{
+    client_slot::ClientSlot,
     mailbox::Mailboxes,
+    payload::InPlace,
     relay::{HeldRelays, Opener, Relay, Relays},
+    relay_socket::RelaySocket,
 };
 use crate::{
     membership::AllocationRef,
@@ -47,7 +50,7 @@ pub(super) trait ClientTransport {
     fn adopt(&mut self, family: Family, socket: Socket) -> io::Result<Self::Relay>;
 
     /// Takes a place at which datagrams for the client's relayed addresses come in. `None` if there is none.
-    fn move_in(&mut self) -> Option<Place>;
+    fn move_in(&mut self) -> Option<ClientSlot>;
 
     /// That place is not needed any more.
     fn move_out(&mut self);
@@ -57,36 +60,6 @@ pub(super) trait ClientTransport {
 
     /// There is none any more.
     fn ended(&mut self, now: Now);
-}
-
-/// A socket of a relayed address.
-pub(super) trait RelaySocket {
-    /// Sends one datagram, now or never.
-    fn send(&self, peer: SocketAddr, payload: &[u8], dont_fragment: bool) -> io::Result<()>;
-
-    /// Takes what the network has reported about datagrams that were sent. While a report waits, the next call on the
-    /// socket fails in its place.
-    fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)>;
-}
-
-/// Where a client is found by its worker.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) slot: u32,
-    /// Tells its allocation from earlier ones in the same slot.
-    pub(super) generation: u32,
-}
-
-impl Place {
-    /// What the directory calls the allocation there.
-    fn key(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.slot)
-    }
-}
-
-/// The slot in the directory's key of an allocation.
-pub(super) fn slot_of(allocation: AllocationRef) -> usize {
-    allocation.key as u32 as usize
 }
 
 /// What all clients of a worker have in common.
@@ -146,15 +119,6 @@ pub(super) struct Handover<'p> {
     /// The receiver's.
     pub(super) to: SocketAddr,
     pub(super) payload: &'p [u8],
-}
-
-/// A payload that becomes a message for a client where it is: it has [`crate::turn::wire::data::HEADROOM`] before it and
-/// [`TAILROOM`] behind. What is before it is no longer needed; what is behind it stays.
-#[derive(Debug)]
-pub(super) struct InPlace<'b> {
-    pub(super) buffer: &'b mut [u8],
-    pub(super) start: usize,
-    pub(super) end: usize,
 }
 
 /// See the module's header.
@@ -319,7 +283,7 @@ impl<S: RelaySocket> Driver<S> {
             ),
         };
         self.relays = relays;
-        self.key = place.map_or(0, Place::key);
+        self.key = place.map_or(0, ClientSlot::key);
         let entry = AllocationRef { worker: *index, key: self.key };
         let output = self.session.handle_relay_bound(bound, entry, &mut turn.context());
         self.hear(transport, turn);

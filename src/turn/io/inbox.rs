@@ -18,15 +18,13 @@ use std::{
 
 use slab::Slab;
 
-use super::{
-    driver::{Place, slot_of},
-    payload::Payload,
-};
+use super::payload::Payload;
 use crate::{
     membership::AllocationRef,
     observe::metrics::TurnCounters,
     turn::{
         core::{packet::DropReason, session::Via},
+        io::client_slot::{ClientSlot, slot_of},
         shared::relayed::{Home, OwnerTag},
     },
 };
@@ -155,11 +153,11 @@ pub(super) struct Inboxes {
 
 impl Inboxes {
     /// A place for this inbox. `None` if there are more than can be told apart.
-    pub(super) fn insert(&self, inbox: Arc<Inbox>) -> Option<Place> {
+    pub(super) fn insert(&self, inbox: Arc<Inbox>) -> Option<ClientSlot> {
         let slot = self.write().insert(inbox);
         let generation = self.generations.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         match u32::try_from(slot) {
-            Ok(slot) => Some(Place { slot, generation }),
+            Ok(slot) => Some(ClientSlot { slot, generation }),
             Err(_) => {
                 self.write().try_remove(slot);
                 None
@@ -168,7 +166,7 @@ impl Inboxes {
     }
 
     /// Gives a place back.
-    pub(super) fn remove(&self, place: Place) {
+    pub(super) fn remove(&self, place: ClientSlot) {
         self.write().try_remove(place.slot as usize);
     }
 
@@ -211,7 +209,7 @@ mod tests {
         task::Wake,
     };
 
-    use super::{super::driver::InPlace, *};
+    use super::{super::payload::InPlace, *};
 
     #[derive(Default)]
     struct Wakes(AtomicUsize);

@@ -4,11 +4,13 @@
 //! SO_REUSEPORT group are bound before the first is read and none joins later: else clients would change worker.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
+mod client_slot;
 mod driver;
 mod inbox;
 mod mailbox;
 mod payload;
 mod relay;
+mod relay_socket;
 mod socket;
 mod stream;
 mod udp;
@@ -24,7 +26,7 @@ use std::{
 
 use mio::{Poll, Waker};
 
-pub use self::stream::{Paced, StreamClient, Streams};
+pub use self::stream::{Streams, paced::Paced, stream_client::StreamClient};
 use self::{
     driver::Common,
     mailbox::{Command, Mailbox, Mailboxes},

@@ -1,8 +1,15 @@
 //! A datagram that waits, with room around it to become a message for a client.
 
-use super::driver::InPlace;
-
 use crate::turn::wire::data::{HEADROOM, TAILROOM};
+
+/// A payload that becomes a message for a client where it is: it has [`crate::turn::wire::data::HEADROOM`] before it and
+/// [`TAILROOM`] behind. What is before it is no longer needed; what is behind it stays.
+#[derive(Debug)]
+pub(super) struct InPlace<'b> {
+    pub(super) buffer: &'b mut [u8],
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
 
 /// The payload of a datagram, and the room that a message made of it takes.
 #[derive(Debug)]

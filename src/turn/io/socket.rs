@@ -20,9 +20,10 @@ use rustix::net::sockopt::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::ReadBuf;
 
-use super::driver::RelaySocket;
-
-use crate::turn::wire::data::{HEADROOM, IcmpError, TAILROOM};
+use crate::turn::{
+    io::relay_socket::RelaySocket,
+    wire::data::{HEADROOM, IcmpError, TAILROOM},
+};
 
 /// Datagrams taken from the kernel at once.
 pub(super) const BATCH: usize = 8;

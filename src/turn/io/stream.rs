@@ -5,49 +5,28 @@
 //! [`Inbox`](super::inbox::Inbox) is where their datagrams wait.
 
 mod client;
+mod desk;
 mod outgoing;
+pub(super) mod paced;
+pub(super) mod stream_client;
 
-use std::{
-    cell::RefCell,
-    io,
-    net::IpAddr,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::timeout,
-};
+use tokio::time::timeout;
 
-use self::client::Client;
+use self::{client::Client, desk::DESK, paced::Paced, stream_client::StreamClient};
 use super::driver::Common;
 use crate::{
     farewell,
     observe::metrics::{StreamCloseLabel, StreamMetrics, TransportLabel, Value},
-    turn::{
-        core::{
-            event::{EndReason, EventQueue},
-            five_tuple::FiveTuple,
-            transport::{StreamClose, Transport},
-        },
-        wire::data::{HEADROOM, TAILROOM},
+    turn::core::{
+        event::EndReason,
+        transport::{StreamClose, Transport},
     },
 };
 
-/// Taken from a connection at once.
-const READ_BUFFER: usize = 32 * 1024;
-
 /// How long the end may take.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// A connection that says when its kernel holds little of what was written.
-pub trait Paced: AsyncRead + AsyncWrite + Unpin {
-    /// Ready when so little waits in the kernel that more may be written; else the task is woken then. A kernel takes
-    /// more in one write than it was asked to hold, so who wants to keep it short asks first.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-}
 
 /// What all clients on streams share.
 #[derive(Debug)]
@@ -55,36 +34,6 @@ pub struct Streams {
     tcp: Arc<Common>,
     tls: Arc<Common>,
     metrics: Arc<StreamMetrics>,
-}
-
-/// A client as whoever accepted its connection knows it.
-pub struct StreamClient {
-    /// Its address, and that of ours that it connected to.
-    pub tuple: FiveTuple,
-    /// Over what it comes.
-    pub transport: Transport,
-    /// How long it may be here without an allocation.
-    pub without_allocation: Duration,
-    /// Told when it proves itself by an allocation (true), and when that is over.
-    pub on_allocation: Box<dyn FnMut(bool) + Send>,
-}
-
-/// What a thread lends to the client that it is busy with: nothing of it is kept from one turn to the next.
-struct Desk {
-    /// For what comes from the client.
-    read: Box<[u8]>,
-    /// Where a datagram becomes a message for the client.
-    scratch: Box<[u8]>,
-    /// What the session that had the last input has told.
-    events: EventQueue,
-}
-
-thread_local! {
-    static DESK: RefCell<Desk> = RefCell::new(Desk {
-        read: vec![0; READ_BUFFER].into(),
-        scratch: vec![0; HEADROOM + 65_536 + TAILROOM].into(),
-        events: EventQueue::new(),
-    });
 }
 
 impl Streams {
@@ -150,11 +99,5 @@ impl Drop for Counted {
         let (transport, reason) = (Value(self.transport), Value(self.reason));
         self.metrics.connections.get_or_create(&TransportLabel { transport }).dec();
         self.metrics.closed.get_or_create(&StreamCloseLabel { transport, reason }).inc();
-    }
-}
-
-impl std::fmt::Debug for StreamClient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamClient").field("transport", &self.transport).finish_non_exhaustive()
     }
 }

@@ -18,7 +18,7 @@ use slab::Slab;
 use socket2::Socket;
 
 use super::{
-    driver::{ClientTransport, Common, Driver, Handover, InPlace, Place, Turn, slot_of},
+    driver::{ClientTransport, Common, Driver, Handover, Turn},
     mailbox::{Command, Parcel},
     socket::{BATCH, Buffers, UdpSocket},
 };
@@ -30,6 +30,10 @@ use crate::{
             five_tuple::FiveTuple,
             packet::DropReason,
             session::{Now, Session, Via},
+        },
+        io::{
+            client_slot::{ClientSlot, slot_of},
+            payload::InPlace,
         },
         shared::relayed::OwnerTag,
     },
@@ -114,9 +118,9 @@ impl ClientTransport for UdpTransport<'_> {
         Ok(socket)
     }
 
-    fn move_in(&mut self) -> Option<Place> {
+    fn move_in(&mut self) -> Option<ClientSlot> {
         *self.generation = self.generation.wrapping_add(1);
-        Some(Place { slot: u32::try_from(self.slot).ok()?, generation: *self.generation })
+        Some(ClientSlot { slot: u32::try_from(self.slot).ok()?, generation: *self.generation })
     }
 
     /// The slot is given back when the session is forgotten.

@@ -20,7 +20,7 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use super::{Desk, Paced, StreamClient, outgoing::Outgoing};
+use super::{desk::Desk, outgoing::Outgoing, paced::Paced, stream_client::StreamClient};
 use crate::{
     turn::{
         core::{
@@ -30,9 +30,10 @@ use crate::{
             transport::{StreamClose, Transport},
         },
         io::{
-            driver::{ClientTransport, Common, Driver, InPlace, Place, Turn},
+            client_slot::ClientSlot,
+            driver::{ClientTransport, Common, Driver, Turn},
             inbox::{Inbox, Letter},
-            payload::Payload,
+            payload::{InPlace, Payload},
             socket::TaskSocket,
             udp::read_clocks,
         },
@@ -76,7 +77,7 @@ struct StreamTransport {
     outgoing: Outgoing,
     inbox: Arc<Inbox>,
     /// Of the inbox, while there is an allocation.
-    place: Option<Place>,
+    place: Option<ClientSlot>,
     on_allocation: Box<dyn FnMut(bool) + Send>,
     without_allocation: Duration,
     /// When the connection ends if it has no allocation.
@@ -96,7 +97,7 @@ impl ClientTransport for StreamTransport {
         TaskSocket::adopt(socket)
     }
 
-    fn move_in(&mut self) -> Option<Place> {
+    fn move_in(&mut self) -> Option<ClientSlot> {
         self.place = self.common.mailboxes.streams().insert(self.inbox.clone());
         self.place
     }

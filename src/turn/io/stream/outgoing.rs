@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Paced;
+use super::paced::Paced;
 
 use crate::turn::wire::framing::frame;
 

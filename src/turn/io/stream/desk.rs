@@ -1,0 +1,29 @@
+//! Buffers of a thread, for whichever client is served.
+
+use std::cell::RefCell;
+
+use crate::turn::{
+    core::event::EventQueue,
+    wire::data::{HEADROOM, TAILROOM},
+};
+
+/// Taken from a connection at once.
+const READ_BUFFER: usize = 32 * 1024;
+
+/// What a thread lends to the client that it is busy with: nothing of it is kept from one turn to the next.
+pub(super) struct Desk {
+    /// For what comes from the client.
+    pub(super) read: Box<[u8]>,
+    /// Where a datagram becomes a message for the client.
+    pub(super) scratch: Box<[u8]>,
+    /// What the session that had the last input has told.
+    pub(super) events: EventQueue,
+}
+
+thread_local! {
+    pub(super) static DESK: RefCell<Desk> = RefCell::new(Desk {
+        read: vec![0; READ_BUFFER].into(),
+        scratch: vec![0; HEADROOM + 65_536 + TAILROOM].into(),
+        events: EventQueue::new(),
+    });
+}
