@@ -15,7 +15,7 @@ pub use self::{
     decided::*,
     draft::{ConfigError, Draft},
     parse::{credential_ttl, origin, public_host},
-    settings::{KEYS, Key, unknown_variables},
+    settings::{KEYS, SettingKey, unknown_variables},
 };
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 struct Schedule {
-    state: Mutex<State>,
+    state: Mutex<ScheduleState>,
     /// One for each actor.
     called: Vec<Condvar>,
 }
 
-struct State {
+struct ScheduleState {
     order: StdRng,
     /// Who runs.
     current: usize,
@@ -41,7 +41,7 @@ struct Actor {
 pub(crate) fn run(seed: u64, actors: Vec<Box<dyn FnOnce() + Send + '_>>) {
     let mut order = StdRng::seed_from_u64(seed);
     let current = order.random_range(0..actors.len());
-    let state = State { order, current, left: (0..actors.len()).collect() };
+    let state = ScheduleState { order, current, left: (0..actors.len()).collect() };
     let called = actors.iter().map(|_| Condvar::new()).collect();
     let schedule = Arc::new(Schedule { state: Mutex::new(state), called });
     thread::scope(|scope| {
@@ -88,7 +88,7 @@ impl Drop for End {
 }
 
 impl Schedule {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ScheduleState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,8 +107,8 @@ impl Schedule {
         }
     }
 
-    fn wait_for(&self, me: usize, state: MutexGuard<'_, State>) {
-        let is_anothers_turn = |state: &mut State| state.current != me;
+    fn wait_for(&self, me: usize, state: MutexGuard<'_, ScheduleState>) {
+        let is_anothers_turn = |state: &mut ScheduleState| state.current != me;
         drop(self.called[me].wait_while(state, is_anothers_turn).unwrap_or_else(PoisonError::into_inner));
     }
 }

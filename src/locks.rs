@@ -14,25 +14,25 @@ use std::{
 
 /// What a lock guards, and which one of its kind it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Name(pub(crate) &'static str, pub(crate) usize);
+pub(crate) struct LockName(pub(crate) &'static str, pub(crate) usize);
 
 /// A mutual exclusion.
 #[derive(Debug)]
 pub(crate) struct Lock<T> {
     #[cfg(debug_assertions)]
-    name: Name,
+    name: LockName,
     inner: sync::Mutex<T>,
 }
 
 /// Access to what a [`Lock`] guards.
 pub(crate) struct Guard<'a, T> {
     inner: sync::MutexGuard<'a, T>,
-    _held: Held,
+    _held: HeldLock,
 }
 
 impl<T> Lock<T> {
     #[cfg_attr(not(debug_assertions), expect(unused_variables, reason = "names are for debug builds"))]
-    pub(crate) fn new(name: Name, value: T) -> Self {
+    pub(crate) fn new(name: LockName, value: T) -> Self {
         Self {
             #[cfg(debug_assertions)]
             name,
@@ -61,11 +61,11 @@ impl<T> Lock<T> {
         self.inner.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn note_taken(&self) -> Held {
+    fn note_taken(&self) -> HeldLock {
         #[cfg(debug_assertions)]
-        return Held::new(self.name);
+        return HeldLock::new(self.name);
         #[cfg(not(debug_assertions))]
-        Held
+        HeldLock
     }
 }
 
@@ -87,25 +87,25 @@ impl<T> DerefMut for Guard<'_, T> {
 #[derive(Debug)]
 pub(crate) struct ReadWriteLock<T> {
     #[cfg(debug_assertions)]
-    name: Name,
+    name: LockName,
     inner: sync::RwLock<T>,
 }
 
 /// Access for reading.
 pub(crate) struct ReadGuard<'a, T> {
     inner: sync::RwLockReadGuard<'a, T>,
-    _held: Held,
+    _held: HeldLock,
 }
 
 /// Access for writing.
 pub(crate) struct WriteGuard<'a, T> {
     inner: sync::RwLockWriteGuard<'a, T>,
-    _held: Held,
+    _held: HeldLock,
 }
 
 impl<T> ReadWriteLock<T> {
     #[cfg_attr(not(debug_assertions), expect(unused_variables, reason = "names are for debug builds"))]
-    pub(crate) fn new(name: Name, value: T) -> Self {
+    pub(crate) fn new(name: LockName, value: T) -> Self {
         Self {
             #[cfg(debug_assertions)]
             name,
@@ -123,11 +123,11 @@ impl<T> ReadWriteLock<T> {
         WriteGuard { inner: self.inner.write().unwrap_or_else(|poisoned| poisoned.into_inner()), _held: held }
     }
 
-    fn note_taken(&self) -> Held {
+    fn note_taken(&self) -> HeldLock {
         #[cfg(debug_assertions)]
-        return Held::new(self.name);
+        return HeldLock::new(self.name);
         #[cfg(not(debug_assertions))]
-        Held
+        HeldLock
     }
 }
 
@@ -167,14 +167,14 @@ pub(crate) fn assert_none_held(about_to: &str) {
 
 /// That this thread holds a lock. Not for other threads, as the guards are not either.
 #[cfg(debug_assertions)]
-struct Held(std::marker::PhantomData<*const ()>);
+struct HeldLock(std::marker::PhantomData<*const ()>);
 
 #[cfg(not(debug_assertions))]
-struct Held;
+struct HeldLock;
 
 #[cfg(debug_assertions)]
-impl Held {
-    fn new(name: Name) -> Self {
+impl HeldLock {
+    fn new(name: LockName) -> Self {
         #[cfg(test)]
         crate::interleaving::point();
         watch::HELD.with(|held| {
@@ -194,7 +194,7 @@ impl Held {
 }
 
 #[cfg(debug_assertions)]
-impl Drop for Held {
+impl Drop for HeldLock {
     fn drop(&mut self) {
         watch::HELD.with(|held| held.set(None));
     }
@@ -202,7 +202,7 @@ impl Drop for Held {
 
 /// The locks that this thread takes while `act` runs.
 #[cfg(all(test, debug_assertions))]
-pub(crate) fn taken_by<T>(act: impl FnOnce() -> T) -> (T, Vec<Name>) {
+pub(crate) fn taken_by<T>(act: impl FnOnce() -> T) -> (T, Vec<LockName>) {
     watch::TAKEN.set(Some(Vec::new()));
     let outcome = act();
     (outcome, watch::TAKEN.take().unwrap_or_default())
@@ -212,12 +212,12 @@ pub(crate) fn taken_by<T>(act: impl FnOnce() -> T) -> (T, Vec<Name>) {
 mod watch {
     use std::cell::Cell;
 
-    use super::Name;
+    use super::LockName;
 
     thread_local! {
-        pub(super) static HELD: Cell<Option<Name>> = const { Cell::new(None) };
+        pub(super) static HELD: Cell<Option<LockName>> = const { Cell::new(None) };
         #[cfg(test)]
-        pub(super) static TAKEN: std::cell::RefCell<Option<Vec<Name>>> = const { std::cell::RefCell::new(None) };
+        pub(super) static TAKEN: std::cell::RefCell<Option<Vec<LockName>>> = const { std::cell::RefCell::new(None) };
     }
 }
 
@@ -227,29 +227,29 @@ mod tests {
 
     #[test]
     fn one_lock_after_another_is_fine() {
-        let (a, b) = (Lock::new(Name("a", 0), 1), ReadWriteLock::new(Name("b", 0), 2));
+        let (a, b) = (Lock::new(LockName("a", 0), 1), ReadWriteLock::new(LockName("b", 0), 2));
         let ((), taken) = taken_by(|| {
             *a.lock() += 1;
             *b.write() += 1;
             let sum = *a.lock();
             assert_eq!(sum + *b.read(), 5);
         });
-        assert_eq!(taken, ["a", "b", "a", "b"].map(|name| Name(name, 0)));
+        assert_eq!(taken, ["a", "b", "a", "b"].map(|name| LockName(name, 0)));
         assert_none_held("end");
     }
 
     #[test]
-    #[should_panic(expected = "Name(\"b\", 7) is taken while Name(\"a\", 0) is held")]
+    #[should_panic(expected = "Name(\"b\", 7) is taken while LockName(\"a\", 0) is held")]
     fn a_lock_within_a_lock_panics() {
-        let (a, b) = (Lock::new(Name("a", 0), ()), Lock::new(Name("b", 7), ()));
+        let (a, b) = (Lock::new(LockName("a", 0), ()), Lock::new(LockName("b", 7), ()));
         let _held = a.lock();
         let _ = b.lock();
     }
 
     #[test]
-    #[should_panic(expected = "about to call somebody while Name(\"a\", 0) is held")]
+    #[should_panic(expected = "about to call somebody while LockName(\"a\", 0) is held")]
     fn a_call_under_a_lock_panics() {
-        let a = ReadWriteLock::new(Name("a", 0), ());
+        let a = ReadWriteLock::new(LockName("a", 0), ());
         let _held = a.read();
         assert_none_held("call somebody");
     }

@@ -16,7 +16,7 @@ use bimcc_rtc::{
     },
     cli::{self, Command, MintArgs, Typed},
     config::{self, ConfigError, Draft},
-    mint::{self, Request},
+    mint::{self, MintRequest},
     observe::log,
     values::host::Host,
 };
@@ -94,7 +94,7 @@ fn mint(loaded: Result<Settled, ConfigError>, args: &MintArgs) -> ExitCode {
         }
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-    let request = Request { user: &args.user, ttl: ttl.unwrap_or(config.credential_ttl), host: host.as_ref() };
+    let request = MintRequest { user: &args.user, ttl: ttl.unwrap_or(config.credential_ttl), host: host.as_ref() };
     match mint::mint(&config, &secrets, &request, now) {
         Ok(answer) if mistakes.is_empty() => match writeln!(std::io::stdout(), "{answer:#}") {
             Ok(()) => ExitCode::SUCCESS,

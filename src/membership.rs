@@ -21,7 +21,7 @@ use std::{
 };
 
 use crate::{
-    locks::{self, Name, ReadGuard, ReadWriteLock, WriteGuard},
+    locks::{self, LockName, ReadGuard, ReadWriteLock, WriteGuard},
     values::member::MemberId,
 };
 
@@ -72,28 +72,28 @@ pub type EndAllocation = Box<dyn Fn(AllocationRef) + Send + Sync>;
 
 /// The shared, read-mostly directory of members. See the module's header.
 pub struct Directory {
-    state: ReadWriteLock<State>,
+    state: ReadWriteLock<DirectoryState>,
     end_allocation: OnceLock<EndAllocation>,
 }
 
 #[derive(Default)]
-struct State {
-    members: HashMap<MemberId, Member>,
-    rooms: HashMap<RoomTag, Room>,
+struct DirectoryState {
+    members: HashMap<MemberId, DirectoryMember>,
+    rooms: HashMap<RoomTag, DirectoryRoom>,
     /// At how many members' signaling connections an address is the other end.
     connected: HashMap<IpAddr, u32>,
 }
 
-struct Member {
+struct DirectoryMember {
     room: RoomTag,
     /// Oldest first; the signaling address, if verified, and proven TURN client addresses.
     addresses: Vec<IpAddr>,
-    /// The one that counts in `State::connected`.
+    /// The one that counts in `DirectoryState::connected`.
     connected_from: Option<IpAddr>,
     allocations: Vec<AllocationRef>,
 }
 
-impl Member {
+impl DirectoryMember {
     fn add_address(&mut self, address: IpAddr) {
         self.addresses.retain(|known| *known != address);
         self.addresses.push(address);
@@ -104,7 +104,7 @@ impl Member {
 }
 
 #[derive(Default)]
-struct Room {
+struct DirectoryRoom {
     members: Vec<MemberId>,
     watch: Arc<RoomWatch>,
 }
@@ -118,7 +118,10 @@ impl fmt::Debug for Directory {
 impl Directory {
     /// An empty directory.
     pub fn new() -> Self {
-        Self { state: ReadWriteLock::new(Name("directory", 0), State::default()), end_allocation: OnceLock::new() }
+        Self {
+            state: ReadWriteLock::new(LockName("directory", 0), DirectoryState::default()),
+            end_allocation: OnceLock::new(),
+        }
     }
 
     /// Sets who ends the allocations of members that left. Only the first call counts.
@@ -136,8 +139,12 @@ impl Directory {
         if let Some(ip) = address {
             *state.connected.entry(ip).or_default() += 1;
         }
-        let entry =
-            Member { room, addresses: Vec::from_iter(address), connected_from: address, allocations: Vec::new() };
+        let entry = DirectoryMember {
+            room,
+            addresses: Vec::from_iter(address),
+            connected_from: address,
+            allocations: Vec::new(),
+        };
         state.members.insert(member, entry);
     }
 
@@ -246,11 +253,11 @@ impl Directory {
         self.len() == 0
     }
 
-    fn read(&self) -> ReadGuard<'_, State> {
+    fn read(&self) -> ReadGuard<'_, DirectoryState> {
         self.state.read()
     }
 
-    fn write(&self) -> WriteGuard<'_, State> {
+    fn write(&self) -> WriteGuard<'_, DirectoryState> {
         self.state.write()
     }
 }
@@ -261,7 +268,7 @@ impl Default for Directory {
     }
 }
 
-impl State {
+impl DirectoryState {
     fn disconnected(&mut self, ip: IpAddr) {
         if let Some(count) = self.connected.get_mut(&ip) {
             *count -= 1;

@@ -16,7 +16,7 @@ use crate::{
 
 /// What to mint.
 #[derive(Clone, Debug)]
-pub struct Request<'a> {
+pub struct MintRequest<'a> {
     /// The user part of the username; may be empty.
     pub user: &'a str,
     /// Life of the credential.
@@ -29,7 +29,12 @@ pub struct Request<'a> {
 ///
 /// # Errors
 /// Sentences that name the flags in question.
-pub fn mint(config: &Config, secrets: &SecretSource, request: &Request<'_>, now: u64) -> Result<Value, Vec<String>> {
+pub fn mint(
+    config: &Config,
+    secrets: &SecretSource,
+    request: &MintRequest<'_>,
+    now: u64,
+) -> Result<Value, Vec<String>> {
     let mut mistakes = Vec::new();
     let secrets = state_dir::existing_secrets(&config.state_dir, secrets).map_err(|error| {
         mistakes.push(format!(

@@ -15,7 +15,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 pub use self::{
     changes::Changes,
-    purpose::{Kind, Purpose},
+    purpose::{LinkKind, Purpose},
 };
 use self::{kernel::Found, route::RouteKind};
 use crate::values::{

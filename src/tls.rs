@@ -269,7 +269,7 @@ fn contents(files: &TlsFiles) -> Contents {
     [&files.cert, &files.key].map(|path| pem::read(path).ok())
 }
 
-fn load(files: &TlsFiles) -> Result<pem::Pair, TlsError> {
+fn load(files: &TlsFiles) -> Result<pem::CertificateAndKey, TlsError> {
     pem::load(files).map_err(|problems| TlsError::Files(problems.into_iter().map(|(_, problem)| problem).collect()))
 }
 

@@ -16,8 +16,8 @@ use bimcc_rtc::{
     signaling::{
         CloseReason, Limits, ResumeKey,
         frame::Frame,
-        outbox::{Full, Outbox},
-        service::{Client, Clocks, Service, Verdict},
+        outbox::{Outbox, QueueFull},
+        service::{Client, Clocks, Outcome, Service},
     },
     values::{host::Host, member::MemberId},
 };
@@ -27,7 +27,7 @@ use bimcc_rtc::{
 struct Read;
 
 impl Outbox for Read {
-    fn try_send(&self, _: Frame) -> Result<(), Full> {
+    fn try_send(&self, _: Frame) -> Result<(), QueueFull> {
         Ok(())
     }
 
@@ -47,7 +47,7 @@ fn allocations(members: usize) -> u64 {
         let mut client =
             Client::new(MemberId::from_bits(number), Read, None, Host::parse("192.0.2.1").unwrap().into(), None);
         let verdict = service.handle_text(&mut client, r#"{"eventName":"__join","data":{}}"#, now);
-        assert_eq!(verdict, Verdict::CredentialsIssued);
+        assert_eq!(verdict, Outcome::CredentialsIssued);
         client
     };
     let mut clients: Vec<_> = (1..=members as u128).map(join).collect();
@@ -57,7 +57,7 @@ fn allocations(members: usize) -> u64 {
             r#"{"eventName":"__message","data":{"data":"hello, all of you"}}"#,
             now,
         );
-        assert_eq!(verdict, Verdict::Fine);
+        assert_eq!(verdict, Outcome::Fine);
     };
     say();
     allocation_counter::measure(say).count_total

@@ -15,7 +15,7 @@ use bimcc_rtc::{
     membership::{Directory, RoomTag},
     observe::metrics::Metrics,
     turn::{
-        io::{Bound, Workers},
+        io::{BoundSockets, Workers},
         shared::Lifetimes,
     },
     values::{member::MemberId, ports::RelayPorts},
@@ -247,7 +247,7 @@ impl InProcess {
         let lifetimes = Lifetimes { default: lifetime, max: lifetime, reservation: lifetime };
         let shared = turn_on_loopback(directory.clone(), secret.clone(), lifetimes);
         let metrics = Metrics::new();
-        let bound = Bound::new(&[(Ipv4Addr::LOCALHOST, 0).into()], 2).unwrap();
+        let bound = BoundSockets::new(&[(Ipv4Addr::LOCALHOST, 0).into()], 2).unwrap();
         let server = bound.addresses()[0];
         let workers = bound.start(shared, relay_ports, &metrics).unwrap();
         Self { server, metrics, secret, directory, _workers: workers }

@@ -23,7 +23,7 @@ pub(super) struct Capacity {
     /// How many files may be open.
     pub(super) files: usize,
     /// What each kind of client may have of them.
-    pub(super) shares: Shares,
+    pub(super) shares: FileShares,
     /// TURN allocations.
     pub(super) max_allocations: usize,
 }
@@ -34,7 +34,7 @@ impl Capacity {
         let possible =
             config.max_allocations.unwrap_or_else(|| possible_allocations(config.relay_ports, families, memory));
         let has_ports = config.relay_ports != RelayPorts::None;
-        let shares = Shares::of(files, config.workers, if has_ports { possible } else { 0 });
+        let shares = FileShares::of(files, config.workers, if has_ports { possible } else { 0 });
         let max_allocations = if config.max_allocations.is_none() && has_ports { shares.allocations } else { possible };
         Self { files, shares, max_allocations }
     }
@@ -42,7 +42,7 @@ impl Capacity {
 
 /// What each kind may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shares {
+pub(super) struct FileShares {
     /// Connections that are not through yet.
     pub(super) half_open: usize,
     /// TURN connections over TCP and TLS.
@@ -55,7 +55,7 @@ pub(super) struct Shares {
     pub(super) web_sockets: usize,
 }
 
-impl Shares {
+impl FileShares {
     /// Of so many `files`, where ports and memory allow so many allocations.
     pub(super) fn of(files: usize, workers: usize, allocations: usize) -> Self {
         let own = OWN.saturating_add(OWN_PER_WORKER.saturating_mul(workers)).min(files / 2);
@@ -91,7 +91,7 @@ mod tests {
         for files in [128, 256, 512, 1024, 4096, 20_000, 524_288, 1 << 30] {
             for workers in [1, 2, 64] {
                 for wanted in [1, 100, 32_768, usize::MAX] {
-                    let shares = Shares::of(files, workers, wanted);
+                    let shares = FileShares::of(files, workers, wanted);
                     let own = (OWN + OWN_PER_WORKER * workers).min(files / 2);
                     assert!(own + shares.half_open + shares.turn_streams + shares.pool <= files, "{files}: {shares:?}");
                     assert!(shares.allocations <= shares.pool - shares.pool / 4, "{files}: {shares:?}");
@@ -104,12 +104,12 @@ mod tests {
 
     #[test]
     fn what_the_ports_cannot_use_is_for_web_sockets() {
-        let usual = Shares::of(524_288, 2, 32_768);
+        let usual = FileShares::of(524_288, 2, 32_768);
         assert_eq!((usual.allocations, usual.half_open), (32_768, 4096));
         assert!(usual.web_sockets > 300_000, "{usual:?}");
-        let few = Shares::of(20_000, 2, 32_768);
+        let few = FileShares::of(20_000, 2, 32_768);
         assert!(few.allocations > 10_000 && few.web_sockets > 10_000, "{few:?}");
-        let fewest = Shares::of(64, 2, 32_768);
+        let fewest = FileShares::of(64, 2, 32_768);
         assert!(fewest.allocations >= 1 && fewest.web_sockets >= 1);
     }
 
@@ -118,8 +118,8 @@ mod tests {
         let ports = RelayPorts::Range { first: 50_000, last: 50_099 };
         assert_eq!(possible_allocations(ports, 1, None), 100);
         assert_eq!(possible_allocations(ports, 2, None), 200);
-        assert_eq!(Shares::of(20_000, 2, 200).allocations, 200);
-        assert!(Shares::of(300, 2, 200).allocations < 200);
+        assert_eq!(FileShares::of(20_000, 2, 200).allocations, 200);
+        assert!(FileShares::of(300, 2, 200).allocations < 200);
         assert!(possible_allocations(RelayPorts::None, 1, total_memory()) > 1000, "no port, no file");
     }
 }

@@ -60,7 +60,7 @@ pub(super) struct Listening {
     /// Whatever is spoken here: HTTP, WebSockets, TURN over TCP and TLS.
     pub(super) all: Vec<TcpListener>,
     /// STUN and TURN over UDP.
-    pub(super) turn_udp: turn::io::Bound,
+    pub(super) turn_udp: turn::io::BoundSockets,
     /// TURN over TCP.
     pub(super) turn_tcp: Vec<TcpListener>,
     /// TURN over TLS.
@@ -108,16 +108,16 @@ impl Listening {
             admin_listen: admin.0,
         };
         addresses.turns_listen.extend(config.turns_listen.iter().filter(|address| has_other_listener(config, address)));
-        let listeners = |bound: Bound| bound.into_iter().map(|(_, listener)| listener).collect();
+        let listeners = |bound: Bindings| bound.into_iter().map(|(_, listener)| listener).collect();
         let (all, turn_tcp, turns) = (listeners(all), listeners(turn_tcp), listeners(turns));
         Ok(Self { all, turn_udp, turn_tcp, turns, admin: admin.1, addresses })
     }
 }
 
 /// Listeners, and where they have come to be.
-type Bound = Vec<(SocketAddr, TcpListener)>;
+type Bindings = Vec<(SocketAddr, TcpListener)>;
 
-fn listen_tcp(addresses: &[SocketAddr], are_default: bool, flag: &'static str) -> Result<Bound, ListenErrors> {
+fn listen_tcp(addresses: &[SocketAddr], are_default: bool, flag: &'static str) -> Result<Bindings, ListenErrors> {
     let mut tries = if addresses.iter().any(|address| address.port() == 0) { SAME_PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
@@ -140,7 +140,7 @@ fn on_one_port(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     chosen
 }
 
-fn try_listen_tcp(addresses: &[SocketAddr], are_default: bool, flag: &'static str) -> Result<Bound, ListenErrors> {
+fn try_listen_tcp(addresses: &[SocketAddr], are_default: bool, flag: &'static str) -> Result<Bindings, ListenErrors> {
     let mut listeners = Vec::new();
     let mut problems = Vec::new();
     for &address in addresses {
@@ -172,7 +172,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<(SocketAddr, TcpListener)> {
 }
 
 /// STUN and TURN over UDP, and over TCP on the same ports.
-fn listen_turn(config: &Config) -> Result<(turn::io::Bound, Bound), ListenErrors> {
+fn listen_turn(config: &Config) -> Result<(turn::io::BoundSockets, Bindings), ListenErrors> {
     let any_port = config.turn_listen.iter().any(|address| address.port() == 0);
     let mut tries = if any_port { SAME_PORT_TRIES } else { 1 };
     loop {
@@ -208,7 +208,7 @@ fn has_other_listener(config: &Config, address: &SocketAddr) -> bool {
 }
 
 /// TURN over TLS. The default port is no reason to fail: TLS is served on the `--listen` port all the same.
-fn listen_turns(config: &Config) -> Result<Bound, ListenErrors> {
+fn listen_turns(config: &Config) -> Result<Bindings, ListenErrors> {
     let mut addresses = config.turns_listen.clone();
     addresses.retain(|address| !has_other_listener(config, address));
     if addresses.is_empty() {
@@ -237,11 +237,11 @@ fn listen_admin(config: &Config) -> Result<(SocketAddr, TcpListener), ListenErro
     }
 }
 
-fn listen_udp(config: &Config) -> Result<turn::io::Bound, ListenErrors> {
+fn listen_udp(config: &Config) -> Result<turn::io::BoundSockets, ListenErrors> {
     let flag = "--turn-listen";
     let mut addresses = on_one_port(&config.turn_listen);
     loop {
-        match turn::io::Bound::new(&addresses, config.workers) {
+        match turn::io::BoundSockets::new(&addresses, config.workers) {
             Ok(bound) => return Ok(bound),
             Err(error) if config.turn_listen_is_default && family_is_missing(&error.source) => {
                 addresses.retain(|address| *address != error.address);

@@ -22,7 +22,7 @@ use self::{
     kept::Kept,
     listen::Listening,
     plan::Plan,
-    server::{Server, Signs},
+    server::{Parts, Signs},
     signals::Signals,
 };
 use crate::{
@@ -49,7 +49,7 @@ pub async fn run(settled: Settled, signals: Signals) -> anyhow::Result<()> {
 
     let listening = Listening::open(&plan.config)?;
     let addresses = listening.addresses.clone();
-    let server = Server::connect(&plan, kept, listening, &shutdown)?;
+    let server = Parts::connect(&plan, kept, listening, &shutdown)?;
     let since = Instant::now();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "started");
     startup::print(&startup::Facts { plan: &plan, addresses: &addresses, now: SystemTime::now() });

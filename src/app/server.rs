@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     admin,
-    config::{ApiPeerPolicy, Config, PeerPolicy},
+    config::{ApiPeerPolicy, Config, MemberPeerPolicy},
     files,
     front::{Front, FrontSettings, Listeners, WebSocketLimits},
     ice_servers::{Issuer, Transports},
@@ -45,7 +45,7 @@ use crate::{
 const SUPERVISION_PERIOD: Duration = Duration::from_secs(1);
 
 /// All parts, connected. TURN over UDP runs already; nobody else is served yet.
-pub(super) struct Server {
+pub(super) struct Parts {
     front: Front,
     workers: Workers,
     turn: Arc<turn::shared::Shared>,
@@ -68,7 +68,7 @@ pub(super) struct Signs {
     pub(super) shutdown: Shutdown,
 }
 
-impl Server {
+impl Parts {
     /// Connects what the plan says.
     pub(super) fn connect(plan: &Plan, kept: Kept, listening: Listening, shutdown: &Shutdown) -> anyhow::Result<Self> {
         let config = &plan.config;
@@ -207,9 +207,9 @@ fn quota_limits(plan: &Plan, file_pool: &Arc<files::Pool>) -> QuotaLimits {
 fn peer_rules(config: &Config) -> peer_policy::PeerRules {
     peer_policy::PeerRules {
         members: match config.peer_policy {
-            PeerPolicy::Members => peer_policy::Mode::Members,
-            PeerPolicy::Public => peer_policy::Mode::Public,
-            PeerPolicy::Any => peer_policy::Mode::Any,
+            MemberPeerPolicy::Members => peer_policy::Mode::Members,
+            MemberPeerPolicy::Public => peer_policy::Mode::Public,
+            MemberPeerPolicy::Any => peer_policy::Mode::Any,
         },
         api: match config.api_peer_policy {
             ApiPeerPolicy::Public => peer_policy::Mode::Public,

@@ -65,7 +65,7 @@ pub struct Config {
     /// Life of minted credentials.
     pub credential_ttl: Duration,
     /// For credentials minted on join.
-    pub peer_policy: PeerPolicy,
+    pub peer_policy: MemberPeerPolicy,
     /// For all other credentials.
     pub api_peer_policy: ApiPeerPolicy,
     /// Reverse proxies whose headers count.
@@ -120,7 +120,7 @@ pub struct Config {
 
 /// Whom holders of credentials minted on join may relay to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeerPolicy {
+pub enum MemberPeerPolicy {
     /// Members of the same room.
     Members,
     /// Public addresses.

@@ -12,11 +12,11 @@ use super::{
     decided::{
         ALLOCATION_LIFETIME_RANGE, ApiPeerPolicy, Config, DEFAULT_ADMIN_LISTEN, DEFAULT_CREDENTIAL_TTL,
         DEFAULT_LISTEN_PORT, DEFAULT_RELAY_PORTS, DEFAULT_TURN_PORT, DEFAULT_TURNS_PORT, GivenSecret, LogFormat,
-        PeerPolicy, TlsSetting,
+        MemberPeerPolicy, TlsSetting,
     },
     log,
     parse::{self, credential_ttl},
-    settings::{Given, Settings, Source, env_name},
+    settings::{Given, SettingSource, Settings, env_name},
 };
 use crate::{
     credentials::Secret,
@@ -69,9 +69,13 @@ impl Reader {
             peer_policy: self
                 .choice(
                     "peer-policy",
-                    &[("members", PeerPolicy::Members), ("public", PeerPolicy::Public), ("any", PeerPolicy::Any)],
+                    &[
+                        ("members", MemberPeerPolicy::Members),
+                        ("public", MemberPeerPolicy::Public),
+                        ("any", MemberPeerPolicy::Any),
+                    ],
                 )
-                .unwrap_or(PeerPolicy::Members),
+                .unwrap_or(MemberPeerPolicy::Members),
             api_peer_policy: self
                 .choice("api-peer-policy", &[("public", ApiPeerPolicy::Public), ("any", ApiPeerPolicy::Any)])
                 .unwrap_or(ApiPeerPolicy::Public),
@@ -297,7 +301,7 @@ impl Reader {
 
     /// The first one mints, so a flag's come before a file's.
     fn secrets(&mut self) -> Vec<GivenSecret> {
-        let mut secrets: Vec<(Source, GivenSecret)> = Vec::new();
+        let mut secrets: Vec<(SettingSource, GivenSecret)> = Vec::new();
         if let Some(given) = self.settings.all("secret").cloned() {
             for text in &given.values {
                 if text.is_empty() {

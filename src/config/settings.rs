@@ -11,23 +11,23 @@ use std::{
 
 /// One setting: `--name` as a flag, `BIMCC_RTC_NAME` in the environment, `name` in the file.
 #[derive(Debug)]
-pub struct Key {
+pub struct SettingKey {
     /// The long flag without its dashes.
     pub name: &'static str,
     /// Whether it may be given several times (in the environment: a list with commas).
     pub repeatable: bool,
 }
 
-const fn one(name: &'static str) -> Key {
-    Key { name, repeatable: false }
+const fn one(name: &'static str) -> SettingKey {
+    SettingKey { name, repeatable: false }
 }
 
-const fn many(name: &'static str) -> Key {
-    Key { name, repeatable: true }
+const fn many(name: &'static str) -> SettingKey {
+    SettingKey { name, repeatable: true }
 }
 
 /// Every setting there is.
-pub const KEYS: &[Key] = &[
+pub const KEYS: &[SettingKey] = &[
     many("listen"),
     many("turn-listen"),
     many("turns-listen"),
@@ -76,7 +76,7 @@ pub(super) fn env_name(key: &str) -> String {
 
 /// Who gave a value; the stronger one is the smaller.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
+pub(super) enum SettingSource {
     Flag,
     Environment,
     File(PathBuf),
@@ -86,7 +86,7 @@ pub(super) enum Source {
 #[derive(Clone, Debug)]
 pub(super) struct Given {
     pub(super) key: &'static str,
-    pub(super) source: Source,
+    pub(super) source: SettingSource,
     pub(super) values: Vec<String>,
 }
 
@@ -94,9 +94,9 @@ impl fmt::Display for Given {
     /// Where a person finds the value: this is how each mistake begins.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::Flag => write!(f, "--{}", self.key),
-            Source::Environment => f.write_str(&env_name(self.key)),
-            Source::File(path) => write!(f, "{} in {}", self.key, path.display()),
+            SettingSource::Flag => write!(f, "--{}", self.key),
+            SettingSource::Environment => f.write_str(&env_name(self.key)),
+            SettingSource::File(path) => write!(f, "{} in {}", self.key, path.display()),
         }
     }
 }
@@ -117,11 +117,11 @@ impl Settings {
     ) -> Self {
         let mut settings = Self::default();
         for (key, values) in flags {
-            settings.offer(key, Source::Flag, values.clone());
+            settings.offer(key, SettingSource::Flag, values.clone());
         }
         for key in KEYS {
             if let Some(values) = from_env(key, env, mistakes) {
-                settings.offer(key.name, Source::Environment, values);
+                settings.offer(key.name, SettingSource::Environment, values);
             }
         }
         let config_env = env_name("config");
@@ -138,7 +138,7 @@ impl Settings {
         settings
     }
 
-    fn offer(&mut self, key: &'static str, source: Source, values: Vec<String>) {
+    fn offer(&mut self, key: &'static str, source: SettingSource, values: Vec<String>) {
         self.given.entry(key).or_insert(Given { key, source, values });
     }
 
@@ -159,7 +159,7 @@ impl Settings {
                 continue;
             };
             match from_toml(key, value) {
-                Ok(values) => self.offer(key.name, Source::File(path.to_owned()), values),
+                Ok(values) => self.offer(key.name, SettingSource::File(path.to_owned()), values),
                 Err(expected) => mistakes.push(format!("{name} in {shown}: expected {expected}")),
             }
         }
@@ -178,7 +178,11 @@ impl Settings {
 }
 
 /// An empty variable counts as absent: compose files and unit files leave such behind.
-fn from_env(key: &Key, env: &dyn Fn(&str) -> Option<OsString>, mistakes: &mut Vec<String>) -> Option<Vec<String>> {
+fn from_env(
+    key: &SettingKey,
+    env: &dyn Fn(&str) -> Option<OsString>,
+    mistakes: &mut Vec<String>,
+) -> Option<Vec<String>> {
     let name = env_name(key.name);
     let value = match env(&name)?.into_string() {
         Ok(value) => value,
@@ -200,7 +204,7 @@ fn from_env(key: &Key, env: &dyn Fn(&str) -> Option<OsString>, mistakes: &mut Ve
     Some(vec![value.trim().to_owned()])
 }
 
-fn from_toml(key: &Key, value: toml::Value) -> Result<Vec<String>, &'static str> {
+fn from_toml(key: &SettingKey, value: toml::Value) -> Result<Vec<String>, &'static str> {
     fn scalar(value: toml::Value) -> Option<String> {
         match value {
             toml::Value::String(text) => Some(text),
@@ -292,9 +296,9 @@ mod tests {
     #[test]
     fn a_mistake_can_be_traced_to_its_place() {
         let given = |source| Given { key: "max-rooms", source, values: Vec::new() }.to_string();
-        assert_eq!(given(Source::Flag), "--max-rooms");
-        assert_eq!(given(Source::Environment), "BIMCC_RTC_MAX_ROOMS");
-        assert_eq!(given(Source::File("a/b.toml".into())), "max-rooms in a/b.toml");
+        assert_eq!(given(SettingSource::Flag), "--max-rooms");
+        assert_eq!(given(SettingSource::Environment), "BIMCC_RTC_MAX_ROOMS");
+        assert_eq!(given(SettingSource::File("a/b.toml".into())), "max-rooms in a/b.toml");
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn defaults() {
     assert_eq!(config.realm, "bimcc-rtc");
     assert!(config.secrets.is_empty());
     assert_eq!(config.credential_ttl.as_secs(), 6 * 3600);
-    assert_eq!((config.peer_policy, config.api_peer_policy), (PeerPolicy::Members, ApiPeerPolicy::Public));
+    assert_eq!((config.peer_policy, config.api_peer_policy), (MemberPeerPolicy::Members, ApiPeerPolicy::Public));
     assert_eq!((config.max_peers_per_room, config.max_rooms), (32, 100_000));
     assert_eq!((config.max_message_bytes, config.max_connections_per_ip), (65_536, 256));
     assert_eq!((config.max_allocations, config.max_allocations_per_user), (None, 24 * 32));

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use super::{
     settings::FrontSettings,
-    shares::{Full, Share, Shares},
+    shares::{ConnectionShares, NoShare, Share},
     slots::{Slot, Slots},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         client_info::Trust,
         door::{Door, NoPlace, Unfit},
     },
-    observe::metrics::{Metrics, TurnedAwayLabel, Value},
+    observe::metrics::{LabelValue, Metrics, TurnedAwayLabel},
     turn::io::Streams,
     values::turned_away::TurnedAway,
 };
@@ -21,8 +21,8 @@ use crate::{
 pub(super) struct Admission {
     trust: Arc<Trust>,
     slots: Arc<Slots>,
-    web_sockets: Arc<Shares>,
-    turn_streams: Arc<Shares>,
+    web_sockets: Arc<ConnectionShares>,
+    turn_streams: Arc<ConnectionShares>,
     /// Knows where members are.
     turn: Option<Arc<Streams>>,
     metrics: Arc<Metrics>,
@@ -46,8 +46,8 @@ impl Admission {
         Self {
             trust,
             slots: Slots::new(settings.max_connections_per_ip, settings.max_half_open),
-            web_sockets: Shares::new(settings.web_sockets.clone()),
-            turn_streams: Shares::of_turn(settings.max_turn_streams),
+            web_sockets: ConnectionShares::new(settings.web_sockets.clone()),
+            turn_streams: ConnectionShares::of_turn(settings.max_turn_streams),
             turn,
             metrics,
         }
@@ -70,10 +70,10 @@ impl Admission {
     pub(super) fn turn_stream(&self, peer: IpAddr) -> Option<Share> {
         let counted = Some(peer).filter(|address| !self.is_proxy(*address));
         let share = self.turn_streams.take(counted);
-        let why = |full: &Full| {
+        let why = |full: &NoShare| {
             self.count_turned_away(match full {
-                Full::Address => TurnedAway::TooManyFromAddress,
-                Full::Server => TurnedAway::TooManyTurnStreams,
+                NoShare::Address => TurnedAway::TooManyFromAddress,
+                NoShare::Server => TurnedAway::TooManyTurnStreams,
             });
         };
         share.inspect_err(why).ok()
@@ -94,7 +94,7 @@ impl Admission {
 
     pub(super) fn count_turned_away(&self, reason: TurnedAway) {
         tracing::debug!(reason = %reason.as_str(), "connection turned away");
-        self.metrics.signaling.connections_refused.get_or_create(&TurnedAwayLabel { reason: Value(reason) }).inc();
+        self.metrics.signaling.connections_refused.get_or_create(&TurnedAwayLabel { reason: LabelValue(reason) }).inc();
     }
 
     fn web_socket(&self, peer: IpAddr, apparent: IpAddr) -> Result<WebSocketPlace, NoPlace> {
@@ -107,8 +107,8 @@ impl Admission {
         }
         let counted = Some(apparent).filter(|address| !self.is_proxy(*address));
         let share = self.web_sockets.take(counted).map_err(|full| match full {
-            Full::Address => NoPlace::FromAddress,
-            Full::Server => NoPlace::InAll,
+            NoShare::Address => NoPlace::FromAddress,
+            NoShare::Server => NoPlace::InAll,
         })?;
         Ok(WebSocketPlace { of_client, share })
     }

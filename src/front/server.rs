@@ -92,7 +92,7 @@ impl Front {
         shutdown: Shutdown,
     ) -> io::Result<()> {
         let (end_turn, end_of_turn) = Shutdown::new();
-        let server = Arc::new(Server::new(self, tls, end_of_turn, shutdown));
+        let server = Arc::new(FrontServer::new(self, tls, end_of_turn, shutdown));
         let mut tasks = JoinSet::new();
         {
             let signaling = server.signaling.clone();
@@ -116,7 +116,7 @@ impl Front {
     }
 }
 
-struct Server {
+struct FrontServer {
     signaling: Arc<Signaling>,
     requests: Arc<Requests>,
     admission: Arc<Admission>,
@@ -129,7 +129,7 @@ struct Server {
     shutdown: Shutdown,
 }
 
-impl Server {
+impl FrontServer {
     fn new(front: Front, tls: Option<TlsAcceptor>, end_of_turn: Shutdown, shutdown: Shutdown) -> Self {
         let Front { signaling, turn, settings } = front;
         let timeouts = settings.timeouts;

@@ -30,24 +30,24 @@ impl Default for WebSocketLimits {
     }
 }
 
-/// Counts connections of one kind.
+/// ShareCounts connections of one kind.
 #[derive(Debug)]
-pub(super) struct Shares {
+pub(super) struct ConnectionShares {
     limits: WebSocketLimits,
     /// An address may have so many times what is left for others.
     times_left: usize,
-    counts: Mutex<Counts>,
+    counts: Mutex<ShareCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct ShareCounts {
     total: usize,
     sites: Sites,
 }
 
 /// Why there is no place for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
+pub(super) enum NoShare {
     /// This address has its share.
     Address,
     /// There are as many as there may be.
@@ -57,13 +57,13 @@ pub(super) enum Full {
 /// One connection's place, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Share {
-    shares: Arc<Shares>,
+    shares: Arc<ConnectionShares>,
     /// `None` for addresses that are not counted.
     site: Option<Site>,
     _file: FromPool,
 }
 
-impl Shares {
+impl ConnectionShares {
     pub(super) fn new(limits: WebSocketLimits) -> Arc<Self> {
         Arc::new(Self { limits, times_left: 1, counts: Mutex::default() })
     }
@@ -76,23 +76,23 @@ impl Shares {
     }
 
     /// A place for a client at `address`. Loopback has no limit of its own; nor has who is `None`, a trusted proxy.
-    pub(super) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Share, Full> {
+    pub(super) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Share, NoShare> {
         let site = address.and_then(Site::of);
         let mut counts = self.lock();
         let free = self.limits.max.saturating_sub(counts.total).min(self.limits.pool.left());
         if free == 0 {
-            return Err(Full::Server);
+            return Err(NoShare::Server);
         }
         if !counts.sites.may_have_another(site, free.saturating_mul(self.times_left), self.limits.max_per_ip) {
-            return Err(Full::Address);
+            return Err(NoShare::Address);
         }
-        let file = self.limits.pool.take().ok_or(Full::Server)?;
+        let file = self.limits.pool.take().ok_or(NoShare::Server)?;
         counts.total += 1;
         counts.sites.add(site);
         Ok(Share { shares: self.clone(), site, _file: file })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
+    fn lock(&self) -> MutexGuard<'_, ShareCounts> {
         self.counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -109,8 +109,8 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
-    fn with(max: usize, max_per_ip: Option<usize>) -> Arc<Shares> {
-        Shares::new(WebSocketLimits { max, max_per_ip, ..WebSocketLimits::default() })
+    fn with(max: usize, max_per_ip: Option<usize>) -> Arc<ConnectionShares> {
+        ConnectionShares::new(WebSocketLimits { max, max_per_ip, ..WebSocketLimits::default() })
     }
 
     fn ip(text: &str) -> Option<IpAddr> {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     /// All that there are for `addresses` in turns.
-    fn all_for(web_sockets: &Arc<Shares>, addresses: impl Iterator<Item = Option<IpAddr>>) -> Vec<Share> {
+    fn all_for(web_sockets: &Arc<ConnectionShares>, addresses: impl Iterator<Item = Option<IpAddr>>) -> Vec<Share> {
         addresses.map_while(|address| web_sockets.take(address).ok()).collect()
     }
 
@@ -129,17 +129,17 @@ mod tests {
             let address = |index: usize| ip(&format!("198.51.100.{}", index % greedy));
             let held = all_for(&web_sockets, (0..).map(address));
             assert_eq!(held.len(), 1000 - 1000 / (greedy + 1), "{greedy}");
-            assert_eq!(web_sockets.take(address(0)).unwrap_err(), Full::Address);
+            assert_eq!(web_sockets.take(address(0)).unwrap_err(), NoShare::Address);
             assert!(web_sockets.take(ip("192.0.2.1")).is_ok() && web_sockets.take(ip("2001:db8::1")).is_ok());
         }
     }
 
     #[test]
     fn one_address_has_three_quarters_of_turn_connections() {
-        let turn = Shares::of_turn(1000);
+        let turn = ConnectionShares::of_turn(1000);
         let held = all_for(&turn, (0..).map(|_| ip("192.0.2.1")));
         assert_eq!(held.len(), 750);
-        assert_eq!(turn.take(ip("192.0.2.1")).unwrap_err(), Full::Address);
+        assert_eq!(turn.take(ip("192.0.2.1")).unwrap_err(), NoShare::Address);
         assert_eq!(all_for(&turn, (0..).map(|_| ip("198.51.100.1"))).len(), 188);
         assert!(turn.take(ip("2001:db8::1")).is_ok());
     }
@@ -152,7 +152,7 @@ mod tests {
         assert!(web_sockets.take(ip("2001:db8:8::1")).is_ok());
         let others = all_for(&web_sockets, (0..).map(|_| ip("::ffff:192.0.2.1")));
         assert_eq!(others.len(), 250);
-        assert_eq!(web_sockets.take(ip("192.0.2.1")).unwrap_err(), Full::Address);
+        assert_eq!(web_sockets.take(ip("192.0.2.1")).unwrap_err(), NoShare::Address);
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
             let web_sockets = with(100, Some(3));
             let held = all_for(&web_sockets, (0..).map(|_| address));
             assert_eq!(held.len(), 100);
-            assert_eq!(web_sockets.take(address).unwrap_err(), Full::Server);
+            assert_eq!(web_sockets.take(address).unwrap_err(), NoShare::Server);
         }
     }
 
@@ -171,13 +171,13 @@ mod tests {
         let held = all_for(&web_sockets, (0..).map(|_| ip("192.0.2.1")));
         assert_eq!(held.len(), 3);
         drop(held);
-        let Counts { total, sites } = &*web_sockets.lock();
+        let ShareCounts { total, sites } = &*web_sockets.lock();
         assert!(*total == 0 && sites.is_empty());
 
         let pool = Pool::new(5);
-        let web_sockets = Shares::new(WebSocketLimits { pool: pool.clone(), ..WebSocketLimits::default() });
+        let web_sockets = ConnectionShares::new(WebSocketLimits { pool: pool.clone(), ..WebSocketLimits::default() });
         let held = all_for(&web_sockets, (0..).map(|_| None));
-        assert_eq!((held.len(), web_sockets.take(None).unwrap_err()), (5, Full::Server));
+        assert_eq!((held.len(), web_sockets.take(None).unwrap_err()), (5, NoShare::Server));
         assert!(pool.take().is_none());
         drop(held);
         assert!(pool.take().is_some());

@@ -20,7 +20,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::{
     proc,
-    purpose::Kind,
+    purpose::LinkKind,
     route::{DEFAULT_MAX_PREFIX_LEN, LOCAL_TABLE, Route, RouteKind},
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Link {
     pub(super) name: String,
-    pub(super) kind: Kind,
+    pub(super) kind: LinkKind,
     /// The bridge, or the like, that it is a port of.
     pub(super) controller: Option<u32>,
     pub(super) up: bool,
@@ -118,7 +118,7 @@ impl Found {
 impl Link {
     fn of(message: &LinkMessage) -> Self {
         let mut link = Self {
-            kind: Kind::Hardware,
+            kind: LinkKind::Hardware,
             up: message.header.flags.contains(LinkFlags::Up),
             loopback: message.header.flags.contains(LinkFlags::Loopback),
             ..Self::default()
@@ -130,7 +130,7 @@ impl Link {
                 LinkAttribute::LinkInfo(infos) => {
                     for info in infos {
                         if let LinkInfo::Kind(kind) = info {
-                            link.kind = Kind::Made(kind.to_string());
+                            link.kind = LinkKind::Made(kind.to_string());
                         }
                     }
                 }

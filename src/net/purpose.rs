@@ -13,7 +13,7 @@ pub enum Purpose {
 
 /// What the kernel says an interface is (`IFLA_INFO_KIND`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Kind {
+pub enum LinkKind {
     /// Nothing was heard of it.
     #[default]
     Untold,
@@ -25,10 +25,10 @@ pub enum Kind {
 
 impl Purpose {
     /// Of an interface; `ports` are what is plugged into it, if it is a bridge.
-    pub fn of(name: &str, kind: &Kind, ports: &[Kind]) -> Self {
+    pub fn of(name: &str, kind: &LinkKind, ports: &[LinkKind]) -> Self {
         match kind {
-            Kind::Made(kind) if kind == "bridge" => {
-                if ports.iter().any(Kind::leads_out) {
+            LinkKind::Made(kind) if kind == "bridge" => {
+                if ports.iter().any(LinkKind::leads_out) {
                     Self::Network
                 } else if is_guests_bridge(name) {
                     Self::Guests
@@ -38,17 +38,17 @@ impl Purpose {
                     Self::Unsure
                 }
             }
-            Kind::Made(kind) if is_tunnel(kind) => Self::Unsure,
-            Kind::Made(_) => Self::Network,
-            Kind::Hardware if is_guests_device(name) => Self::Guests,
-            Kind::Hardware => Self::Network,
-            Kind::Untold if is_guests_bridge(name) || is_guests_device(name) => Self::Guests,
-            Kind::Untold => Self::Network,
+            LinkKind::Made(kind) if is_tunnel(kind) => Self::Unsure,
+            LinkKind::Made(_) => Self::Network,
+            LinkKind::Hardware if is_guests_device(name) => Self::Guests,
+            LinkKind::Hardware => Self::Network,
+            LinkKind::Untold if is_guests_bridge(name) || is_guests_device(name) => Self::Guests,
+            LinkKind::Untold => Self::Network,
         }
     }
 }
 
-impl Kind {
+impl LinkKind {
     /// Whether a bridge with such a port reaches beyond this host.
     fn leads_out(&self) -> bool {
         match self {
@@ -120,13 +120,13 @@ fn is_number(rest: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn made(kind: &str) -> Kind {
-        Kind::Made(kind.to_owned())
+    fn made(kind: &str) -> LinkKind {
+        LinkKind::Made(kind.to_owned())
     }
 
     fn bridge(name: &str, ports: &[&str]) -> Purpose {
         let ports: Vec<_> =
-            ports.iter().map(|port| if *port == "hardware" { Kind::Hardware } else { made(port) }).collect();
+            ports.iter().map(|port| if *port == "hardware" { LinkKind::Hardware } else { made(port) }).collect();
         Purpose::of(name, &made("bridge"), &ports)
     }
 
@@ -135,7 +135,7 @@ mod tests {
         for name in ["br-0123456789ab", "br-fedcba987654", "docker0", "docker_gwbridge", "podman1", "cni0", "virbr0"] {
             assert_eq!(bridge(name, &[]), Purpose::Guests, "{name}");
             assert_eq!(bridge(name, &["veth", "tun"]), Purpose::Guests, "{name}");
-            assert_eq!(Purpose::of(name, &Kind::Untold, &[]), Purpose::Guests, "{name}");
+            assert_eq!(Purpose::of(name, &LinkKind::Untold, &[]), Purpose::Guests, "{name}");
         }
         for name in [
             "br-lan",
@@ -153,7 +153,7 @@ mod tests {
         ] {
             assert_eq!(bridge(name, &[]), Purpose::Network, "{name}");
             assert_eq!(bridge(name, &["veth"]), Purpose::Unsure, "{name}");
-            assert_eq!(Purpose::of(name, &Kind::Untold, &[]), Purpose::Network, "{name}");
+            assert_eq!(Purpose::of(name, &LinkKind::Untold, &[]), Purpose::Network, "{name}");
         }
     }
 
@@ -169,12 +169,12 @@ mod tests {
     #[test]
     fn a_name_does_not_make_a_bridge_of_what_is_none() {
         for name in ["docker0", "virbr0", "br-0123456789ab", "podman0"] {
-            assert_eq!(Purpose::of(name, &Kind::Hardware, &[]), Purpose::Network, "{name}");
+            assert_eq!(Purpose::of(name, &LinkKind::Hardware, &[]), Purpose::Network, "{name}");
             assert_eq!(Purpose::of(name, &made("veth"), &[]), Purpose::Network, "{name}");
             assert_eq!(Purpose::of(name, &made("vlan"), &[]), Purpose::Network, "{name}");
             assert_eq!(Purpose::of(name, &made("wireguard"), &[]), Purpose::Unsure, "{name}");
         }
-        assert_eq!(Purpose::of("vmnet8", &Kind::Hardware, &[]), Purpose::Guests);
-        assert_eq!(Purpose::of("vmnet", &Kind::Hardware, &[]), Purpose::Network);
+        assert_eq!(Purpose::of("vmnet8", &LinkKind::Hardware, &[]), Purpose::Guests);
+        assert_eq!(Purpose::of("vmnet", &LinkKind::Hardware, &[]), Purpose::Network);
     }
 }

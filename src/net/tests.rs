@@ -154,7 +154,7 @@ fn told(text: &str, default_route: &[&str]) -> Interfaces {
             name => {
                 let link = Link {
                     name: name.to_owned(),
-                    kind: if words[1] == "-" { Kind::Hardware } else { Kind::Made(words[1].to_owned()) },
+                    kind: if words[1] == "-" { LinkKind::Hardware } else { LinkKind::Made(words[1].to_owned()) },
                     controller: after("in").map(index),
                     up: !words.contains(&"down"),
                     loopback: name == "lo",

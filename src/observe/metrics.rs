@@ -74,9 +74,9 @@ pub struct SignalingMetrics {
 
 /// A member of a set of labels as the value of a label in the registry.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
-pub struct Value<L>(pub L);
+pub struct LabelValue<L>(pub L);
 
-impl<L: Label> EncodeLabelValue for Value<L> {
+impl<L: Label> EncodeLabelValue for LabelValue<L> {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         fmt::Write::write_str(encoder, self.0.as_str())
     }
@@ -86,21 +86,21 @@ impl<L: Label> EncodeLabelValue for Value<L> {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct CloseReasonLabel {
     /// Why.
-    pub reason: Value<CloseReason>,
+    pub reason: LabelValue<CloseReason>,
 }
 
 /// Label of [`SignalingMetrics::resumes`].
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ResumeLabel {
     /// What became of it.
-    pub how: Value<Resume>,
+    pub how: LabelValue<Resume>,
 }
 
 /// Label of [`SignalingMetrics::connections_refused`].
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct TurnedAwayLabel {
     /// Why.
-    pub reason: Value<TurnedAway>,
+    pub reason: LabelValue<TurnedAway>,
 }
 
 /// Label of [`SignalingMetrics::messages_received`].
@@ -132,16 +132,16 @@ pub struct StreamMetrics {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct TransportLabel {
     /// Over what.
-    pub transport: Value<Transport>,
+    pub transport: LabelValue<Transport>,
 }
 
 /// Label of [`StreamMetrics::closed`].
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct StreamCloseLabel {
     /// Over what.
-    pub transport: Value<Transport>,
+    pub transport: LabelValue<Transport>,
     /// Why.
-    pub reason: Value<StreamClose>,
+    pub reason: LabelValue<StreamClose>,
 }
 
 impl Metrics {
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     use crate::turn::{
-        core::{event::Event, packet::Path},
+        core::{event::SessionEvent, packet::Path},
         wire::code::{ErrorCode, TurnMethod},
     };
 
@@ -251,14 +251,14 @@ mod tests {
         let (a, b) = (metrics.add_turn_worker(), metrics.add_turn_worker());
         a.relayed(Path::InProcess, 100);
         b.relayed(Path::InProcess, 11);
-        a.count(&Event::Answered { method: TurnMethod::Allocate, outcome: Ok(()) });
-        b.count(&Event::Answered { method: TurnMethod::Allocate, outcome: Err(ErrorCode::Unauthenticated) });
+        a.count(&SessionEvent::Answered { method: TurnMethod::Allocate, outcome: Ok(()) });
+        b.count(&SessionEvent::Answered { method: TurnMethod::Allocate, outcome: Err(ErrorCode::Unauthenticated) });
         let peer = std::net::SocketAddr::from(([192, 0, 2, 1], 1));
         for number in [0x4000, 0x4001, 0x4002] {
-            a.count(&Event::ChannelBound { number, peer, is_new: true });
-            a.count(&Event::ChannelBound { number, peer, is_new: false });
+            a.count(&SessionEvent::ChannelBound { number, peer, is_new: true });
+            a.count(&SessionEvent::ChannelBound { number, peer, is_new: false });
         }
-        b.count(&Event::ChannelEnded { number: 0x4000, peer });
+        b.count(&SessionEvent::ChannelEnded { number: 0x4000, peer });
         let text = metrics.encode();
         for line in [
             "bimcc_rtc_turn_relayed_bytes_total{direction=\"client_to_client\",path=\"in_process\"} 111",

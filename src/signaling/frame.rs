@@ -12,9 +12,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// A text frame to a client. Clones share the text.
 #[derive(Clone)]
-pub struct Frame(Arc<Shared>);
+pub struct Frame(Arc<FrameText>);
 
-struct Shared {
+struct FrameText {
     text: Utf8Bytes,
     /// How many queues count it among what they hold of the common bytes.
     holders: AtomicUsize,
@@ -49,7 +49,7 @@ impl From<String> for Frame {
         if text.capacity() - text.len() > MAX_SPARE {
             text.shrink_to_fit();
         }
-        Self(Arc::new(Shared { text: text.into(), holders: AtomicUsize::new(0) }))
+        Self(Arc::new(FrameText { text: text.into(), holders: AtomicUsize::new(0) }))
     }
 }
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
 use super::{
-    core::{effects::Event, resume::Resume},
+    core::{effects::RoomEvent, resume::Resume},
     error::Code,
     wire::{CLIENT_EVENTS, ClientMessage},
 };
 use crate::{
     observe::{
         log::Journal,
-        metrics::{ErrorCodeLabel, EventLabel, ResumeLabel, SignalingMetrics, Value},
+        metrics::{ErrorCodeLabel, EventLabel, LabelValue, ResumeLabel, SignalingMetrics},
     },
     values::label::PerLabel,
 };
@@ -36,7 +36,7 @@ impl Instruments {
     pub(crate) fn new(metrics: &SignalingMetrics) -> Self {
         let received = |event: &'static str| metrics.messages_received.get_or_create(&EventLabel { event }).clone();
         let error = |code: Code| metrics.errors.get_or_create(&ErrorCodeLabel { code: code.as_str() }).clone();
-        let resume = |how: Resume| metrics.resumes.get_or_create(&ResumeLabel { how: Value(how) }).clone();
+        let resume = |how: Resume| metrics.resumes.get_or_create(&ResumeLabel { how: LabelValue(how) }).clone();
         Self {
             rooms: metrics.rooms.clone(),
             members: metrics.members.clone(),
@@ -72,7 +72,7 @@ impl Instruments {
     }
 
     /// What followed from one input.
-    pub(crate) fn count_all(&self, events: &[Event]) {
+    pub(crate) fn count_all(&self, events: &[RoomEvent]) {
         if let Some(journal) = &self.journal {
             journal.note_rooms(events);
         }
@@ -81,17 +81,17 @@ impl Instruments {
         }
     }
 
-    fn count(&self, event: &Event) {
+    fn count(&self, event: &RoomEvent) {
         match event {
-            Event::RoomOpened { .. } => _ = self.rooms.inc(),
-            Event::RoomClosed { .. } => _ = self.rooms.dec(),
-            Event::Joined { announced, .. } => {
+            RoomEvent::RoomOpened { .. } => _ = self.rooms.inc(),
+            RoomEvent::RoomClosed { .. } => _ = self.rooms.dec(),
+            RoomEvent::Joined { announced, .. } => {
                 self.members.inc();
                 if *announced {
                     self.count_resumed(Resume::Announced);
                 }
             }
-            Event::Resumed { how, .. } => {
+            RoomEvent::Resumed { how, .. } => {
                 self.count_resumed(*how);
                 if *how == Resume::WithinGrace {
                     self.members_away.dec();
@@ -100,8 +100,8 @@ impl Instruments {
                     self.count_refused(Code::Replaced);
                 }
             }
-            Event::Away { .. } => _ = self.members_away.inc(),
-            Event::Left { was_away, .. } => {
+            RoomEvent::Away { .. } => _ = self.members_away.inc(),
+            RoomEvent::Left { was_away, .. } => {
                 self.members.dec();
                 if *was_away {
                     self.members_away.dec();

@@ -7,8 +7,8 @@ pub trait Outbox {
     /// Queues `frame`. When the queue is full the frame is lost and it is the outbox that sees to the client's end.
     ///
     /// # Errors
-    /// [`Full`] when the client does not keep up.
-    fn try_send(&self, frame: Frame) -> Result<(), Full>;
+    /// [`QueueFull`] when the client does not keep up.
+    fn try_send(&self, frame: Frame) -> Result<(), QueueFull>;
 
     /// Has the connection closed for this reason once what is queued is out.
     fn end(&self, reason: CloseReason);
@@ -16,4 +16,4 @@ pub trait Outbox {
 
 /// The client's queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub struct QueueFull;

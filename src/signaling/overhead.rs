@@ -29,7 +29,7 @@ const PER_SECOND: NonZeroU64 = NonZeroU64::new(65_536).expect("some");
 
 /// A stream that is read more slowly when too little comes of it.
 #[derive(Debug)]
-pub(super) struct Measured<S> {
+pub(super) struct MeasuredStream<S> {
     stream: S,
     frames: Frames,
     /// Of bytes.
@@ -42,7 +42,7 @@ pub(super) struct Measured<S> {
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Measured<S> {
+impl<S> MeasuredStream<S> {
     /// For messages of at most `max_message_bytes`, behind what `frames` has followed.
     pub(super) fn new(stream: S, frames: Frames, max_message_bytes: usize) -> Self {
         let flow = Flow::new(PER_SECOND, max_message_bytes.saturating_add(BURST) as u64);
@@ -78,7 +78,7 @@ impl<S> Measured<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Measured<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MeasuredStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.debt().is_some() {
@@ -99,7 +99,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Measured<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Measured<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MeasuredStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
     }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     /// How long reading takes. The clock is virtual: it moves only when everything waits.
-    async fn read(stream: &mut Measured<Repeat>, bytes: usize) -> Duration {
+    async fn read(stream: &mut MeasuredStream<Repeat>, bytes: usize) -> Duration {
         let before = Instant::now();
         let mut buffer = [0; 1024];
         for _ in 0..bytes / buffer.len() {
@@ -143,7 +143,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bytes_without_messages_come_slowly() {
-        let mut stream = Measured::new(repeat(0), Frames::default(), 65_536);
+        let mut stream = MeasuredStream::new(repeat(0), Frames::default(), 65_536);
         assert_eq!(read(&mut stream, 65_536 + BURST).await, Duration::ZERO);
         let took = read(&mut stream, 100 * PER_SECOND.get() as usize).await.as_secs();
         assert!((99..=101).contains(&took), "{took}");
@@ -154,7 +154,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn messages_are_not_slowed_down() {
-        let mut stream = Measured::new(repeat(0), Frames::default(), 65_536);
+        let mut stream = MeasuredStream::new(repeat(0), Frames::default(), 65_536);
         for _ in 0..1000 {
             assert_eq!(read(&mut stream, 65_536).await, Duration::ZERO);
             stream.give_back(65_536);

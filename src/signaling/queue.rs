@@ -21,8 +21,8 @@ use super::{
     frame::Frame,
 };
 use crate::{
-    locks::{Lock, Name},
-    signaling::outbox::{Full, Outbox},
+    locks::{Lock, LockName},
+    signaling::outbox::{Outbox, QueueFull},
 };
 
 /// Frames that may wait. A newcomer to a room of 30 is sent 29 answers and their candidates in one go.
@@ -42,7 +42,7 @@ const FRAME_OVERHEAD: usize = 64;
 
 /// What all queues of the process may hold together, beyond what each has of its own.
 #[derive(Debug)]
-pub(crate) struct Common {
+pub(crate) struct CommonQueue {
     limit: usize,
     /// Below zero for a moment when one gives back what another is about to take.
     used: AtomicIsize,
@@ -55,19 +55,19 @@ pub(crate) struct Common {
     started: Instant,
 }
 
-impl Default for Common {
+impl Default for CommonQueue {
     fn default() -> Self {
         Self::with_limit(COMMON_BYTES)
     }
 }
 
-impl Common {
+impl CommonQueue {
     fn with_limit(limit: usize) -> Self {
         Self {
             limit,
             used: AtomicIsize::new(0),
             forgiven: AtomicIsize::new(0),
-            debtors: Lock::new(Name("debtors", 0), Debtors::default()),
+            debtors: Lock::new(LockName("debtors", 0), Debtors::default()),
             is_relieving: AtomicBool::new(false),
             last_number: AtomicU64::new(0),
             started: Instant::now(),
@@ -113,16 +113,16 @@ impl Common {
 
 /// Frames on their way to one client. The service puts in, the client's session takes out.
 pub(crate) struct Queue {
-    state: Lock<State>,
+    state: Lock<QueueState>,
     /// What the debtors' list should have, as a number.
     standing: AtomicU64,
     changed: Notify,
-    common: Arc<Common>,
+    common: Arc<CommonQueue>,
     number: u64,
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     frames: VecDeque<Waiting>,
     being_written: Option<BeingWritten>,
     /// Of the frames that wait and the one that is being written.
@@ -132,7 +132,7 @@ struct State {
     /// How many of what it holds are common bytes.
     counted: usize,
     overflowed: bool,
-    /// What [`Common::forgiven`] has because of it.
+    /// What [`CommonQueue::forgiven`] has because of it.
     forgiven: usize,
     /// Why a room wants the connection closed.
     ended: Option<CloseReason>,
@@ -154,9 +154,9 @@ fn cost(len: usize) -> usize {
     len + FRAME_OVERHEAD
 }
 
-impl State {
+impl QueueState {
     /// Takes a frame in.
-    fn push(&mut self, frame: Frame, now: Tick, common: &Common) {
+    fn push(&mut self, frame: Frame, now: Tick, common: &CommonQueue) {
         let len = frame.as_str().len();
         let is_counted = self.own + cost(len) > OWN_BYTES;
         if !is_counted {
@@ -172,7 +172,7 @@ impl State {
     }
 
     /// Takes the oldest frame out. The socket's copy of it counts until it is written.
-    fn pop(&mut self, common: &Common) -> Option<Frame> {
+    fn pop(&mut self, common: &CommonQueue) -> Option<Frame> {
         let Waiting { frame, since, is_counted } = self.frames.pop_front()?;
         let len = frame.as_str().len();
         let stays_own = !is_counted || self.own + cost(len) <= OWN_BYTES;
@@ -191,7 +191,7 @@ impl State {
         Some(frame)
     }
 
-    fn written(&mut self, common: &Common) {
+    fn written(&mut self, common: &CommonQueue) {
         let Some(BeingWritten { len, is_counted, .. }) = self.being_written.take() else {
             return;
         };
@@ -205,7 +205,7 @@ impl State {
     }
 
     /// Forgets what waits. The frames are returned, to be dropped where it takes no lock.
-    fn clear(&mut self, common: &Common) -> VecDeque<Waiting> {
+    fn clear(&mut self, common: &CommonQueue) -> VecDeque<Waiting> {
         let frames = std::mem::take(&mut self.frames);
         for Waiting { frame, is_counted, .. } in &frames {
             let len = frame.as_str().len();
@@ -230,9 +230,9 @@ impl State {
 
 impl Queue {
     /// An empty queue that shares `common` with the others.
-    pub(crate) fn new(common: Arc<Common>) -> Self {
+    pub(crate) fn new(common: Arc<CommonQueue>) -> Self {
         let number = common.last_number.fetch_add(1, Ordering::Relaxed);
-        let state = Lock::new(Name("queue", number as usize), State::default());
+        let state = Lock::new(LockName("queue", number as usize), QueueState::default());
         Self { state, standing: AtomicU64::new(0), changed: Notify::new(), common, number }
     }
 
@@ -253,7 +253,7 @@ impl Queue {
     }
 
     /// Notes where it stands among the debtors. Whether that is news for their list.
-    fn note_standing(&self, state: &State) -> bool {
+    fn note_standing(&self, state: &QueueState) -> bool {
         let owes = state.counted > 0 && state.forgiven == 0;
         let standing = state.oldest().filter(|_| owes).map(|since| Standing::new(state.bytes, since));
         let number = Standing::to_number(standing);
@@ -337,7 +337,7 @@ impl Queue {
 }
 
 impl Outbox for Arc<Queue> {
-    fn try_send(&self, frame: Frame) -> Result<(), Full> {
+    fn try_send(&self, frame: Frame) -> Result<(), QueueFull> {
         let now = self.common.now();
         let mut state = self.state.lock();
         if state.frames.len() >= MAX_FRAMES || state.bytes >= MAX_BYTES {
@@ -355,12 +355,12 @@ impl Outbox for Arc<Queue> {
         }
         self.changed.notify_one();
         if overflowed {
-            return Err(Full);
+            return Err(QueueFull);
         }
         if self.common.is_used_up() {
             self.common.relieve();
             // It may have been the one that paid.
-            return if self.state.lock().overflowed { Err(Full) } else { Ok(()) };
+            return if self.state.lock().overflowed { Err(QueueFull) } else { Ok(()) };
         }
         Ok(())
     }

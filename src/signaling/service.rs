@@ -26,13 +26,13 @@ use std::{
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
 
-pub use self::client::{Client, Verdict};
+pub use self::client::{Client, Outcome};
 use self::turns::Turns;
 use super::{
     clock::{Step, Steps},
     core::{
-        Effects, Membership, RemoveReason,
-        effects::{Account, Event},
+        Effects, MembershipChange, RemoveReason,
+        effects::{Account, RoomEvent},
         hub::{
             Denied, Hold, Hub, MemberSummary, Newcomer, Parting, Pass, Permit, RoomSummary, Unsent, bad_token, replaced,
         },
@@ -51,7 +51,7 @@ use super::{
 use crate::{
     credentials::User,
     ice_servers::Issuer,
-    locks::{self, Lock, Name},
+    locks::{self, Lock, LockName},
     membership::Directory,
     observe::metrics::SignalingMetrics,
     shutdown::Shutdown,
@@ -142,7 +142,7 @@ impl<O: Outbox + Clone> Service<O> {
     ) -> Self {
         let shard = |number: usize| Shard {
             owned: Lock::new(
-                Name("rooms", number),
+                LockName("rooms", number),
                 Owned { hub: Hub::new(limits.max_peers_per_room, number as u32, SHARDS as u32), next_ticket: 0 },
             ),
             turns: Turns::default(),
@@ -152,7 +152,7 @@ impl<O: Outbox + Clone> Service<O> {
         };
         Self {
             shards: (0..SHARDS).map(shard).collect(),
-            rosters: (0..ROSTERS).map(|number| Lock::new(Name("ids", number), Roster::default())).collect(),
+            rosters: (0..ROSTERS).map(|number| Lock::new(LockName("ids", number), Roster::default())).collect(),
             hasher: RandomState::new(),
             rooms: Local::new(limits.max_rooms),
             spare: ArrayQueue::new(SPARE_EFFECTS),
@@ -180,7 +180,7 @@ impl<O: Outbox + Clone> Service<O> {
     }
 
     /// Acts upon a text frame of `client`.
-    pub fn handle_text(&self, client: &mut Client<O>, text: &str, now: Clocks) -> Verdict {
+    pub fn handle_text(&self, client: &mut Client<O>, text: &str, now: Clocks) -> Outcome {
         let outcome = wire::parse(text).and_then(|message| {
             self.instruments.count_received(&message);
             let event = message.event();
@@ -190,7 +190,7 @@ impl<O: Outbox + Clone> Service<O> {
     }
 
     /// Tells `client` that something it sent was not acted upon.
-    pub fn refuse(&self, client: &Client<O>, refusal: &Refusal) -> Verdict {
+    pub fn refuse(&self, client: &Client<O>, refusal: &Refusal) -> Outcome {
         self.instruments.count_refused(refusal.code);
         // Another name is a stranger's text.
         let event = wire::CLIENT_EVENTS.iter().find(|event| refusal.event.as_deref() == Some(**event)).copied();
@@ -198,7 +198,7 @@ impl<O: Outbox + Clone> Service<O> {
             target: "bimcc_rtc::signaling", member = %client.id, event, code = %refusal.code.as_str(), "refused"
         );
         self.answer(client, wire::error(refusal));
-        if refusal.code.is_clients_fault() { Verdict::Bad } else { Verdict::Refused }
+        if refusal.code.is_clients_fault() { Outcome::Bad } else { Outcome::Refused }
     }
 
     /// Sends fresh credentials to `client` if it is in a room, which it must be for them to be of use.
@@ -293,7 +293,7 @@ impl<O: Outbox + Clone> Service<O> {
         self.shards[shard].owned.lock().hub.members(name)
     }
 
-    fn act(&self, client: &mut Client<O>, message: ClientMessage<'_>, now: Clocks) -> Result<Verdict, Refusal> {
+    fn act(&self, client: &mut Client<O>, message: ClientMessage<'_>, now: Clocks) -> Result<Outcome, Refusal> {
         match message {
             ClientMessage::Join { room, profile, resume } => {
                 return self.join(client, room.as_deref(), profile, resume.as_deref(), now);
@@ -324,7 +324,7 @@ impl<O: Outbox + Clone> Service<O> {
                 let room = self.room_of(client).ok_or_else(replaced)?;
                 let sent = self.send_ice_servers(client, &room, now);
                 client.sent += sent;
-                return Ok(Verdict::CredentialsIssued);
+                return Ok(Outcome::CredentialsIssued);
             }
             ClientMessage::Leave => {
                 client.place()?;
@@ -335,7 +335,7 @@ impl<O: Outbox + Clone> Service<O> {
                 client.sent += sent;
             }
         }
-        Ok(Verdict::Fine)
+        Ok(Outcome::Fine)
     }
 
     fn send_to_peer(
@@ -464,14 +464,14 @@ impl<O: Outbox + Clone> Service<O> {
         locks::assert_none_held("perform what a room decided");
         for change in effects.membership.drain(..) {
             match change {
-                Membership::Entered { member, room, address } => self.directory.enter(member, room, address),
-                Membership::Reconnected { member, address } => self.directory.reconnect(member, address),
-                Membership::Left { member } => self.directory.leave(member),
+                MembershipChange::Entered { member, room, address } => self.directory.enter(member, room, address),
+                MembershipChange::Reconnected { member, address } => self.directory.reconnect(member, address),
+                MembershipChange::Left { member } => self.directory.leave(member),
             }
         }
         self.instruments.count_all(&effects.events);
         for event in effects.events.drain(..) {
-            if let Event::RoomClosed { room, .. } = &event {
+            if let RoomEvent::RoomClosed { room, .. } = &event {
                 self.rooms.give_up(&room.name);
             }
         }

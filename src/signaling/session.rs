@@ -38,17 +38,17 @@ use super::{
     },
     error::{Code, Refusal},
     frame::Frame,
-    overhead::Measured,
+    overhead::MeasuredStream,
     pace::Pace,
-    queue::{Common, Queue},
-    service::{Client, Clocks, Limits, Service, Verdict},
+    queue::{CommonQueue, Queue},
+    service::{Client, Clocks, Limits, Outcome, Service},
 };
 use crate::{
     farewell,
     ice_servers::{Issuer, Reached},
-    locks::{Lock, Name},
+    locks::{Lock, LockName},
     membership::Directory,
-    observe::metrics::{CloseReasonLabel, Metrics, Value},
+    observe::metrics::{CloseReasonLabel, LabelValue, Metrics},
     shutdown::Shutdown,
     values::member::MemberId,
 };
@@ -110,7 +110,7 @@ pub struct Arrival {
 pub struct Signaling {
     rooms: Service<Arc<Queue>>,
     /// Of all connections' queues.
-    common: Arc<Common>,
+    common: Arc<CommonQueue>,
     timing: Timing,
     /// Somebody is away: there is a deadline to keep.
     somebody_away: Notify,
@@ -259,17 +259,17 @@ impl Signaling {
         let mut frames = Frames::default();
         let mut read_ahead = Vec::from(read_ahead);
         frames.mend(&mut read_ahead);
-        let stream = Measured::new(stream, frames, max_message_bytes);
+        let stream = MeasuredStream::new(stream, frames, max_message_bytes);
         let ws = WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await;
-        let mut session = Session::new(self, ws, arrival);
+        let mut session = SocketSession::new(self, ws, arrival);
         let reason = session.run(&mut on_membership, must_go).await;
         session.end(reason).await;
     }
 }
 
-struct Session<'a, S> {
+struct SocketSession<'a, S> {
     signaling: &'a Signaling,
-    ws: WebSocketStream<Measured<S>>,
+    ws: WebSocketStream<MeasuredStream<S>>,
     client: Client<Arc<Queue>>,
     pace: Pace,
     last_heard: Instant,
@@ -280,8 +280,8 @@ struct Session<'a, S> {
     ended: CloseReason,
 }
 
-impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
-    fn new(signaling: &'a Signaling, ws: WebSocketStream<Measured<S>>, arrival: Arrival) -> Self {
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> SocketSession<'a, S> {
+    fn new(signaling: &'a Signaling, ws: WebSocketStream<MeasuredStream<S>>, arrival: Arrival) -> Self {
         signaling.metrics.signaling.connections.inc();
         signaling.metrics.signaling.connections_opened.inc();
         let id = MemberId::from_bits(rand::random());
@@ -369,12 +369,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 self.signaling.rooms.refuse(&self.client, &refusal)
             }
             Message::Close(_) => return Err(CloseReason::Client),
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Verdict::Fine,
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Outcome::Fine,
         };
         self.pace.charge(message.len(), self.client.take_sent());
         match verdict {
-            Verdict::Bad if !self.pace.forgive(now.into_std()) => return Err(CloseReason::TooManyErrors),
-            Verdict::CredentialsIssued => self.plan_renewal(now),
+            Outcome::Bad if !self.pace.forgive(now.into_std()) => return Err(CloseReason::TooManyErrors),
+            Outcome::CredentialsIssued => self.plan_renewal(now),
             _ => {}
         }
         Ok(admitted)
@@ -513,12 +513,12 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// However short the credentials live, they are not pushed more often.
 const MIN_RENEWAL: Duration = Duration::from_secs(1);
 
-impl<S> Drop for Session<'_, S> {
+impl<S> Drop for SocketSession<'_, S> {
     fn drop(&mut self) {
         self.signaling.disconnect(&mut self.client);
         let metrics = &self.signaling.metrics.signaling;
         metrics.connections.dec();
-        metrics.connections_closed.get_or_create(&CloseReasonLabel { reason: Value(self.ended) }).inc();
+        metrics.connections_closed.get_or_create(&CloseReasonLabel { reason: LabelValue(self.ended) }).inc();
     }
 }
 
@@ -535,5 +535,5 @@ fn written(outcome: Result<Result<(), Error>, tokio::time::error::Elapsed>) -> R
 }
 
 fn step_watch(shown: SystemTime) -> Lock<StepWatch> {
-    Lock::new(Name("step watch", 0), StepWatch::new(Instant::now().into_std(), shown))
+    Lock::new(LockName("step watch", 0), StepWatch::new(Instant::now().into_std(), shown))
 }

@@ -32,7 +32,7 @@ pub enum PemFile {
 
 /// A certificate chain and its key, ready for rustls.
 #[derive(Clone, Debug)]
-pub(super) struct Pair {
+pub(super) struct CertificateAndKey {
     pub(super) certified: Arc<CertifiedKey>,
     /// When the leaf ends.
     pub(super) not_after: SystemTime,
@@ -49,7 +49,7 @@ pub fn check(files: &TlsFiles) -> Vec<(PemFile, String)> {
 }
 
 /// Reads both files and checks that they belong together.
-pub(super) fn load(files: &TlsFiles) -> Result<Pair, Vec<(PemFile, String)>> {
+pub(super) fn load(files: &TlsFiles) -> Result<CertificateAndKey, Vec<(PemFile, String)>> {
     let chain = read(&files.cert).and_then(|bytes| parse_chain(&files.cert, &bytes));
     let keys = read(&files.key).and_then(|bytes| parse_keys(&files.key, &bytes));
     let (chain, keys) = match (chain, keys) {
@@ -69,7 +69,7 @@ fn pair(
     chain: Vec<CertificateDer<'static>>,
     keys: Vec<PrivateKeyDer<'static>>,
     files: &TlsFiles,
-) -> Result<Pair, (PemFile, String)> {
+) -> Result<CertificateAndKey, (PemFile, String)> {
     let (cert_file, key_file) = (files.cert.display(), files.key.display());
     let certificate = |problem| (PemFile::Certificate, problem);
     let mut keys: Vec<_> = keys.into_iter().map(|key| provider().key_provider.load_private_key(key)).collect();
@@ -107,7 +107,7 @@ fn pair(
     let not_after =
         not_after(&chain[0]).map_err(|error| certificate(format!("{cert_file}: not a certificate: {error}")))?;
     let doubt = chain::doubt(&files.cert, &chain, linked);
-    Ok(Pair { certified: Arc::new(CertifiedKey::new(chain, key)), not_after, doubt })
+    Ok(CertificateAndKey { certified: Arc::new(CertifiedKey::new(chain, key)), not_after, doubt })
 }
 
 fn belong_together(certificate: &CertificateDer<'static>, key: &Arc<dyn SigningKey>) -> bool {

@@ -31,7 +31,7 @@ use bimcc_rtc::{
     signaling::{Limits, ResumeKey, Signaling, Timing},
     turn::{
         self,
-        io::{Bound, Workers},
+        io::{BoundSockets, Workers},
         shared::{
             Lifetimes, Terms,
             auth::{Authority, NonceKeys},
@@ -115,7 +115,7 @@ impl Server {
             let by = Duration::from_secs(ahead.unsigned_abs());
             if ahead < 0 { SystemTime::now() - by } else { SystemTime::now() + by }
         });
-        let turn = Bound::new(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
+        let turn = BoundSockets::new(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
         let turn_address = turn.addresses()[0];
         let shared = turn_on_loopback(directory.clone(), Secret::new(*b"test"), Lifetimes::default());
         let workers = turn.start(shared, RelayPorts::None, &metrics).unwrap();

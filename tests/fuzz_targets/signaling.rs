@@ -22,8 +22,8 @@ use bimcc_rtc::{
     signaling::{
         CloseReason, Limits, ResumeKey,
         frame::Frame,
-        outbox::{Full, Outbox},
-        service::{Client, Clocks, Service, Verdict},
+        outbox::{Outbox, QueueFull},
+        service::{Client, Clocks, Outcome, Service},
     },
     values::{host::Host, member::MemberId},
 };
@@ -67,7 +67,7 @@ struct Waiting {
 }
 
 impl Outbox for Inbox {
-    fn try_send(&self, frame: Frame) -> Result<(), Full> {
+    fn try_send(&self, frame: Frame) -> Result<(), QueueFull> {
         self.0.frames.borrow_mut().push(frame);
         Ok(())
     }
@@ -206,7 +206,7 @@ impl World {
         got.iter().for_each(|got| self.may_get(got));
 
         let errors = got.iter().filter(|got| got.by == who && got.event == "_error").count();
-        let is_refused = matches!(verdict, Verdict::Bad | Verdict::Refused);
+        let is_refused = matches!(verdict, Outcome::Bad | Outcome::Refused);
         assert_eq!(errors, usize::from(is_refused), "{verdict:?} for {text}");
 
         let said = serde_json::from_str::<Map<String, Value>>(text).ok();

@@ -3,4 +3,5 @@
 
 mod arrows;
 mod cores;
+mod names;
 mod reading;

@@ -13,7 +13,10 @@ pub(crate) fn sources(path: &Path) -> Vec<PathBuf> {
     }
     let entries = fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut files: Vec<_> = entries.flat_map(|entry| sources(&entry.unwrap().path())).collect();
-    files.retain(|file| !["tests.rs", "samples.rs"].iter().any(|tests| file.ends_with(tests)));
+    files.retain(|file| {
+        let is_of_tests = file.iter().any(|part| part == "tests");
+        !is_of_tests && !["tests.rs", "samples.rs"].iter().any(|tests| file.ends_with(tests))
+    });
     files.sort();
     files
 }

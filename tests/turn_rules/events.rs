@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bimcc_rtc::{
     turn::{
         core::{
-            event::{EndReason, Ended, Event, Objection},
+            event::{EndReason, Ended, Objection, SessionEvent},
             reach::Reach,
             totals::{Total, Totals},
         },
@@ -20,34 +20,34 @@ use crate::harness::*;
 const PEER: &str = "203.0.113.1:7";
 const NETWORK: Reach = Reach::Network { because_of: None };
 
-fn told(world: &mut World) -> Vec<Event> {
+fn told(world: &mut World) -> Vec<SessionEvent> {
     std::mem::take(&mut world.told).into_iter().map(|(_, event)| event).collect()
 }
 
 /// What is told of a request around what is told of what it does.
-fn granted(method: TurnMethod, effects: &[Event]) -> Vec<Event> {
-    [&[Event::Requested(method)], effects, &[Event::Answered { method, outcome: Ok(()) }]].concat()
+fn granted(method: TurnMethod, effects: &[SessionEvent]) -> Vec<SessionEvent> {
+    [&[SessionEvent::Requested(method)], effects, &[SessionEvent::Answered { method, outcome: Ok(()) }]].concat()
 }
 
-fn refused(method: TurnMethod, because: &[Objection], code: ErrorCode) -> Vec<Event> {
-    let mut events = vec![Event::Requested(method)];
-    events.extend(because.iter().map(|objection| Event::Refused(*objection)));
-    events.push(Event::Answered { method, outcome: Err(code) });
+fn refused(method: TurnMethod, because: &[Objection], code: ErrorCode) -> Vec<SessionEvent> {
+    let mut events = vec![SessionEvent::Requested(method)];
+    events.extend(because.iter().map(|objection| SessionEvent::Refused(*objection)));
+    events.push(SessionEvent::Answered { method, outcome: Err(code) });
     events
 }
 
-fn relay_ended(address: SocketAddr) -> Event {
-    Event::RelayEnded { family: Family::of(address.ip()), address }
+fn relay_ended(address: SocketAddr) -> SessionEvent {
+    SessionEvent::RelayEnded { family: Family::of(address.ip()), address }
 }
 
-fn permitted(is_new: bool) -> Event {
-    Event::Permitted { ip: addr(PEER).ip(), reach: NETWORK, is_new }
+fn permitted(is_new: bool) -> SessionEvent {
+    SessionEvent::Permitted { ip: addr(PEER).ip(), reach: NETWORK, is_new }
 }
 
 #[track_caller]
-fn the_end(world: &mut World) -> (Vec<Event>, Ended) {
+fn the_end(world: &mut World) -> (Vec<SessionEvent>, Ended) {
     let mut events = told(world);
-    let Some(Event::Ended(ended)) = events.pop() else {
+    let Some(SessionEvent::Ended(ended)) = events.pop() else {
         panic!("the end comes last: {events:?}");
     };
     (events, *ended)
@@ -61,7 +61,7 @@ fn an_allocation_is_told_with_all_that_there_is_to_know_of_it() {
     told(&mut world);
     let (member, relayed) = world.allocated(member);
     let events = told(&mut world);
-    let [requested, Event::Allocated(allocated), answered] = &events[..] else {
+    let [requested, SessionEvent::Allocated(allocated), answered] = &events[..] else {
         panic!("{events:?}");
     };
     assert_eq!([requested.clone(), answered.clone()].to_vec(), granted(TurnMethod::Allocate, &[]));
@@ -85,16 +85,16 @@ fn permissions_and_channels_are_told_new_or_not_and_when_they_end() {
     let (number, peer) = (0x4000, addr(PEER));
     for is_new in [true, false] {
         assert_eq!(world.request(&alice, Req::channel_bind(number, PEER)).code(), 0);
-        let bound = Event::ChannelBound { number, peer, is_new };
+        let bound = SessionEvent::ChannelBound { number, peer, is_new };
         assert_eq!(told(&mut world), granted(TurnMethod::ChannelBind, &[bound, permitted(false)]));
     }
     world.pass(seconds(300));
-    assert_eq!(told(&mut world), [Event::PermissionEnded { ip: peer.ip() }]);
+    assert_eq!(told(&mut world), [SessionEvent::PermissionEnded { ip: peer.ip() }]);
     assert_eq!(world.request(&alice, Req::refresh(3600)).code(), 0);
-    let refreshed = Event::Refreshed { lifetime: seconds(3600), is_after_expiry: false };
+    let refreshed = SessionEvent::Refreshed { lifetime: seconds(3600), is_after_expiry: false };
     assert_eq!(told(&mut world), granted(TurnMethod::Refresh, &[refreshed]));
     world.pass(seconds(300));
-    assert_eq!(told(&mut world), [Event::ChannelEnded { number, peer }]);
+    assert_eq!(told(&mut world), [SessionEvent::ChannelEnded { number, peer }]);
     world.pass(seconds(300));
     assert_eq!(told(&mut world), [], "a channel's rest is nobody's business");
 }
@@ -116,12 +116,12 @@ fn the_end_is_told_with_sums_and_a_reason() {
     told(&mut world);
     assert_eq!(world.request(&alice, Req::refresh(0)).code(), 0);
     let answered = world.told.pop().unwrap().1;
-    assert_eq!(answered, Event::Answered { method: TurnMethod::Refresh, outcome: Ok(()) });
+    assert_eq!(answered, SessionEvent::Answered { method: TurnMethod::Refresh, outcome: Ok(()) });
     let (before, ended) = the_end(&mut world);
     let expected = [
-        Event::Requested(TurnMethod::Refresh),
-        Event::PermissionEnded { ip: addr(PEER).ip() },
-        Event::ChannelEnded { number: 0x4000, peer: addr(PEER) },
+        SessionEvent::Requested(TurnMethod::Refresh),
+        SessionEvent::PermissionEnded { ip: addr(PEER).ip() },
+        SessionEvent::ChannelEnded { number: 0x4000, peer: addr(PEER) },
         relay_ended(relayed),
     ];
     assert_eq!(before, expected);
@@ -208,8 +208,8 @@ fn a_relay_that_was_bound_for_nothing_is_told_to_have_ended() {
     told(&mut world);
     assert_eq!(world.request(&member, Req::allocate()).code(), 401);
     let events = told(&mut world);
-    let not_here = Event::Refused(Objection::Credential(CredentialRefusal::NotHere));
-    let [.., Event::Withdrawn(entry), Event::RelayEnded { .. }, because, _] = &events[..] else {
+    let not_here = SessionEvent::Refused(Objection::Credential(CredentialRefusal::NotHere));
+    let [.., SessionEvent::Withdrawn(entry), SessionEvent::RelayEnded { .. }, because, _] = &events[..] else {
         panic!("{events:?}");
     };
     assert_eq!((entry.id, because), (MemberId::from_bits(7), &not_here));

@@ -18,11 +18,11 @@ use bimcc_rtc::{
     shutdown::Shutdown,
     turn::{
         core::{
-            event::{EndReason, Event, EventQueue},
+            event::{EndReason, EventQueue, SessionEvent},
             five_tuple::FiveTuple,
             packet::DropReason,
             reach::Reach,
-            session::{Bound, Context, Now, Output, PortWish, RelayWish, Session, Via},
+            session::{BoundRelays, Context, Now, Output, PortWish, RelayWish, Session, Via},
         },
         shared::{
             Lifetimes, Shared, Terms,
@@ -413,7 +413,7 @@ pub(crate) struct World {
     sessions: BTreeMap<SocketAddr, Slot>,
     to_end: Arc<Mutex<Vec<AllocationRef>>>,
     /// What sessions have told, by their clients.
-    pub(crate) told: Vec<(SocketAddr, Event)>,
+    pub(crate) told: Vec<(SocketAddr, SessionEvent)>,
     started: Instant,
     next_port: u16,
     next_slot: u32,
@@ -568,11 +568,11 @@ impl World {
         })
     }
 
-    fn bind(&mut self, at: SocketAddr, wish: RelayWish) -> Bound {
+    fn bind(&mut self, at: SocketAddr, wish: RelayWish) -> BoundRelays {
         let slot = self.sessions.get_mut(&at).unwrap();
         let home = Home { worker: 0, slot: slot.number, owner: slot.session.owner().unwrap() };
         let table = &self.shared.relayed;
-        let mut bound = Bound::default();
+        let mut bound = BoundRelays::default();
         for family in Family::BOTH.into_iter().filter(|family| wish.families.contains(*family)) {
             let Some(relay) = self.shared.policy.host().relay[family].filter(|_| self.can_bind[family]) else {
                 continue;
@@ -731,7 +731,7 @@ impl World {
         while let Some(event) = events.poll() {
             self.counters.count(&event);
             event.tell(&self.directory);
-            if let Event::RelayEnded { family, address } = event {
+            if let SessionEvent::RelayEnded { family, address } = event {
                 assert_eq!(slot.relayed[family].take(), Some(address));
                 self.shared.relayed.release(family, address.port());
             }

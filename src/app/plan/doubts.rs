@@ -8,8 +8,8 @@ use std::{
 
 use super::Plan;
 use crate::{
-    app::{capacity::Shares, kept::SHORT_SECRET_BYTES},
-    config::{ApiPeerPolicy, PeerPolicy},
+    app::{capacity::FileShares, kept::SHORT_SECRET_BYTES},
+    config::{ApiPeerPolicy, MemberPeerPolicy},
     net::{self, Choice},
     tls::CertificateFacts,
     values::ports::RelayPorts,
@@ -45,7 +45,7 @@ impl Plan {
         }
         doubts.extend(self.kept.unused_certificate.clone());
         doubts.extend(self.port_doubts());
-        if config.peer_policy == PeerPolicy::Any {
+        if config.peer_policy == MemberPeerPolicy::Any {
             doubts.push(
                 "Every member reaches every address that this host reaches, private ones too (--peer-policy any)."
                     .to_owned(),
@@ -119,7 +119,7 @@ impl Plan {
     }
 
     fn files_doubt(&self) -> Option<String> {
-        let Shares { pool, .. } = self.capacity.shares;
+        let FileShares { pool, .. } = self.capacity.shares;
         let allocations = if self.config.relay_ports == RelayPorts::None { 0 } else { self.capacity.max_allocations };
         let wanted: Vec<_> = [("--max-allocations", allocations), ("--max-websockets", self.max_websockets())]
             .into_iter()

@@ -3,7 +3,7 @@ use std::{ffi::OsString, path::Path, time::Duration};
 use super::*;
 use crate::{
     app::{
-        capacity::{Capacity, Shares},
+        capacity::{Capacity, FileShares},
         kept::{KeptFacts, SHORT_SECRET_BYTES},
     },
     config::{Config, Draft, GivenSecret},
@@ -78,7 +78,7 @@ impl Host {
                 ..KeptFacts::default()
             };
         let mut plan = Plan::new(self.config.clone(), self.interfaces.clone(), kept, self.files, None);
-        let shares = Shares::of(self.files, 2, 1000);
+        let shares = FileShares::of(self.files, 2, 1000);
         plan.capacity = Capacity { files: self.files, shares, max_allocations: shares.allocations };
         let addresses = Addresses {
             listen: self.config.listen.clone(),

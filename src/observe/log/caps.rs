@@ -21,7 +21,7 @@ const MAX_SOURCES: usize = 1024;
 labels! {
     /// What is told at the level of INFO because of what clients do, in the order in which it happens. The names are what it
     /// happens to, and what happens.
-    pub(super) enum Kind {
+    pub(super) enum LineKind {
         /// A room has its first member.
         RoomOpened = "room opened",
         /// Somebody is in a room.
@@ -44,24 +44,24 @@ labels! {
 /// See the module's header.
 #[derive(Debug, Default)]
 pub(super) struct Caps {
-    by_source: HashMap<IpAddr, Source>,
-    told: PerLabel<Kind, u16>,
-    beyond: PerLabel<Kind, u64>,
+    by_source: HashMap<IpAddr, LineSource>,
+    told: PerLabel<LineKind, u16>,
+    beyond: PerLabel<LineKind, u64>,
     sources_beyond: usize,
     /// Some of what is beyond came from sources that are not told apart.
     has_others: bool,
 }
 
 #[derive(Debug, Default)]
-struct Source {
-    told: PerLabel<Kind, u8>,
+struct LineSource {
+    told: PerLabel<LineKind, u8>,
     is_beyond: bool,
 }
 
 impl Caps {
     /// Whether one more line of this kind is told; else it is counted. `source`: the address that made it happen, if it is
     /// known.
-    pub(super) fn admit(&mut self, kind: Kind, source: Option<IpAddr>) -> bool {
+    pub(super) fn admit(&mut self, kind: LineKind, source: Option<IpAddr>) -> bool {
         let is_full = self.told[kind] >= IN_ALL;
         let mut source = source.and_then(|address| source_of(&mut self.by_source, network(address)));
         let is_too_much = source.as_ref().is_some_and(|source| source.told[kind] >= PER_SOURCE);
@@ -99,7 +99,7 @@ impl Caps {
 /// What was not told one by one in a minute.
 #[derive(Debug, PartialEq)]
 pub(super) struct Beyond {
-    counts: PerLabel<Kind, u64>,
+    counts: PerLabel<LineKind, u64>,
     sources: usize,
     has_others: bool,
 }
@@ -121,7 +121,7 @@ impl fmt::Display for Beyond {
 }
 
 /// Nothing where there is no room for another.
-fn source_of(sources: &mut HashMap<IpAddr, Source>, address: IpAddr) -> Option<&mut Source> {
+fn source_of(sources: &mut HashMap<IpAddr, LineSource>, address: IpAddr) -> Option<&mut LineSource> {
     if sources.len() < MAX_SOURCES {
         return Some(sources.entry(address).or_default());
     }
@@ -152,19 +152,19 @@ mod tests {
     }
 
     /// How many of so many lines are told.
-    fn told(caps: &mut Caps, kind: Kind, source: Option<IpAddr>, times: usize) -> usize {
+    fn told(caps: &mut Caps, kind: LineKind, source: Option<IpAddr>, times: usize) -> usize {
         (0..times).filter(|_| caps.admit(kind, source)).count()
     }
 
     #[test]
     fn one_address_is_told_so_often_a_minute_of_each_kind_and_others_go_on() {
         let mut caps = Caps::default();
-        assert_eq!(told(&mut caps, Kind::MemberJoined, v4(1), 10_000), 20);
-        assert_eq!(told(&mut caps, Kind::MemberLeft, v4(1), 9_995), 20);
-        assert_eq!(told(&mut caps, Kind::MemberJoined, v4(2), 20), 20);
+        assert_eq!(told(&mut caps, LineKind::MemberJoined, v4(1), 10_000), 20);
+        assert_eq!(told(&mut caps, LineKind::MemberLeft, v4(1), 9_995), 20);
+        assert_eq!(told(&mut caps, LineKind::MemberJoined, v4(2), 20), 20);
         let beyond = caps.end_minute().unwrap();
         assert_eq!(beyond.to_string(), "9980 members joined, 9975 members left from one address");
-        assert_eq!(told(&mut caps, Kind::MemberJoined, v4(1), 21), 20);
+        assert_eq!(told(&mut caps, LineKind::MemberJoined, v4(1), 21), 20);
         assert_eq!(caps.end_minute().unwrap().to_string(), "1 member joined from one address");
         assert_eq!(caps.end_minute(), None);
     }
@@ -172,9 +172,9 @@ mod tests {
     #[test]
     fn many_addresses_are_told_so_often_a_minute_in_all() {
         let mut caps = Caps::default();
-        let all: usize = (0..100).map(|n| told(&mut caps, Kind::AllocationMade, v4(n), 15)).sum();
+        let all: usize = (0..100).map(|n| told(&mut caps, LineKind::AllocationMade, v4(n), 15)).sum();
         assert_eq!(all, 200);
-        assert_eq!(told(&mut caps, Kind::AllocationEnded, v4(0), 15), 15);
+        assert_eq!(told(&mut caps, LineKind::AllocationEnded, v4(0), 15), 15);
         // The first 13 were told in full, the next in part.
         assert_eq!(caps.end_minute().unwrap().to_string(), "1300 allocations made from 87 addresses");
     }
@@ -183,25 +183,25 @@ mod tests {
     fn a_64_of_ipv6_is_one_address_and_so_is_a_mapped_one() {
         let mut caps = Caps::default();
         let all: usize =
-            (0..100).map(|n| told(&mut caps, Kind::RoomOpened, v6(&format!("2001:db8:0:1::{n:x}")), 1)).sum();
+            (0..100).map(|n| told(&mut caps, LineKind::RoomOpened, v6(&format!("2001:db8:0:1::{n:x}")), 1)).sum();
         assert_eq!(all, 20);
-        assert_eq!(told(&mut caps, Kind::RoomOpened, v6("2001:db8:0:2::1"), 30), 20);
-        assert_eq!(told(&mut caps, Kind::RoomOpened, v4(1), 20), 20);
-        assert_eq!(told(&mut caps, Kind::RoomOpened, v6("::ffff:10.0.0.1"), 5), 0);
+        assert_eq!(told(&mut caps, LineKind::RoomOpened, v6("2001:db8:0:2::1"), 30), 20);
+        assert_eq!(told(&mut caps, LineKind::RoomOpened, v4(1), 20), 20);
+        assert_eq!(told(&mut caps, LineKind::RoomOpened, v6("::ffff:10.0.0.1"), 5), 0);
         assert!(caps.end_minute().unwrap().to_string().ends_with("from 3 addresses"));
     }
 
     #[test]
     fn what_comes_from_nowhere_in_particular_has_no_cap_but_the_one_in_all() {
         let mut caps = Caps::default();
-        assert_eq!(told(&mut caps, Kind::MemberJoined, None, 1000), 200);
+        assert_eq!(told(&mut caps, LineKind::MemberJoined, None, 1000), 200);
         assert_eq!(caps.end_minute().unwrap().to_string(), "800 members joined");
     }
 
     #[test]
     fn however_many_addresses_there_are_what_is_kept_is_bounded() {
         let mut caps = Caps::default();
-        let all = (0..100_000).map(|n| told(&mut caps, Kind::RoomClosed, v4(n), 1)).sum::<usize>();
+        let all = (0..100_000).map(|n| told(&mut caps, LineKind::RoomClosed, v4(n), 1)).sum::<usize>();
         assert_eq!((all, caps.by_source.len()), (200, MAX_SOURCES));
         assert_eq!(caps.end_minute().unwrap().to_string(), "99800 rooms closed from more than 824 addresses");
         assert!(caps.by_source.is_empty());

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    caps::{Caps, Kind},
+    caps::{Caps, LineKind},
     names::Names,
 };
 use crate::shutdown::Shutdown;
@@ -53,7 +53,7 @@ impl Journal {
         }
     }
 
-    fn admits(&self, kind: Kind, source: Option<IpAddr>) -> bool {
+    fn admits(&self, kind: LineKind, source: Option<IpAddr>) -> bool {
         self.caps.lock().unwrap_or_else(PoisonError::into_inner).admit(kind, source)
     }
 }

@@ -28,18 +28,18 @@ impl Names {
     }
 
     /// A room, or a user that an application gave its name.
-    pub(super) fn hashed<'a>(&self, name: &'a str) -> Name<'a> {
-        if self.shows_people { Name::Plain(name) } else { Name::Hash(self.hash(&[name.as_bytes()])) }
+    pub(super) fn hashed<'a>(&self, name: &'a str) -> LogName<'a> {
+        if self.shows_people { LogName::Plain(name) } else { LogName::Hash(self.hash(&[name.as_bytes()])) }
     }
 
     /// A client of TURN, and its allocation, which is its only one.
-    pub(super) fn client(&self, FiveTuple { client, server }: FiveTuple) -> Name<'static> {
+    pub(super) fn client(&self, FiveTuple { client, server }: FiveTuple) -> LogName<'static> {
         let parts = [client, server].map(|end| (end.ip().to_canonical(), end.port().to_be_bytes()));
         let bytes = parts.map(|(ip, port)| match ip {
             IpAddr::V4(ip) => [&ip.octets()[..], &port].concat(),
             IpAddr::V6(ip) => [&ip.octets()[..], &port].concat(),
         });
-        Name::Hash(self.hash(&[&bytes[0], &bytes[1]]))
+        LogName::Hash(self.hash(&[&bytes[0], &bytes[1]]))
     }
 
     fn hash(&self, parts: &[&[u8]]) -> [u8; SHOWN] {
@@ -64,12 +64,12 @@ impl Names {
 }
 
 /// As it stands in the log.
-pub(super) enum Name<'a> {
+pub(super) enum LogName<'a> {
     Hash([u8; SHOWN]),
     Plain(&'a str),
 }
 
-impl fmt::Display for Name<'_> {
+impl fmt::Display for LogName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hash(hash) => hash.iter().try_for_each(|byte| write!(f, "{byte:02x}")),

@@ -27,11 +27,11 @@ const KEPT: usize = 64 * 1024;
 
 /// Where lines wait. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Lines(Arc<Shared>);
+pub(super) struct Lines(Arc<WriterShared>);
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct WriterShared {
+    state: Mutex<WriterState>,
     /// There is something to write, or it is to be written at once.
     filled: Condvar,
     /// There is nothing left to write.
@@ -41,7 +41,7 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct WriterState {
     waiting: Vec<u8>,
     is_writing: bool,
     is_urgent: bool,
@@ -54,7 +54,7 @@ impl Lines {
     }
 
     fn with_capacity(capacity: usize) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(WriterShared {
             state: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
@@ -142,7 +142,7 @@ impl Lines {
     }
 
     /// Nothing panics while it is held.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WriterState> {
         self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     observe::log::Journal,
     turn::{
         core::{
-            event::{Event, Objection},
+            event::{Objection, SessionEvent},
             five_tuple::FiveTuple,
             held::Held,
             packet::{DropReason, Path},
@@ -46,14 +46,14 @@ pub struct TurnCounters {
     peer_refusals: PerLabel<PeerRefusal, AtomicU64>,
     credential_refusals: PerLabel<CredentialRefusal, AtomicU64>,
     refreshed_after_expiry: AtomicU64,
-    held: PerLabel<Held, Pair>,
+    held: PerLabel<Held, OpenedAndClosed>,
     /// Where what happens is told, too.
     journal: Option<Arc<Journal>>,
 }
 
 /// Opened and closed, whose difference is the gauge.
 #[derive(Debug, Default)]
-struct Pair {
+struct OpenedAndClosed {
     opened: AtomicU64,
     closed: AtomicU64,
 }
@@ -74,30 +74,32 @@ impl TurnCounters {
     }
 
     /// Something that a session has told.
-    pub fn count(&self, event: &Event) {
+    pub fn count(&self, event: &SessionEvent) {
         if let Some(journal) = &self.journal {
             journal.note_turn(event, self.transport);
         }
         match event {
-            Event::Requested(method) => add(&self.requests[*method], 1),
-            Event::Answered { method, outcome: Ok(()) } => add(&self.successes[*method], 1),
-            Event::Answered { method, outcome: Err(code) } => add(&self.errors[*method][*code], 1),
-            Event::Refused(Objection::Credential(reason)) => add(&self.credential_refusals[*reason], 1),
-            Event::Refused(Objection::Peer { reason, .. }) => add(&self.peer_refusals[*reason], 1),
-            Event::Refreshed { is_after_expiry, .. } => add(&self.refreshed_after_expiry, u64::from(*is_after_expiry)),
-            Event::Allocated(_) => {
+            SessionEvent::Requested(method) => add(&self.requests[*method], 1),
+            SessionEvent::Answered { method, outcome: Ok(()) } => add(&self.successes[*method], 1),
+            SessionEvent::Answered { method, outcome: Err(code) } => add(&self.errors[*method][*code], 1),
+            SessionEvent::Refused(Objection::Credential(reason)) => add(&self.credential_refusals[*reason], 1),
+            SessionEvent::Refused(Objection::Peer { reason, .. }) => add(&self.peer_refusals[*reason], 1),
+            SessionEvent::Refreshed { is_after_expiry, .. } => {
+                add(&self.refreshed_after_expiry, u64::from(*is_after_expiry))
+            }
+            SessionEvent::Allocated(_) => {
                 add(&self.held[Held::Sessions].opened, 1);
                 add(&self.held[Held::Allocations].opened, 1);
             }
-            Event::Ended(_) => {
+            SessionEvent::Ended(_) => {
                 add(&self.held[Held::Sessions].closed, 1);
                 add(&self.held[Held::Allocations].closed, 1);
             }
-            Event::Permitted { is_new, .. } => add(&self.held[Held::Permissions].opened, u64::from(*is_new)),
-            Event::PermissionEnded { .. } => add(&self.held[Held::Permissions].closed, 1),
-            Event::ChannelBound { is_new, .. } => add(&self.held[Held::Channels].opened, u64::from(*is_new)),
-            Event::ChannelEnded { .. } => add(&self.held[Held::Channels].closed, 1),
-            Event::RelayEnded { .. } | Event::Withdrawn(_) => {}
+            SessionEvent::Permitted { is_new, .. } => add(&self.held[Held::Permissions].opened, u64::from(*is_new)),
+            SessionEvent::PermissionEnded { .. } => add(&self.held[Held::Permissions].closed, 1),
+            SessionEvent::ChannelBound { is_new, .. } => add(&self.held[Held::Channels].opened, u64::from(*is_new)),
+            SessionEvent::ChannelEnded { .. } => add(&self.held[Held::Channels].closed, 1),
+            SessionEvent::RelayEnded { .. } | SessionEvent::Withdrawn(_) => {}
         }
     }
 
@@ -114,7 +116,7 @@ impl TurnCounters {
 
     /// How many of these there are.
     pub fn held(&self, what: Held) -> i64 {
-        let Pair { opened, closed } = &self.held[what];
+        let OpenedAndClosed { opened, closed } = &self.held[what];
         opened.load(Ordering::Relaxed) as i64 - closed.load(Ordering::Relaxed) as i64
     }
 }
@@ -147,7 +149,7 @@ impl fmt::Debug for TurnMetrics {
 impl Collector for TurnMetrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let workers = self.workers.read().unwrap_or_else(PoisonError::into_inner);
-        let mut page = Page { encoder, workers: &workers };
+        let mut page = CountersPage { encoder, workers: &workers };
         page.packets()?;
         page.requests()?;
         page.held()?;
@@ -159,12 +161,12 @@ impl Collector for TurnMetrics {
 }
 
 /// What is written out of the workers' counters.
-struct Page<'e, 'w> {
+struct CountersPage<'e, 'w> {
     encoder: DescriptorEncoder<'e>,
     workers: &'w [Arc<TurnCounters>],
 }
 
-impl Page<'_, '_> {
+impl CountersPage<'_, '_> {
     fn packets(&mut self) -> fmt::Result {
         let name = |path: Path| Labels(vec![("direction", path.as_str()), ("path", path.through())]);
         let packets = self.each(|c| &c.packets, name);

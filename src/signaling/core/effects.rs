@@ -24,7 +24,7 @@ labels! {
 
 /// What TURN is to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Membership {
+pub enum MembershipChange {
     /// A member is in a room.
     Entered {
         /// Who.
@@ -59,7 +59,7 @@ pub struct RoomLabel {
 
 /// What happened, for log and metrics. Nothing depends on who hears it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum RoomEvent {
     /// There was no such room.
     RoomOpened {
         /// Which.
@@ -140,10 +140,10 @@ pub enum Account {
 #[derive(Debug)]
 pub struct Effects<O> {
     /// For the directory.
-    pub membership: Vec<Membership>,
+    pub membership: Vec<MembershipChange>,
     /// For log and metrics.
-    pub events: Vec<Event>,
-    frames: Vec<Outgoing>,
+    pub events: Vec<RoomEvent>,
+    frames: Vec<ForWhom>,
     /// Of all frames, one after another.
     receivers: Vec<O>,
     /// Connections that are to be closed once what is queued for them is out.
@@ -153,7 +153,7 @@ pub struct Effects<O> {
 }
 
 #[derive(Debug)]
-struct Outgoing {
+struct ForWhom {
     text: String,
     /// Its last receiver is the one before this.
     end: usize,
@@ -192,7 +192,7 @@ impl<O> Effects<O> {
         let before = self.receivers.len();
         self.receivers.extend(receivers);
         if self.receivers.len() > before {
-            self.frames.push(Outgoing { text, end: self.receivers.len(), account });
+            self.frames.push(ForWhom { text, end: self.receivers.len(), account });
         }
     }
 
@@ -200,7 +200,7 @@ impl<O> Effects<O> {
     pub(crate) fn deliveries(&mut self) -> impl Iterator<Item = (String, &[O], Account)> {
         let receivers = &self.receivers;
         let mut start = 0;
-        self.frames.drain(..).map(move |Outgoing { text, end, account }| {
+        self.frames.drain(..).map(move |ForWhom { text, end, account }| {
             let to = &receivers[std::mem::replace(&mut start, end)..end];
             (text, to, account)
         })

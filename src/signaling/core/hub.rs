@@ -15,7 +15,7 @@ use slab::Slab;
 pub(crate) use super::room::Seat;
 pub use super::room::{MemberSummary, RoomSummary};
 use super::{
-    effects::{Account, Effects, Event, Membership, RemoveReason},
+    effects::{Account, Effects, MembershipChange, RemoveReason, RoomEvent},
     resume::{Claims, Resume, Revoked},
     room::{Member, Room},
     tags::Tags,
@@ -52,7 +52,7 @@ pub(crate) struct Spot {
 
 /// A seat and where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct PlacedSeat {
     spot: Spot,
     pub(crate) seat: Seat,
 }
@@ -200,7 +200,7 @@ impl<O: Clone> Hub<O> {
         permit: &mut Option<Permit>,
         now: Instant,
         effects: &mut Effects<O>,
-    ) -> Result<Place, Denied> {
+    ) -> Result<PlacedSeat, Denied> {
         let pass = newcomer.pass;
         let has_place = hold.is_some_and(|hold| hold.is_place);
         if let Some(hold) = hold.filter(|hold| hold.is_place) {
@@ -218,12 +218,12 @@ impl<O: Clone> Hub<O> {
     /// A client joins the room anew in which it is: all start afresh.
     pub(crate) fn handle_rejoin(
         &mut self,
-        place: Place,
+        place: PlacedSeat,
         newcomer: &mut Newcomer<'_, O>,
         parting: Parting,
         now: Instant,
         effects: &mut Effects<O>,
-    ) -> Result<Place, Refusal> {
+    ) -> Result<PlacedSeat, Refusal> {
         let epoch = self.seated(place).ok_or_else(replaced)?.epoch;
         self.check(newcomer.pass)?;
         self.revoked.add(place.seat.id, epoch, parting.tokens_end_at, parting.unix);
@@ -234,7 +234,7 @@ impl<O: Clone> Hub<O> {
     /// A client leaves by its own will, so that its tokens are dead. `false` if its seat is void.
     pub(crate) fn handle_leave(
         &mut self,
-        place: Place,
+        place: PlacedSeat,
         reason: RemoveReason,
         parting: Parting,
         now: Instant,
@@ -252,7 +252,7 @@ impl<O: Clone> Hub<O> {
     /// A connection has ended. Its member is waited for until `until`, if there is such a time.
     pub(crate) fn handle_disconnect(
         &mut self,
-        place: Place,
+        place: PlacedSeat,
         until: Option<Instant>,
         is_told: bool,
         now: Instant,
@@ -270,7 +270,7 @@ impl<O: Clone> Hub<O> {
         let address = member.address;
         self.away.insert((until, place.seat.id), place.spot);
         let room = self.rooms[place.spot.slot].label();
-        effects.events.push(Event::Away { member: place.seat.id, room, address });
+        effects.events.push(RoomEvent::Away { member: place.seat.id, room, address });
     }
 
     /// Whose grace ends first, and when.
@@ -315,7 +315,7 @@ impl<O: Clone> Hub<O> {
     /// `text` goes to one member.
     pub(crate) fn handle_directed(
         &mut self,
-        sender: Place,
+        sender: PlacedSeat,
         target: MemberId,
         text: String,
         effects: &mut Effects<O>,
@@ -330,7 +330,7 @@ impl<O: Clone> Hub<O> {
     /// `text` goes to all members but its sender.
     pub(crate) fn handle_message(
         &mut self,
-        sender: Place,
+        sender: PlacedSeat,
         text: String,
         effects: &mut Effects<O>,
     ) -> Result<(), Unsent> {
@@ -342,7 +342,7 @@ impl<O: Clone> Hub<O> {
     /// A member presents itself in another way. `text`, which says so, goes to the others.
     pub(crate) fn handle_update(
         &mut self,
-        sender: Place,
+        sender: PlacedSeat,
         change: ProfileChange,
         text: String,
         effects: &mut Effects<O>,
@@ -357,7 +357,7 @@ impl<O: Clone> Hub<O> {
     }
 
     /// The room in which the seat is, if it is still held.
-    pub(crate) fn name_of(&mut self, place: Place) -> Option<Arc<str>> {
+    pub(crate) fn name_of(&mut self, place: PlacedSeat) -> Option<Arc<str>> {
         self.seated(place)?;
         Some(self.rooms[place.spot.slot].name.clone())
     }
@@ -402,14 +402,20 @@ impl<O: Clone> Hub<O> {
         Ok((spot, false))
     }
 
-    fn enter(&mut self, spot: Spot, newcomer: &mut Newcomer<'_, O>, now: Instant, effects: &mut Effects<O>) -> Place {
+    fn enter(
+        &mut self,
+        spot: Spot,
+        newcomer: &mut Newcomer<'_, O>,
+        now: Instant,
+        effects: &mut Effects<O>,
+    ) -> PlacedSeat {
         let room = &mut self.rooms[spot.slot];
         let Pass { id, comes_back, .. } = newcomer.pass;
         let profile = std::mem::take(&mut newcomer.profile);
         let address = newcomer.address;
-        effects.membership.push(Membership::Entered { member: id, room: room.tag, address });
+        effects.membership.push(MembershipChange::Entered { member: id, room: room.tag, address });
         let (label, name) = (room.label(), profile.name.clone());
-        effects.events.push(Event::Joined { member: id, room: label, address, announced: comes_back, name });
+        effects.events.push(RoomEvent::Joined { member: id, room: label, address, announced: comes_back, name });
         room.tell_all_but(id, wire::new_peer(id, &profile), Account::Others, effects);
         let peers = room.peers_of(id, &newcomer.peers(&room.name, false));
         effects.deliver(peers, [newcomer.outbox.clone()], Account::Answer);
@@ -423,16 +429,16 @@ impl<O: Clone> Hub<O> {
             since: now,
             address,
         });
-        Place { spot, seat }
+        PlacedSeat { spot, seat }
     }
 
     /// The member is here: it gets this connection instead of the one that it has or had.
-    fn come_back(&mut self, spot: Spot, newcomer: &mut Newcomer<'_, O>, effects: &mut Effects<O>) -> Place {
+    fn come_back(&mut self, spot: Spot, newcomer: &mut Newcomer<'_, O>, effects: &mut Effects<O>) -> PlacedSeat {
         let room = &mut self.rooms[spot.slot];
         let (id, address) = (newcomer.pass.id, newcomer.address);
         let seat = Seat { id, holder: newcomer.holder };
         let label = room.label();
-        effects.membership.push(Membership::Reconnected { member: id, address });
+        effects.membership.push(MembershipChange::Reconnected { member: id, address });
         let profile = std::mem::take(&mut newcomer.profile);
         let (mut changed, mut before, mut away_until) = (None, None, None);
         if let Some(member) = room.member(id) {
@@ -459,10 +465,10 @@ impl<O: Clone> Hub<O> {
             }
             None => Resume::Takeover,
         };
-        effects.events.push(Event::Resumed { member: id, room: label, address, how });
+        effects.events.push(RoomEvent::Resumed { member: id, room: label, address, how });
         // The member has a claim already.
         effects.released.push(id);
-        Place { spot, seat }
+        PlacedSeat { spot, seat }
     }
 
     /// A member is gone for this room: its id is free, and an empty room is closed.
@@ -498,8 +504,8 @@ impl<O: Clone> Hub<O> {
         if let Some(until) = member.away_until {
             self.away.remove(&(until, id));
         }
-        effects.membership.push(Membership::Left { member: id });
-        effects.events.push(Event::Left {
+        effects.membership.push(MembershipChange::Left { member: id });
+        effects.events.push(RoomEvent::Left {
             member: id,
             room: room.label(),
             address: member.address,
@@ -532,7 +538,7 @@ impl<O: Clone> Hub<O> {
         let (name, tag, label) = (room.name.clone(), room.tag, room.label());
         let slot = self.rooms.insert(room);
         self.slots_by_name.insert(name, slot);
-        effects.events.push(Event::RoomOpened { room: label });
+        effects.events.push(RoomEvent::RoomOpened { room: label });
         Ok(Spot { slot, tag })
     }
 
@@ -545,7 +551,7 @@ impl<O: Clone> Hub<O> {
         self.slots_by_name.remove(&room.name);
         self.tags.give_back(room.tag);
         let lasted = now.saturating_duration_since(room.opened);
-        effects.events.push(Event::RoomClosed { room: room.label(), lasted });
+        effects.events.push(RoomEvent::RoomClosed { room: room.label(), lasted });
     }
 
     /// Whether the token that is shown is alive, if there is one.
@@ -556,7 +562,7 @@ impl<O: Clone> Hub<O> {
         }
     }
 
-    fn seated(&mut self, place: Place) -> Option<&mut Member<O>> {
+    fn seated(&mut self, place: PlacedSeat) -> Option<&mut Member<O>> {
         let room = self.rooms.get_mut(place.spot.slot).filter(|room| room.tag == place.spot.tag)?;
         room.seated(place.seat)
     }

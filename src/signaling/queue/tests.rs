@@ -14,12 +14,12 @@ fn a_queue() -> Arc<Queue> {
 fn frames_and_bytes_are_bounded() {
     let queue = a_queue();
     assert!((0..MAX_FRAMES).all(|_| queue.try_send(frame(1)).is_ok()));
-    assert_eq!(queue.try_send(frame(1)), Err(Full));
+    assert_eq!(queue.try_send(frame(1)), Err(QueueFull));
     assert_eq!(queue.ended(), Some(CloseReason::SlowReader));
 
     let queue = a_queue();
     assert_eq!(queue.try_send(frame(MAX_BYTES + 1)), Ok(()), "one long frame");
-    assert_eq!(queue.try_send(frame(1)), Err(Full));
+    assert_eq!(queue.try_send(frame(1)), Err(QueueFull));
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn after_a_lost_frame_nothing_follows() {
     let queue = a_queue();
     while queue.try_send(frame(1000)).is_ok() {}
     while queue.pop().is_some() {}
-    assert_eq!(queue.try_send(frame(1)), Err(Full), "a gap must not go unnoticed");
+    assert_eq!(queue.try_send(frame(1)), Err(QueueFull), "a gap must not go unnoticed");
 }
 
 #[test]
@@ -50,15 +50,15 @@ fn an_idle_queue_is_small() {
     assert_eq!(queue.state.lock().bytes, 0);
 }
 
-fn queues(common: &Arc<Common>, count: usize) -> Vec<Arc<Queue>> {
+fn queues(common: &Arc<CommonQueue>, count: usize) -> Vec<Arc<Queue>> {
     (0..count).map(|_| Arc::new(Queue::new(common.clone()))).collect()
 }
 
-fn used(common: &Common) -> usize {
+fn used(common: &CommonQueue) -> usize {
     common.used.load(Ordering::Relaxed).try_into().unwrap()
 }
 
-fn is_as_new(common: &Common) -> bool {
+fn is_as_new(common: &CommonQueue) -> bool {
     let counts = [&common.used, &common.forgiven].map(|count| count.load(Ordering::Relaxed));
     counts == [0, 0] && common.debtors.lock().is_empty()
 }
@@ -69,7 +69,7 @@ fn open(queues: &[Arc<Queue>]) -> usize {
 
 #[test]
 fn r6_3_all_queues_together_are_bounded_and_give_back() {
-    let common = Arc::new(Common::default());
+    let common = Arc::new(CommonQueue::default());
     let stalled = queues(&common, 100);
     for queue in &stalled {
         for _ in 0..20 {
@@ -89,7 +89,7 @@ fn r6_3_all_queues_together_are_bounded_and_give_back() {
 
 #[test]
 fn r6_3_a_shared_frame_counts_once() {
-    let common = Arc::new(Common::default());
+    let common = Arc::new(CommonQueue::default());
     let rooms: Vec<_> = (0..10).map(|_| queues(&common, 31)).collect();
     for members in &rooms {
         for _ in 0..20 {
@@ -110,7 +110,7 @@ fn r6_3_a_shared_frame_counts_once() {
 
 #[test]
 fn r6_3_each_sockets_copy_counts() {
-    let common = Arc::new(Common::default());
+    let common = Arc::new(CommonQueue::default());
     let members = queues(&common, 10);
     let shared = frame(100_000);
     for queue in &members {
@@ -126,7 +126,7 @@ fn r6_3_each_sockets_copy_counts() {
 async fn r6_3_who_stalls_pays_and_never_who_comes_next() {
     const MIB: usize = 1024 * 1024;
     for size in [OWN_BYTES + 10, 300_000, MAX_BYTES] {
-        let common = Arc::new(Common::with_limit(16 * MIB));
+        let common = Arc::new(CommonQueue::with_limit(16 * MIB));
         let early = queues(&common, 1).remove(0);
         let stalled = queues(&common, 16 * MIB / size + 20);
         for queue in &stalled {
@@ -152,7 +152,7 @@ async fn r6_3_who_stalls_pays_and_never_who_comes_next() {
 
 #[tokio::test(start_paused = true)]
 async fn r6_3_who_reads_a_little_now_and_then_stalls_nevertheless() {
-    let common = Arc::new(Common::with_limit(1_000_000));
+    let common = Arc::new(CommonQueue::with_limit(1_000_000));
     let [trickling, slow] = std::array::from_fn(|_| Arc::new(Queue::new(common.clone())));
     for _ in 0..900 {
         trickling.try_send(frame(1000)).unwrap();
@@ -169,7 +169,7 @@ async fn r6_3_who_reads_a_little_now_and_then_stalls_nevertheless() {
 
 #[test]
 fn r6_3_one_that_paid_holds_nothing_and_only_its_copy_is_awaited() {
-    let common = Arc::new(Common::with_limit(1_000_000));
+    let common = Arc::new(CommonQueue::with_limit(1_000_000));
     let stalled = Arc::new(Queue::new(common.clone()));
     stalled.try_send(frame(600_000)).unwrap();
     assert!(stalled.pop().is_some());
@@ -188,7 +188,7 @@ fn r6_3_one_that_paid_holds_nothing_and_only_its_copy_is_awaited() {
 
 #[test]
 fn r6_3_nothing_is_left_over_when_all_happens_at_once() {
-    let common = Arc::new(Common::with_limit(2_000_000));
+    let common = Arc::new(CommonQueue::with_limit(2_000_000));
     let shared: Vec<_> = (0..8).map(|_| frame(40_000)).collect();
     let members = queues(&common, 12);
     std::thread::scope(|scope| {
@@ -215,7 +215,7 @@ fn r6_3_nothing_is_left_over_when_all_happens_at_once() {
 
 #[test]
 fn a_frame_counts_until_it_is_written() {
-    let common = Arc::new(Common::default());
+    let common = Arc::new(CommonQueue::default());
     let queue = Arc::new(Queue::new(common.clone()));
     queue.try_send(frame(OWN_BYTES + 10)).unwrap();
     assert!(queue.pop().is_some());
@@ -226,7 +226,7 @@ fn a_frame_counts_until_it_is_written() {
 
 #[test]
 fn what_fits_its_own_share_is_never_counted() {
-    let common = Arc::new(Common::with_limit(0));
+    let common = Arc::new(CommonQueue::with_limit(0));
     let queue = Arc::new(Queue::new(common.clone()));
     for _ in 0..3 {
         for _ in 0..60 {

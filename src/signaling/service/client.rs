@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::{
     ice_servers::Reached,
     signaling::{
-        core::{hub::Place, roster::RoomKey},
+        core::{hub::PlacedSeat, roster::RoomKey},
         error::{Code, Refusal},
         sent::Sent,
     },
@@ -36,12 +36,12 @@ pub struct Client<O> {
 pub(super) struct Seated {
     pub(super) shard: usize,
     pub(super) key: RoomKey,
-    pub(super) place: Place,
+    pub(super) place: PlacedSeat,
 }
 
 /// What a message meant for the connection that sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Outcome {
     /// Done.
     Fine,
     /// Done, and the client got fresh credentials.
@@ -79,7 +79,7 @@ impl<O> Client<O> {
     }
 
     /// Its room's shard, and where it sits there.
-    pub(super) fn place(&self) -> Result<(usize, Place), Refusal> {
+    pub(super) fn place(&self) -> Result<(usize, PlacedSeat), Refusal> {
         let room = self.room.as_ref().ok_or_else(|| Refusal::new(Code::NotJoined, "join a room first"))?;
         Ok((room.shard, room.place))
     }

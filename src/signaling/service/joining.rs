@@ -3,7 +3,7 @@
 use super::{client::Seated, *};
 
 /// What a join asks for, once that is understood.
-struct Request<'a> {
+struct JoinRequest<'a> {
     pass: Pass<'a>,
     shard: usize,
     key: RoomKey,
@@ -20,7 +20,7 @@ impl<O: Outbox + Clone> Service<O> {
         profile: Profile,
         resume: Option<&str>,
         now: Clocks,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Outcome, Refusal> {
         // Kept off the client, whose place changes below.
         let name = &*room_name::meant(name, client.url_room.as_deref())?.into_owned();
         let token = resume.filter(|token| !token.is_empty());
@@ -35,14 +35,14 @@ impl<O: Outbox + Clone> Service<O> {
         let id = comes_back.map_or(client.id, |token| token.id);
         let gives_up_a_place = client.room.as_ref().is_some_and(|room| room.key == key);
         let pass = Pass { room: name, id, token, comes_back: comes_back.is_some(), gives_up_a_place };
-        let request = Request { pass, shard, key, profile, epoch: comes_back.map(|token| token.epoch) };
+        let request = JoinRequest { pass, shard, key, profile, epoch: comes_back.map(|token| token.epoch) };
         match &client.room {
             None => self.join_first(client, request, now)?,
             Some(_) if gives_up_a_place && comes_back.is_none() => self.rejoin(client, request, now)?,
             Some(_) => self.move_to(client, request, now)?,
         }
         client.may_return = resume.is_some();
-        Ok(Verdict::CredentialsIssued)
+        Ok(Outcome::CredentialsIssued)
     }
 
     /// What a token says about the future of the client that shows it. Whether it is revoked, the room's owner knows.
@@ -56,13 +56,13 @@ impl<O: Outbox + Clone> Service<O> {
     }
 
     /// A client that is in no room.
-    fn join_first(&self, client: &mut Client<O>, request: Request<'_>, now: Clocks) -> Result<(), Refusal> {
+    fn join_first(&self, client: &mut Client<O>, request: JoinRequest<'_>, now: Clocks) -> Result<(), Refusal> {
         self.claim(request.pass, request.key)?;
         self.take_place(client, request, None, now)
     }
 
     /// A client that joins its room anew.
-    fn rejoin(&self, client: &mut Client<O>, request: Request<'_>, now: Clocks) -> Result<(), Refusal> {
+    fn rejoin(&self, client: &mut Client<O>, request: JoinRequest<'_>, now: Clocks) -> Result<(), Refusal> {
         let (shard, place) = client.place()?;
         let parting = self.parting(now);
         let epoch = client.epoch.saturating_add(1);
@@ -79,8 +79,8 @@ impl<O: Outbox + Clone> Service<O> {
     }
 
     /// A client that is in another room, or comes back as another member. Only when a place is certain is the old room left.
-    fn move_to(&self, client: &mut Client<O>, request: Request<'_>, now: Clocks) -> Result<(), Refusal> {
-        let Request { pass, shard, key, .. } = request;
+    fn move_to(&self, client: &mut Client<O>, request: JoinRequest<'_>, now: Clocks) -> Result<(), Refusal> {
+        let JoinRequest { pass, shard, key, .. } = request;
         if pass.comes_back {
             self.claim(pass, key)?;
         }
@@ -111,11 +111,11 @@ impl<O: Outbox + Clone> Service<O> {
     fn take_place(
         &self,
         client: &mut Client<O>,
-        request: Request<'_>,
+        request: JoinRequest<'_>,
         hold: Option<Hold>,
         now: Clocks,
     ) -> Result<(), Refusal> {
-        let Request { pass, shard, key, epoch, .. } = request;
+        let JoinRequest { pass, shard, key, epoch, .. } = request;
         let epoch = epoch.unwrap_or(client.epoch);
         let joined = self.with_newcomer(client, request, epoch, now, |newcomer, sent| {
             self.with_permit(pass.room, |permit| {
@@ -135,12 +135,12 @@ impl<O: Outbox + Clone> Service<O> {
     fn with_newcomer<R>(
         &self,
         client: &mut Client<O>,
-        request: Request<'_>,
+        request: JoinRequest<'_>,
         epoch: u32,
         now: Clocks,
         enter: impl FnOnce(&mut Newcomer<'_, O>, &mut Sent) -> R,
     ) -> R {
-        let Request { pass, profile, .. } = request;
+        let JoinRequest { pass, profile, .. } = request;
         let ice = &self.issuer.issue(&User::Member(pass.id), now.unix, &client.reached);
         let resume = &self.resume_token(pass.id, epoch, pass.room, now);
         let holder = self.last_holder.fetch_add(1, Ordering::Relaxed);

@@ -16,7 +16,7 @@ use crate::{
     ice_servers::Transports,
     observe::metrics::{ErrorCodeLabel, EventLabel, Metrics},
     shutdown::ShutdownTrigger,
-    signaling::{close_reason::CloseReason, core::resume::Resume, outbox::Full},
+    signaling::{close_reason::CloseReason, core::resume::Resume, outbox::QueueFull},
     values::host::Host,
 };
 
@@ -168,12 +168,12 @@ fn r2_2_room_names_are_bounded() {
     let long = "é".repeat(65);
     for name in ["", "a\nb", "\u{0}", "\u{7f}", "\u{85}", &long] {
         let mut client = world.client("c");
-        assert_eq!(world.say(&mut client, "__join", json!({"room": name})), Verdict::Bad);
+        assert_eq!(world.say(&mut client, "__join", json!({"room": name})), Outcome::Bad);
         assert_eq!(world.error(), ("c", "bad_room".into()), "{name:?}");
         assert!(!client.is_joined());
     }
     let mut client = world.client("c");
-    assert_eq!(world.say(&mut client, "__join", json!({"room": "é".repeat(64)})), Verdict::CredentialsIssued);
+    assert_eq!(world.say(&mut client, "__join", json!({"room": "é".repeat(64)})), Outcome::CredentialsIssued);
 }
 
 #[test]
@@ -198,18 +198,18 @@ fn r2_6_rooms_and_members_are_bounded_and_who_is_refused_stays() {
     world.say(c, "__join", json!({"room": "two"}));
     world.drain();
 
-    assert_eq!(world.say(c, "__join", json!({"room": "one"})), Verdict::Refused);
+    assert_eq!(world.say(c, "__join", json!({"room": "one"})), Outcome::Refused);
     assert_eq!(world.error(), ("c", "room_full".into()));
-    assert_eq!(world.say(b, "__join", json!({"room": "three"})), Verdict::Refused);
+    assert_eq!(world.say(b, "__join", json!({"room": "three"})), Outcome::Refused);
     assert_eq!(world.error(), ("b", "too_many_rooms".into()));
 
     world.say(b, "__message", json!({"data": 1}));
     assert_eq!(world.drain().len(), 1, "still with a");
     // A full room may be joined by those who are in it.
-    assert_eq!(world.say(b, "__join", json!({"room": "one"})), Verdict::CredentialsIssued);
+    assert_eq!(world.say(b, "__join", json!({"room": "one"})), Outcome::CredentialsIssued);
     world.say(a, "__leave", json!({}));
     world.say(b, "__leave", json!({}));
-    assert_eq!(world.say(a, "__join", json!({"room": "three"})), Verdict::CredentialsIssued);
+    assert_eq!(world.say(a, "__join", json!({"room": "three"})), Outcome::CredentialsIssued);
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn r5_2_fresh_credentials_on_request_and_on_time() {
     assert_eq!(world.drain(), [], "of no use outside of a room");
     world.say(&mut alice, "__join", json!({}));
     world.drain();
-    assert_eq!(world.say(&mut alice, "__ice_servers", Value::Null), Verdict::CredentialsIssued);
+    assert_eq!(world.say(&mut alice, "__ice_servers", Value::Null), Outcome::CredentialsIssued);
     world.service.push_ice_servers(&alice, world.clocks(NOW + 300));
     let sent = world.drain();
     assert_eq!(sent.iter().map(|(_, event, _)| event.as_str()).collect::<Vec<_>>(), ["_ice_servers", "_ice_servers"]);
@@ -344,11 +344,11 @@ fn r1_3_bad_messages_are_answered_and_change_nothing() {
         r#"{"eventName":"__message","data":{"data":1,"socketId":[]}}"#,
         r#"{"eventName":"__message","data":{"data":"\ud800"x}}"#,
     ] {
-        assert_eq!(world.say_text(&mut alice, text), Verdict::Bad, "{text}");
+        assert_eq!(world.say_text(&mut alice, text), Outcome::Bad, "{text}");
         assert_eq!(world.error(), ("alice", "bad_message".into()), "{text}");
     }
     for event in ["join", "_join", "__JOIN", "__nothing", "", "ready"] {
-        assert_eq!(world.say(&mut alice, event, json!({})), Verdict::Bad);
+        assert_eq!(world.say(&mut alice, event, json!({})), Outcome::Bad);
         assert_eq!(world.error(), ("alice", "unknown_event".into()), "{event}");
     }
     let long = "_".repeat(60_000);
@@ -412,7 +412,7 @@ proptest! {
             match step {
                 Step::Join(who, room) => {
                     let verdict = world.say(&mut clients[who], "__join", json!({"room": room.to_string()}));
-                    if verdict == Verdict::CredentialsIssued {
+                    if verdict == Outcome::CredentialsIssued {
                         rooms[who] = Some(room);
                     }
                 }
@@ -474,9 +474,9 @@ struct Log {
 }
 
 impl Outbox for Log {
-    fn try_send(&self, frame: Frame) -> Result<(), Full> {
+    fn try_send(&self, frame: Frame) -> Result<(), QueueFull> {
         if self.is_full.get() {
-            return Err(Full);
+            return Err(QueueFull);
         }
         if let Some(hook) = &*self.on_send.borrow() {
             hook();
@@ -570,11 +570,11 @@ impl World {
         self.service.disconnect(client, self.start + GRACE, self.start);
     }
 
-    fn say(&self, client: &mut Client<Log>, event: &str, data: Value) -> Verdict {
+    fn say(&self, client: &mut Client<Log>, event: &str, data: Value) -> Outcome {
         self.say_text(client, &json!({"eventName": event, "data": data}).to_string())
     }
 
-    fn say_text(&self, client: &mut Client<Log>, text: &str) -> Verdict {
+    fn say_text(&self, client: &mut Client<Log>, text: &str) -> Outcome {
         self.service.handle_text(client, text, self.clocks(NOW))
     }
 

@@ -80,7 +80,7 @@ pub(crate) fn peer_renewed(id: MemberId, changed: &Profile) -> String {
 }
 
 pub(crate) fn pong(data: &str) -> String {
-    let mut out = Writer::with_capacity(data.len() + 40);
+    let mut out = FrameWriter::with_capacity(data.len() + 40);
     out.object(|envelope| {
         envelope.key("eventName").string("_pong");
         envelope.key("data").raw(data);
@@ -136,7 +136,7 @@ fn write_ice_servers(data: &mut Object<'_>, ice: &IceServers) {
 }
 
 fn event(name: &str, write: impl FnOnce(&mut Object<'_>)) -> String {
-    let mut out = Writer::with_capacity(256);
+    let mut out = FrameWriter::with_capacity(256);
     out.object(|envelope| {
         envelope.key("eventName").string(name);
         envelope.key("data").object(write);
@@ -145,9 +145,9 @@ fn event(name: &str, write: impl FnOnce(&mut Object<'_>)) -> String {
 }
 
 /// Writes JSON in one pass, so that raw fields need no detour over a tree.
-struct Writer(String);
+struct FrameWriter(String);
 
-impl Writer {
+impl FrameWriter {
     fn with_capacity(capacity: usize) -> Self {
         Self(String::with_capacity(capacity))
     }
@@ -184,12 +184,12 @@ impl Writer {
 }
 
 struct Object<'a> {
-    out: &'a mut Writer,
+    out: &'a mut FrameWriter,
     is_empty: bool,
 }
 
 impl Object<'_> {
-    fn key(&mut self, key: &str) -> &mut Writer {
+    fn key(&mut self, key: &str) -> &mut FrameWriter {
         if !self.is_empty {
             self.out.0.push(',');
         }

@@ -42,7 +42,7 @@ impl Chain {
 }
 
 /// Loads what these files hold.
-fn loaded(cert: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Pair, String> {
+fn loaded(cert: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<CertificateAndKey, String> {
     let dir = tempfile::tempdir().unwrap();
     let files = TlsFiles {
         cert: dir.path().join("cert.pem"),

@@ -13,7 +13,7 @@ use crate::{
     membership::{AllocationRef, RoomWatch},
     turn::{
         core::{
-            event::{EndReason, Ended, Event, EventQueue, Holder, MemberEntry},
+            event::{EndReason, Ended, EventQueue, Holder, MemberEntry, SessionEvent},
             five_tuple::FiveTuple,
             packet::DropReason,
             reach::Reach,
@@ -21,7 +21,7 @@ use crate::{
         },
         shared::{
             bitrate::{Bitrate, Direction, Meter},
-            quota::Place,
+            quota::QuotaPlace,
             relayed::OwnerTag,
         },
         wire::{header::TransactionId, keys::Key},
@@ -116,7 +116,7 @@ pub struct Lease {
     /// When it ends unless refreshed.
     pub expires: Instant,
     /// The place in the quotas, given back when this is dropped.
-    pub place: Place,
+    pub place: QuotaPlace,
 }
 
 /// The member behind an allocation.
@@ -193,11 +193,11 @@ impl Allocation {
         self.channels.retain(|channel| {
             let is_over = Family::of(channel.peer.ip()) == family;
             if is_over && channel.is_bound {
-                events.push(Event::ChannelEnded { number: channel.number, peer: channel.peer });
+                events.push(SessionEvent::ChannelEnded { number: channel.number, peer: channel.peer });
             }
             !is_over
         });
-        events.push(Event::RelayEnded { family, address: lease.address });
+        events.push(SessionEvent::RelayEnded { family, address: lease.address });
     }
 
     /// Ends all of it.
@@ -209,7 +209,7 @@ impl Allocation {
         let member = member.map(|AllocatingMember { id, entry, .. }| MemberEntry { id, entry });
         let holder = Holder { username, owner, member, tuple };
         let duration = now.saturating_duration_since(since);
-        events.push(Event::Ended(Box::new(Ended { holder, families, reason, totals, duration })));
+        events.push(SessionEvent::Ended(Box::new(Ended { holder, families, reason, totals, duration })));
     }
 
     /// The permission for `ip`, if in force.
@@ -234,7 +234,7 @@ impl Allocation {
             Ok(index) => self.permissions[index] = permission,
             Err(index) => self.permissions.insert(index, permission),
         }
-        events.push(Event::Permitted { ip, reach, is_new: found.is_err() });
+        events.push(SessionEvent::Permitted { ip, reach, is_new: found.is_err() });
     }
 
     /// Judges every permission again: `judge` gives the new reach, or `None` to end it.
@@ -245,7 +245,7 @@ impl Allocation {
                 true
             }
             None => {
-                events.push(Event::PermissionEnded { ip: permission.ip });
+                events.push(SessionEvent::PermissionEnded { ip: permission.ip });
                 false
             }
         });
@@ -280,7 +280,7 @@ impl Allocation {
                 true
             }
         };
-        events.push(Event::ChannelBound { number, peer, is_new });
+        events.push(SessionEvent::ChannelBound { number, peer, is_new });
         Ok(())
     }
 
@@ -315,7 +315,7 @@ impl Allocation {
         for channel in &mut self.channels {
             if channel.is_bound && channel.bound_until <= now {
                 channel.is_bound = false;
-                events.push(Event::ChannelEnded { number: channel.number, peer: channel.peer });
+                events.push(SessionEvent::ChannelEnded { number: channel.number, peer: channel.peer });
             }
         }
         self.channels.retain(|c| now < c.bound_until + CHANNEL_REST);

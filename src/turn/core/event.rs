@@ -25,7 +25,7 @@ use crate::{
 
 /// One thing that a session tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum SessionEvent {
     /// A request was read. Retransmissions are told too.
     Requested(TurnMethod),
     /// A response was made, a success or an error; the same again for a retransmission.
@@ -170,7 +170,7 @@ labels! {
 
 /// What sessions have told and nobody has heard yet. One queue serves many sessions, if it is heard after each input.
 #[derive(Debug, Default)]
-pub struct EventQueue(VecDeque<Event>);
+pub struct EventQueue(VecDeque<SessionEvent>);
 
 /// An allocation with many peers tells much when it ends; so much room is kept.
 const KEPT_CAPACITY: usize = 64;
@@ -182,7 +182,7 @@ impl EventQueue {
     }
 
     /// The oldest that nobody has heard.
-    pub fn poll(&mut self) -> Option<Event> {
+    pub fn poll(&mut self) -> Option<SessionEvent> {
         let event = self.0.pop_front();
         if event.is_none() {
             self.0.shrink_to(KEPT_CAPACITY);
@@ -195,12 +195,12 @@ impl EventQueue {
         self.0.is_empty()
     }
 
-    pub(in crate::turn) fn push(&mut self, event: Event) {
+    pub(in crate::turn) fn push(&mut self, event: SessionEvent) {
         self.0.push_back(event);
     }
 }
 
-impl Event {
+impl SessionEvent {
     /// Tells `directory` what it must know. Before the client gets the answer: its next packet may depend on it.
     pub fn tell(&self, directory: &Directory) {
         match self {

@@ -9,7 +9,7 @@
 //!    that the network reports about datagrams to peers to [`Session::handle_icmp`].
 //! 4. At [`Session::next_deadline`], call [`Session::handle_timeout`].
 //! 5. After each of these, and before what they return is performed, hear all that [`Context::events`] holds: each
-//!    [`Event::RelayEnded`](crate::turn::core::event::Event::RelayEnded) closes a relay socket. Then, when [`Session::is_idle`], forget the session. A session
+//!    [`Event::RelayEnded`](crate::turn::core::event::SessionEvent::RelayEnded) closes a relay socket. Then, when [`Session::is_idle`], forget the session. A session
 //!    for a stranger is made on the stack and forgotten at once: strangers create no state.
 //!
 //! No clock, no socket, no runtime, and nothing is counted or logged: time and everything that sessions share come in with
@@ -35,7 +35,7 @@ use crate::{
             bitrate::Direction,
             limiter::AnswerLimiter,
             peer_policy::{PeerRefusal, Verdict},
-            quota::Place,
+            quota::QuotaPlace,
             relayed::OwnerTag,
         },
         wire::{
@@ -140,7 +140,7 @@ pub enum PortWish {
 
 /// What was bound for a [`RelayWish`]: all of it or, of two families, a part. Nothing is 508 for this client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bound {
+pub struct BoundRelays {
     /// The relayed addresses as they are advertised.
     pub relayed: ByFamily<Option<SocketAddr>>,
     /// The next port that is held, and a random token for it.
@@ -153,13 +153,13 @@ pub struct Session {
     tuple: FiveTuple,
     /// Whether the client's address cannot be forged: there was a handshake.
     is_on_stream: bool,
-    state: State,
+    state: SessionState,
     /// Numbers Data indications.
     indications: u64,
 }
 
 #[derive(Debug)]
-enum State {
+enum SessionState {
     /// Nothing is kept.
     Idle,
     /// An Allocate waits for its relay socket.
@@ -186,9 +186,9 @@ struct PendingAllocate {
     lifetime: Duration,
     owner: OwnerTag,
     wish: RelayWish,
-    places: ByFamily<Option<Place>>,
+    places: ByFamily<Option<QuotaPlace>>,
     /// For the port that is held.
-    next_place: Option<Place>,
+    next_place: Option<QuotaPlace>,
     /// A family that was wished for and cannot be had, and why.
     missing: Option<(Family, ErrorCode)>,
 }
@@ -211,7 +211,7 @@ struct LastReply {
 impl Session {
     /// A session without state, of a client that sends datagrams.
     pub fn new(tuple: FiveTuple) -> Self {
-        Self { tuple, is_on_stream: false, state: State::Idle, indications: 0 }
+        Self { tuple, is_on_stream: false, state: SessionState::Idle, indications: 0 }
     }
 
     /// The same for a client on a connection. Nobody else gets the answers, so they are not bound in size and number:
@@ -227,18 +227,18 @@ impl Session {
 
     /// Whether nothing is lost by forgetting the session.
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle)
+        matches!(self.state, SessionState::Idle)
     }
 
     /// Whether all that is kept is an answer that the client may ask for again. An owner that holds too many of these may
     /// [`Self::end`] them.
     pub fn has_ended(&self) -> bool {
-        matches!(self.state, State::Ended(_))
+        matches!(self.state, SessionState::Ended(_))
     }
 
     /// Whether there is an allocation.
     pub fn is_allocated(&self) -> bool {
-        matches!(self.state, State::Allocated(_))
+        matches!(self.state, SessionState::Allocated(_))
     }
 
     /// The relayed address of a family, while there is one.
@@ -249,9 +249,9 @@ impl Session {
     /// On whose behalf the relay is, or is being bound.
     pub fn owner(&self) -> Option<OwnerTag> {
         match &self.state {
-            State::Binding(binding) => Some(binding.pending.owner),
-            State::Allocated(allocation) => Some(allocation.grant.owner),
-            State::Idle | State::Ended(_) => None,
+            SessionState::Binding(binding) => Some(binding.pending.owner),
+            SessionState::Allocated(allocation) => Some(allocation.grant.owner),
+            SessionState::Idle | SessionState::Ended(_) => None,
         }
     }
 
@@ -329,9 +329,9 @@ impl Session {
     /// When to call [`Self::handle_timeout`], if ever.
     pub fn next_deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Idle | State::Binding(_) => None,
-            State::Allocated(allocation) => allocation.next_deadline(),
-            State::Ended(ended) => Some(ended.until),
+            SessionState::Idle | SessionState::Binding(_) => None,
+            SessionState::Allocated(allocation) => allocation.next_deadline(),
+            SessionState::Ended(ended) => Some(ended.until),
         }
     }
 
@@ -339,13 +339,13 @@ impl Session {
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         let now = cx.now.instant;
         match &mut self.state {
-            State::Allocated(allocation) => {
+            SessionState::Allocated(allocation) => {
                 allocation.expire(now, cx.events);
                 if allocation.next_end().is_none() {
                     self.end(EndReason::Expired, cx);
                 }
             }
-            State::Ended(ended) if ended.until <= now => self.state = State::Idle,
+            SessionState::Ended(ended) if ended.until <= now => self.state = SessionState::Idle,
             _ => {}
         }
     }
@@ -360,7 +360,7 @@ impl Session {
 
     /// Ends the allocation, if there is one, and forgets what it left.
     pub fn end(&mut self, reason: EndReason, cx: &mut Context<'_>) {
-        if let State::Allocated(allocation) = std::mem::replace(&mut self.state, State::Idle) {
+        if let SessionState::Allocated(allocation) = std::mem::replace(&mut self.state, SessionState::Idle) {
             allocation.end(self.tuple, reason, cx.now.instant, cx.events);
         }
     }
@@ -406,7 +406,7 @@ impl Session {
 
     #[cold]
     fn judge_anew(&mut self, host_changed: bool, policy_revision: u64, cx: &mut Context<'_>) {
-        let State::Allocated(allocation) = &mut self.state else {
+        let SessionState::Allocated(allocation) = &mut self.state else {
             return;
         };
         let shared = cx.shared;
@@ -441,14 +441,14 @@ impl Session {
 
     fn allocation(&self) -> Option<&Allocation> {
         match &self.state {
-            State::Allocated(allocation) => Some(allocation),
+            SessionState::Allocated(allocation) => Some(allocation),
             _ => None,
         }
     }
 
     fn allocation_mut(&mut self) -> Option<&mut Allocation> {
         match &mut self.state {
-            State::Allocated(allocation) => Some(allocation),
+            SessionState::Allocated(allocation) => Some(allocation),
             _ => None,
         }
     }

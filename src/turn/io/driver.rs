@@ -23,7 +23,7 @@ use crate::{
     observe::metrics::TurnCounters,
     turn::{
         core::{
-            event::{EndReason, Event, EventQueue},
+            event::{EndReason, EventQueue, SessionEvent},
             packet::{DropReason, Path},
             reach::Reach,
             session::{Context, Now, Output, RelayWish, Session, Via},
@@ -64,7 +64,7 @@ pub(super) trait ClientTransport {
 
 /// What all clients of a worker have in common.
 #[derive(Debug)]
-pub(super) struct Common {
+pub(super) struct WorkerCommon {
     /// The worker's number.
     pub(super) index: u16,
     pub(super) shared: Arc<Shared>,
@@ -75,7 +75,7 @@ pub(super) struct Common {
     pub(super) held: Arc<HeldRelays>,
 }
 
-impl Common {
+impl WorkerCommon {
     /// Brings a datagram to a client of another worker, or of the streams.
     pub(super) fn hand_over(&self, Handover { home, from, to, payload }: Handover<'_>) {
         if !self.mailboxes.send(self.index, home, (from, to), payload) {
@@ -85,22 +85,22 @@ impl Common {
 }
 
 /// What a driver needs while it handles one input.
-pub(super) struct Turn<'a> {
-    pub(super) common: &'a Common,
+pub(super) struct DriverTurn<'a> {
+    pub(super) common: &'a WorkerCommon,
     pub(super) now: Now,
     events: &'a mut EventQueue,
     /// Whether the session told anything: then its deadline may be another.
     pub(super) has_told: bool,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> DriverTurn<'a> {
     /// `events` is empty, and will be again.
-    pub(super) fn new(common: &'a Common, now: Now, events: &'a mut EventQueue) -> Self {
+    pub(super) fn new(common: &'a WorkerCommon, now: Now, events: &'a mut EventQueue) -> Self {
         Self { common, now, events, has_told: false }
     }
 
     fn context(&mut self) -> Context<'_> {
-        let Common { shared, limiter, .. } = self.common;
+        let WorkerCommon { shared, limiter, .. } = self.common;
         Context { now: self.now, shared, limiter, events: self.events }
     }
 
@@ -149,7 +149,7 @@ impl<S: RelaySocket> Driver<S> {
         &mut self,
         datagram: &'p [u8],
         transport: &mut impl ClientTransport<Relay = S>,
-        turn: &mut Turn<'_>,
+        turn: &mut DriverTurn<'_>,
     ) -> Option<Handover<'p>> {
         let _client = turn.common.counters.client(self.session.tuple());
         tracing::trace!(target: "bimcc_rtc::turn", bytes = datagram.len(), "from the client");
@@ -176,7 +176,7 @@ impl<S: RelaySocket> Driver<S> {
         peer: SocketAddr,
         datagram: InPlace<'_>,
         transport: &mut impl ClientTransport<Relay = S>,
-        turn: &mut Turn<'_>,
+        turn: &mut DriverTurn<'_>,
     ) {
         self.pass_to_client((peer, Via::Network), datagram, transport, turn);
     }
@@ -189,7 +189,7 @@ impl<S: RelaySocket> Driver<S> {
         (to, owner): (SocketAddr, OwnerTag),
         datagram: InPlace<'_>,
         transport: &mut impl ClientTransport<Relay = S>,
-        turn: &mut Turn<'_>,
+        turn: &mut DriverTurn<'_>,
     ) {
         let Self { session, .. } = self;
         if session.relayed(Family::of(to.ip())) != Some(to) || session.owner() != Some(owner) {
@@ -203,7 +203,7 @@ impl<S: RelaySocket> Driver<S> {
         &mut self,
         family: Family,
         transport: &mut impl ClientTransport<Relay = S>,
-        turn: &mut Turn<'_>,
+        turn: &mut DriverTurn<'_>,
     ) {
         if let Some(socket) = self.relay_socket(family) {
             let reports = socket.take_icmp();
@@ -212,7 +212,11 @@ impl<S: RelaySocket> Driver<S> {
     }
 
     /// Time has passed.
-    pub(super) fn handle_timeout(&mut self, transport: &mut impl ClientTransport<Relay = S>, turn: &mut Turn<'_>) {
+    pub(super) fn handle_timeout(
+        &mut self,
+        transport: &mut impl ClientTransport<Relay = S>,
+        turn: &mut DriverTurn<'_>,
+    ) {
         self.session.handle_timeout(&mut turn.context());
         self.hear(transport, turn);
     }
@@ -222,7 +226,7 @@ impl<S: RelaySocket> Driver<S> {
         &mut self,
         key: u64,
         transport: &mut impl ClientTransport<Relay = S>,
-        turn: &mut Turn<'_>,
+        turn: &mut DriverTurn<'_>,
     ) {
         if key == self.key {
             self.end(EndReason::MemberLeft, transport, turn);
@@ -234,44 +238,49 @@ impl<S: RelaySocket> Driver<S> {
         &mut self,
         reason: EndReason,
         transport: &mut impl ClientTransport<Relay = S>,
-        turn: &mut Turn<'_>,
+        turn: &mut DriverTurn<'_>,
     ) {
         self.session.end(reason, &mut turn.context());
         self.hear(transport, turn);
     }
 
     /// Takes what the session has told.
-    fn hear(&mut self, transport: &mut impl ClientTransport<Relay = S>, turn: &mut Turn<'_>) {
+    fn hear(&mut self, transport: &mut impl ClientTransport<Relay = S>, turn: &mut DriverTurn<'_>) {
         while let Some(event) = turn.events.poll() {
             turn.has_told = true;
             turn.common.counters.count(&event);
             event.tell(&turn.common.shared.directory);
             match event {
-                Event::RelayEnded { family, .. } => {
+                SessionEvent::RelayEnded { family, .. } => {
                     if let Some(relay) = self.relays[family].take() {
                         relay.close(&turn.common.shared.relayed);
                     }
                 }
-                Event::Allocated(_) => transport.allocated(),
-                Event::Ended(_) => {
+                SessionEvent::Allocated(_) => transport.allocated(),
+                SessionEvent::Ended(_) => {
                     transport.move_out();
                     transport.ended(turn.now);
                 }
-                Event::Requested(_)
-                | Event::Answered { .. }
-                | Event::Refused(_)
-                | Event::Refreshed { .. }
-                | Event::Permitted { .. }
-                | Event::PermissionEnded { .. }
-                | Event::ChannelBound { .. }
-                | Event::ChannelEnded { .. }
-                | Event::Withdrawn(_) => {}
+                SessionEvent::Requested(_)
+                | SessionEvent::Answered { .. }
+                | SessionEvent::Refused(_)
+                | SessionEvent::Refreshed { .. }
+                | SessionEvent::Permitted { .. }
+                | SessionEvent::PermissionEnded { .. }
+                | SessionEvent::ChannelBound { .. }
+                | SessionEvent::ChannelEnded { .. }
+                | SessionEvent::Withdrawn(_) => {}
             }
         }
     }
 
-    fn bind_relay(&mut self, wish: RelayWish, transport: &mut impl ClientTransport<Relay = S>, turn: &mut Turn<'_>) {
-        let Common { index, shared, relay_ports, held, mailboxes, .. } = turn.common;
+    fn bind_relay(
+        &mut self,
+        wish: RelayWish,
+        transport: &mut impl ClientTransport<Relay = S>,
+        turn: &mut DriverTurn<'_>,
+    ) {
+        let WorkerCommon { index, shared, relay_ports, held, mailboxes, .. } = turn.common;
         let place = transport.move_in();
         let home = place.zip(self.session.owner());
         let (relays, bound) = match home.map(|(place, owner)| Home { worker: *index, slot: place.slot, owner }) {
@@ -304,14 +313,14 @@ impl<S: RelaySocket> Driver<S> {
         (peer, reach, dont_fragment): (SocketAddr, Reach, bool),
         payload: &'p [u8],
         transport: &mut impl ClientTransport<Relay = S>,
-        turn: &mut Turn<'_>,
+        turn: &mut DriverTurn<'_>,
     ) -> Option<Handover<'p>> {
         let (Some(relay), Some(owner)) = (&self.relays[Family::of(peer.ip())], self.session.owner()) else {
             return None;
         };
         match route(&turn.common.shared, (owner, relay.advertised), peer, reach) {
-            Ok(Route::InProcess(home)) => Some(Handover { home, from: relay.advertised, to: peer, payload }),
-            Ok(Route::Network) => {
+            Ok(PeerRoute::InProcess(home)) => Some(Handover { home, from: relay.advertised, to: peer, payload }),
+            Ok(PeerRoute::Network) => {
                 let (sent, reports) = send_to_network(relay, peer, payload, dont_fragment);
                 match sent {
                     Ok(()) => turn.common.counters.relayed(Path::ToPeerKernel, payload.len()),
@@ -334,7 +343,7 @@ impl<S: RelaySocket> Driver<S> {
         &mut self,
         reports: &[(SocketAddr, IcmpError)],
         transport: &mut impl ClientTransport<Relay = S>,
-        turn: &mut Turn<'_>,
+        turn: &mut DriverTurn<'_>,
     ) {
         for (peer, error) in reports {
             let told = self.session.handle_icmp(*peer, *error, &mut turn.context());
@@ -350,7 +359,7 @@ impl<S: RelaySocket> Driver<S> {
         from: (SocketAddr, Via),
         InPlace { buffer, start, end }: InPlace<'_>,
         transport: &mut impl ClientTransport<Relay = S>,
-        turn: &mut Turn<'_>,
+        turn: &mut DriverTurn<'_>,
     ) {
         // Padding may reach into the next datagram of a run.
         let Some(behind) = buffer.get(end..).and_then(<[u8]>::first_chunk::<TAILROOM>).copied() else {
@@ -378,7 +387,7 @@ impl<S: RelaySocket> Driver<S> {
 }
 
 /// A message that is no relayed data.
-fn send(message: &[u8], transport: &mut impl ClientTransport, turn: &Turn<'_>) {
+fn send(message: &[u8], transport: &mut impl ClientTransport, turn: &DriverTurn<'_>) {
     if transport.send(message).is_err() {
         turn.dropped(DropReason::SendToClient);
     }
@@ -405,7 +414,7 @@ fn send_to_network<S: RelaySocket>(
 
 /// Which way data for a peer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
+enum PeerRoute {
     /// To the client of this process that lives there.
     InProcess(Home),
     /// To the network.
@@ -421,15 +430,15 @@ fn route(
     (owner, advertised): (OwnerTag, SocketAddr),
     peer: SocketAddr,
     reach: Reach,
-) -> Result<Route, DropReason> {
+) -> Result<PeerRoute, DropReason> {
     // With loopback peers allowed (in tests), own addresses are reached both ways.
     if reach == Reach::Own || peer.ip() == advertised.ip() {
         match shared.relayed.home(Family::of(peer.ip()), peer.port()) {
-            Some(home) if shared.policy.may_talk(owner, home.owner) => return Ok(Route::InProcess(home)),
+            Some(home) if shared.policy.may_talk(owner, home.owner) => return Ok(PeerRoute::InProcess(home)),
             Some(_) => return Err(DropReason::OtherRoom),
             None if reach == Reach::Own => return Err(DropReason::OwnAddress),
             None => {}
         }
     }
-    Ok(Route::Network)
+    Ok(PeerRoute::Network)
 }

@@ -53,11 +53,11 @@ pub(super) struct Letter {
 #[derive(Debug)]
 pub(super) struct Inbox {
     counters: Arc<TurnCounters>,
-    state: Mutex<State>,
+    state: Mutex<InboxState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct InboxState {
     letters: VecDeque<Letter>,
     bytes: usize,
     /// The allocation whose owner is gone.
@@ -139,7 +139,7 @@ impl Inbox {
         state.bytes = 0;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct Parcel {
 
 /// A command for a worker.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Command {
+pub(super) enum WorkerCommand {
     /// The owner of this allocation is gone.
     End(AllocationRef),
     /// A relayed address is held for somebody: there may be a new deadline.
@@ -63,7 +63,7 @@ pub(super) struct Mailbox {
     /// Of payloads in `parcels`: added before they come in, taken off after they went out.
     queued_bytes: AtomicUsize,
     pool: ArrayQueue<Vec<u8>>,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<WorkerCommand>,
     waker: Waker,
     /// Whether the owner may be waiting in the kernel.
     asleep: AtomicBool,
@@ -71,7 +71,7 @@ pub(super) struct Mailbox {
 
 impl Mailbox {
     /// A mailbox whose owner is woken by `waker` and reads commands from the receiver.
-    pub(super) fn new(waker: Waker) -> (Self, mpsc::Receiver<Command>) {
+    pub(super) fn new(waker: Waker) -> (Self, mpsc::Receiver<WorkerCommand>) {
         let (commands, receiver) = mpsc::channel();
         let mailbox = Self {
             parcels: ArrayQueue::new(QUEUE),
@@ -85,7 +85,7 @@ impl Mailbox {
     }
 
     /// Gives a command; the owner sees it soon.
-    pub(super) fn command(&self, command: Command) {
+    pub(super) fn command(&self, command: WorkerCommand) {
         // Fails only when the owner is gone, and so is what the command is about. Woken in any case: the owner looks at
         // its datagrams, not at its commands, before it falls asleep.
         if self.commands.send(command).is_ok() {
@@ -165,14 +165,14 @@ impl Mailboxes {
     /// A relayed address is held for somebody: the first worker sees to it that this ends.
     pub(super) fn holds(&self) {
         if let Some(first) = self.workers.first() {
-            first.command(Command::Held);
+            first.command(WorkerCommand::Held);
         }
     }
 
     /// The owner of this allocation is gone.
     pub(super) fn end(&self, allocation: AllocationRef) {
         match self.workers.get(usize::from(allocation.worker)) {
-            Some(mailbox) => mailbox.command(Command::End(allocation)),
+            Some(mailbox) => mailbox.command(WorkerCommand::End(allocation)),
             None => self.streams.end(allocation),
         }
     }

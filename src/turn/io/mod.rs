@@ -1,6 +1,6 @@
 //! The TURN server's I/O: UDP workers with listeners of their own, and clients on streams that others have accepted.
 //!
-//! [`Bound::new`] binds everything, or fails naming the address; [`Bound::start`] starts the threads. All sockets of a
+//! [`BoundSockets::new`] binds everything, or fails naming the address; [`BoundSockets::start`] starts the threads. All sockets of a
 //! SO_REUSEPORT group are bound before the first is read and none joins later: else clients would change worker.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
@@ -28,8 +28,8 @@ use mio::{Poll, Waker};
 
 pub use self::stream::{Streams, paced::Paced, stream_client::StreamClient};
 use self::{
-    driver::Common,
-    mailbox::{Command, Mailbox, Mailboxes},
+    driver::WorkerCommon,
+    mailbox::{Mailbox, Mailboxes, WorkerCommand},
     relay::HeldRelays,
     socket::UdpSocket,
     udp::{Setup, WAKER, Worker},
@@ -57,13 +57,13 @@ pub struct BindError {
 
 /// Listening sockets, not read yet.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundSockets {
     /// For each worker, a socket per address.
     workers: Vec<Vec<UdpSocket>>,
     addresses: Vec<SocketAddr>,
 }
 
-impl Bound {
+impl BoundSockets {
     /// Binds `addresses` once per worker. Port 0 means any: all workers then share the port that the kernel chose.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl Bound {
         let mailboxes = Arc::new(Mailboxes::new(mailboxes));
         let held = Arc::new(HeldRelays::default());
         let limiter = Arc::new(AnswerLimiter::new(RandomState::new(), Instant::now()));
-        let common = |index, counters| Common {
+        let common = |index, counters| WorkerCommon {
             index,
             counters,
             relay_ports,
@@ -164,7 +164,7 @@ impl Workers {
     }
 
     fn stop_threads(&mut self) -> io::Result<()> {
-        self.mailboxes.iter().for_each(|mailbox| mailbox.command(Command::Stop));
+        self.mailboxes.iter().for_each(|mailbox| mailbox.command(WorkerCommand::Stop));
         let mut outcome = Ok(());
         for thread in self.threads.drain(..) {
             let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a TURN worker panicked")));

@@ -13,7 +13,7 @@ use socket2::Socket;
 use super::socket::bind_relay;
 use crate::{
     turn::{
-        core::session::{Bound, PortWish, RelayWish},
+        core::session::{BoundRelays, PortWish, RelayWish},
         shared::{
             Shared,
             relayed::{Home, RelayedTable},
@@ -144,7 +144,7 @@ impl<R: Rng> Opener<'_, R> {
         home: Home,
         wish: RelayWish,
         mut adopt: impl FnMut(Family, Socket) -> io::Result<S>,
-    ) -> (Relays<S>, Bound) {
+    ) -> (Relays<S>, BoundRelays) {
         let mut next = None;
         let relays = ByFamily::new(|family| {
             if !wish.families.contains(family) {
@@ -173,7 +173,7 @@ impl<R: Rng> Opener<'_, R> {
             let relay: Option<&Relay<S>> = Option::as_ref(&relays[family]);
             relay.map(|relay| relay.advertised)
         };
-        let bound = Bound { relayed: ByFamily::new(advertised), next };
+        let bound = BoundRelays { relayed: ByFamily::new(advertised), next };
         (relays, bound)
     }
 

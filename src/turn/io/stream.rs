@@ -14,11 +14,11 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use self::{client::Client, desk::DESK, paced::Paced, stream_client::StreamClient};
-use super::driver::Common;
+use self::{client::PolledClient, desk::DESK, paced::Paced, stream_client::StreamClient};
+use super::driver::WorkerCommon;
 use crate::{
     farewell,
-    observe::metrics::{StreamCloseLabel, StreamMetrics, TransportLabel, Value},
+    observe::metrics::{LabelValue, StreamCloseLabel, StreamMetrics, TransportLabel},
     turn::core::{
         event::EndReason,
         transport::{StreamClose, Transport},
@@ -31,14 +31,14 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// What all clients on streams share.
 #[derive(Debug)]
 pub struct Streams {
-    tcp: Arc<Common>,
-    tls: Arc<Common>,
+    tcp: Arc<WorkerCommon>,
+    tls: Arc<WorkerCommon>,
     metrics: Arc<StreamMetrics>,
 }
 
 impl Streams {
     /// Clients over TCP and over TLS have all in common but the counters.
-    pub(super) fn new(tcp: Common, tls: Common, metrics: Arc<StreamMetrics>) -> Self {
+    pub(super) fn new(tcp: WorkerCommon, tls: WorkerCommon, metrics: Arc<StreamMetrics>) -> Self {
         Self { tcp: Arc::new(tcp), tls: Arc::new(tls), metrics }
     }
 
@@ -53,7 +53,7 @@ impl Streams {
             Transport::Tls => self.tls.clone(),
             Transport::Tcp | Transport::Udp => self.tcp.clone(),
         };
-        let mut client = Client::new(common, stream, client);
+        let mut client = PolledClient::new(common, stream, client);
         let ended = std::future::poll_fn(|cx| DESK.with_borrow_mut(|desk| client.poll(cx, desk)));
         let reason = tokio::select! {
             reason = ended => reason,
@@ -83,7 +83,7 @@ struct Counted {
 
 impl Counted {
     fn new(metrics: Arc<StreamMetrics>, transport: Transport) -> Self {
-        let label = TransportLabel { transport: Value(transport) };
+        let label = TransportLabel { transport: LabelValue(transport) };
         metrics.connections.get_or_create(&label).inc();
         metrics.opened.get_or_create(&label).inc();
         Self { metrics, transport, reason: StreamClose::Server }
@@ -96,7 +96,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let (transport, reason) = (Value(self.transport), Value(self.reason));
+        let (transport, reason) = (LabelValue(self.transport), LabelValue(self.reason));
         self.metrics.connections.get_or_create(&TransportLabel { transport }).dec();
         self.metrics.closed.get_or_create(&StreamCloseLabel { transport, reason }).inc();
     }

@@ -77,7 +77,7 @@ impl World {
             Shutdown::never(),
         ));
         let metrics = Metrics::new();
-        let bound = Bound::new(&[SocketAddr::new(HERE, 0)], 1).unwrap();
+        let bound = BoundSockets::new(&[SocketAddr::new(HERE, 0)], 1).unwrap();
         let server = bound.addresses()[0];
         let workers = bound.start(shared.clone(), RelayPorts::None, &metrics).unwrap();
         let credential = credentials::mint(&secret, &User::api("alice").unwrap(), 99_999_999_999);

@@ -18,8 +18,8 @@ use slab::Slab;
 use socket2::Socket;
 
 use super::{
-    driver::{ClientTransport, Common, Driver, Handover, Turn},
-    mailbox::{Command, Parcel},
+    driver::{ClientTransport, Driver, DriverTurn, Handover, WorkerCommon},
+    mailbox::{Parcel, WorkerCommand},
     socket::{BATCH, Buffers, UdpSocket},
 };
 use crate::{
@@ -56,14 +56,14 @@ const MAX_ENDED: usize = 1024;
 pub(super) struct Setup {
     pub(super) poll: Poll,
     pub(super) listeners: Vec<UdpSocket>,
-    pub(super) common: Common,
-    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) common: WorkerCommon,
+    pub(super) commands: mpsc::Receiver<WorkerCommand>,
 }
 
 /// The thread's loop and what it waits for.
 pub(super) struct Worker {
     poll: Poll,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<WorkerCommand>,
     buffers: Buffers,
     /// Sockets that had more to read than their turn allowed: edge-triggered polling will not name them again.
     unfinished: Vec<Token>,
@@ -74,13 +74,13 @@ pub(super) struct Worker {
 
 /// The worker's clients and all that serving them takes.
 struct Clients {
-    common: Common,
+    common: WorkerCommon,
     registry: Registry,
     listeners: Vec<UdpSocket>,
     now: Now,
     /// What the session that had the last input has told.
     events: EventQueue,
-    slots: Slab<Client>,
+    slots: Slab<UdpClient>,
     slot_by_tuple: HashMap<FiveTuple, usize>,
     deadlines: BTreeSet<(Instant, usize)>,
     /// Those of the deadlines that belong to ended sessions.
@@ -88,7 +88,7 @@ struct Clients {
     generation: u32,
 }
 
-struct Client {
+struct UdpClient {
     driver: Driver<UdpSocket>,
     listener: usize,
     deadline: Option<Instant>,
@@ -188,9 +188,9 @@ impl Worker {
             }
             while let Ok(command) = self.commands.try_recv() {
                 match command {
-                    Command::End(allocation) => self.clients.handle_departure(allocation),
-                    Command::Held => {}
-                    Command::Stop => {
+                    WorkerCommand::End(allocation) => self.clients.handle_departure(allocation),
+                    WorkerCommand::Held => {}
+                    WorkerCommand::Stop => {
                         self.clients.end_all();
                         return Ok(());
                     }
@@ -300,10 +300,10 @@ impl Clients {
             first_token: self.listeners.len() + 2 * slot,
             generation: &mut self.generation,
         };
-        let mut turn = Turn::new(&self.common, self.now, &mut self.events);
+        let mut turn = DriverTurn::new(&self.common, self.now, &mut self.events);
         let handover = driver.handle_client(datagram, &mut transport, &mut turn);
         if !driver.session().is_idle() {
-            self.slots.insert(Client { driver, listener, deadline: None });
+            self.slots.insert(UdpClient { driver, listener, deadline: None });
             self.slot_by_tuple.insert(tuple, slot);
             self.tidy(slot);
         }
@@ -314,9 +314,9 @@ impl Clients {
     fn with_client<R>(
         &mut self,
         slot: usize,
-        act: impl FnOnce(&mut Driver<UdpSocket>, &mut UdpTransport<'_>, &mut Turn<'_>) -> R,
+        act: impl FnOnce(&mut Driver<UdpSocket>, &mut UdpTransport<'_>, &mut DriverTurn<'_>) -> R,
     ) -> Option<R> {
-        let Client { driver, listener, .. } = self.slots.get_mut(slot)?;
+        let UdpClient { driver, listener, .. } = self.slots.get_mut(slot)?;
         let mut transport = UdpTransport {
             tuple: driver.session().tuple(),
             listener: &self.listeners[*listener],
@@ -325,7 +325,7 @@ impl Clients {
             first_token: self.listeners.len() + 2 * slot,
             generation: &mut self.generation,
         };
-        let mut turn = Turn::new(&self.common, self.now, &mut self.events);
+        let mut turn = DriverTurn::new(&self.common, self.now, &mut self.events);
         let result = act(driver, &mut transport, &mut turn);
         if turn.has_told {
             self.tidy(slot);

@@ -48,11 +48,11 @@ pub enum PerAddress {
 #[derive(Debug)]
 pub struct Quotas {
     limits: QuotaLimits,
-    counts: Mutex<Counts>,
+    counts: Mutex<QuotaCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct QuotaCounts {
     total: usize,
     by_user: HashMap<User, usize>,
     sites: Sites,
@@ -81,7 +81,7 @@ pub enum QuotaExceeded {
 
 /// A place for one allocation; dropping it gives the place back.
 #[derive(Debug)]
-pub struct Place {
+pub struct QuotaPlace {
     quotas: Arc<Quotas>,
     user: User,
     site: Option<Site>,
@@ -105,7 +105,7 @@ impl Quotas {
     ///
     /// # Errors
     /// [`QuotaExceeded`] says which limit is reached.
-    pub fn take(self: &Arc<Self>, user: &User, address: IpAddr, family: Family) -> Result<Place, QuotaExceeded> {
+    pub fn take(self: &Arc<Self>, user: &User, address: IpAddr, family: Family) -> Result<QuotaPlace, QuotaExceeded> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let QuotaLimits { total, ports, per_user, per_address, files } = &self.limits;
         let free = total.saturating_sub(counts.total).min(files.as_ref().map_or(usize::MAX, |files| files.left()));
@@ -134,11 +134,11 @@ impl Quotas {
         let of_family = &mut counts.of_family[family];
         of_family.sites.add(site);
         of_family.taken += 1;
-        Ok(Place { quotas: self.clone(), user: user.clone(), site, family, _file: file })
+        Ok(QuotaPlace { quotas: self.clone(), user: user.clone(), site, family, _file: file })
     }
 }
 
-impl Drop for Place {
+impl Drop for QuotaPlace {
     fn drop(&mut self) {
         let mut counts = self.quotas.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total -= 1;
@@ -198,7 +198,7 @@ mod tests {
     }
 
     /// All that many users at `addresses`, in turns, get.
-    fn all_at(quotas: &Arc<Quotas>, addresses: &[&str]) -> Vec<Place> {
+    fn all_at(quotas: &Arc<Quotas>, addresses: &[&str]) -> Vec<QuotaPlace> {
         let addresses = addresses.iter().cycle().enumerate();
         let take = |(index, address): (usize, &&str)| {
             quotas.take(&user(&index.to_string()), address.parse().unwrap(), Family::V4)

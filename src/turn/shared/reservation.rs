@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::turn::{
-    shared::{quota::Place, relayed::OwnerTag},
+    shared::{quota::QuotaPlace, relayed::OwnerTag},
     wire::message::ReservationToken,
 };
 
@@ -29,7 +29,7 @@ pub struct Reservation {
     /// On whose behalf: the user may have moved to another room meanwhile.
     pub owner: OwnerTag,
     /// Its place in the quotas.
-    pub place: Place,
+    pub place: QuotaPlace,
 }
 
 /// All reservations of the process. A short lock at a rare request; nothing of it is on the way of a packet.

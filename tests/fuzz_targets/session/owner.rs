@@ -15,12 +15,12 @@ use bimcc_rtc::{
     shutdown::Shutdown,
     turn::{
         core::{
-            event::{EndReason, Event, EventQueue},
+            event::{EndReason, EventQueue, SessionEvent},
             five_tuple::FiveTuple,
             held::Held,
             packet::DropReason,
             reach::Reach,
-            session::{Bound, Context, Now, Output, PortWish, RelayWish, Session, Via},
+            session::{BoundRelays, Context, Now, Output, PortWish, RelayWish, Session, Via},
         },
         shared::{
             Shared, Terms,
@@ -189,7 +189,7 @@ impl Owner {
         let Some(wish) = self.clients[index].binds.take() else {
             return Heard::Nothing;
         };
-        let mut bound = Bound::default();
+        let mut bound = BoundRelays::default();
         if fails {
             give_back(wish);
         } else {
@@ -327,7 +327,7 @@ impl Owner {
         while let Some(event) = self.events.poll() {
             self.counters.count(&event);
             event.tell(&SHARED.directory);
-            if let Event::RelayEnded { family, address } = event {
+            if let SessionEvent::RelayEnded { family, address } = event {
                 assert_eq!(client.relayed[family].take(), Some(address));
                 SHARED.relayed.release(family, address.port());
             }

@@ -2,11 +2,11 @@
 
 use tracing::{Level, Value, field::display, level_filters::LevelFilter, span::EnteredSpan};
 
-use super::{Journal, Kind};
+use super::{Journal, LineKind};
 use crate::{
     credentials::{self, User},
     turn::core::{
-        event::{Allocated, Ended, Event, Holder, Objection},
+        event::{Allocated, Ended, Holder, Objection, SessionEvent},
         five_tuple::FiveTuple,
         transport::Transport,
     },
@@ -27,24 +27,24 @@ impl Journal {
     }
 
     /// What a TURN session over `transport` has told.
-    pub fn note_turn(&self, event: &Event, transport: Transport) {
+    pub fn note_turn(&self, event: &SessionEvent, transport: Transport) {
         match event {
-            Event::Allocated(allocated) => self.note_allocated(allocated, transport),
-            Event::Ended(ended) => self.note_ended(ended, transport),
-            Event::Answered { method, outcome: Err(code) } => {
+            SessionEvent::Allocated(allocated) => self.note_allocated(allocated, transport),
+            SessionEvent::Ended(ended) => self.note_ended(ended, transport),
+            SessionEvent::Answered { method, outcome: Err(code) } => {
                 tracing::debug!(target: TURN, method = %method.as_str(), code = %code.as_str(), "request refused");
             }
-            Event::Refused(Objection::Credential(reason)) => {
+            SessionEvent::Refused(Objection::Credential(reason)) => {
                 tracing::debug!(target: TURN, reason = %reason.as_str(), "credential refused");
             }
-            Event::Refused(Objection::Peer { ip, reason }) => {
+            SessionEvent::Refused(Objection::Peer { ip, reason }) => {
                 let peer = self.names.address(Some(*ip)).map(display);
                 tracing::debug!(target: TURN, reason = %reason.as_str(), peer, "peer refused");
             }
-            Event::Permitted { ip, is_new: true, .. } => {
+            SessionEvent::Permitted { ip, is_new: true, .. } => {
                 tracing::debug!(target: TURN, peer = self.names.address(Some(*ip)).map(display), "peer permitted");
             }
-            Event::ChannelBound { number, peer, is_new: true } => {
+            SessionEvent::ChannelBound { number, peer, is_new: true } => {
                 let peer = self.names.address(Some(peer.ip())).map(display);
                 tracing::debug!(target: TURN, number, peer, "channel bound");
             }
@@ -57,7 +57,7 @@ impl Journal {
             return;
         }
         let source = holder.tuple.client.ip();
-        if self.admits(Kind::AllocationMade, Some(source)) {
+        if self.admits(LineKind::AllocationMade, Some(source)) {
             let (member, user) = self.holder(holder);
             tracing::info!(
                 target: TURN,
@@ -78,7 +78,7 @@ impl Journal {
             return;
         }
         let source = holder.tuple.client.ip();
-        if self.admits(Kind::AllocationEnded, Some(source)) {
+        if self.admits(LineKind::AllocationEnded, Some(source)) {
             let (member, user) = self.holder(holder);
             tracing::info!(
                 target: TURN,

@@ -172,7 +172,7 @@ impl Inbox {
 }
 
 impl Outbox for Connection {
-    fn try_send(&self, frame: Frame) -> Result<(), Full> {
+    fn try_send(&self, frame: Frame) -> Result<(), QueueFull> {
         interleaving::point();
         let Inbox { person, seen, .. } = &*self.0;
         let mut message: Value = serde_json::from_str(frame.as_str()).unwrap();

@@ -17,7 +17,7 @@ const ALLOCATIONS: usize = 200;
 struct Nowhere;
 
 impl Outbox for Nowhere {
-    fn try_send(&self, _: Frame) -> Result<(), Full> {
+    fn try_send(&self, _: Frame) -> Result<(), QueueFull> {
         Ok(())
     }
 
@@ -35,7 +35,7 @@ fn service(directory: Arc<Directory>) -> Arc<Service<Nowhere>> {
 fn say(service: &Service<Nowhere>, client: &mut Client<Nowhere>, event: &str, room: usize) {
     let text = json!({"eventName": event, "data": {"room": room.to_string()}}).to_string();
     let verdict = service.handle_text(client, &text, Clocks { instant: Instant::now(), unix: NOW });
-    assert!(matches!(verdict, Verdict::Fine | Verdict::CredentialsIssued), "{verdict:?}");
+    assert!(matches!(verdict, Outcome::Fine | Outcome::CredentialsIssued), "{verdict:?}");
 }
 
 fn members(service: &Service<Nowhere>, count: usize) -> Vec<Client<Nowhere>> {
@@ -79,7 +79,7 @@ fn who_leaves_takes_the_locks_of_its_own_shards_only_one_after_another() {
     let shard = leaver.room.as_ref().unwrap().shard;
     let ids = (leaver.id().to_bits() % ROSTERS as u128) as usize;
     let ((), taken) = locks::taken_by(|| say(&service, leaver, "__leave", 0));
-    assert_eq!(taken, [Name("rooms", shard), Name("directory", 0), Name("ids", ids)]);
+    assert_eq!(taken, [LockName("rooms", shard), LockName("directory", 0), LockName("ids", ids)]);
 
     // To talk takes its room's alone.
     let speaker = &mut members[0];
@@ -87,5 +87,5 @@ fn who_leaves_takes_the_locks_of_its_own_shards_only_one_after_another() {
     let text = json!({"eventName": "__message", "data": {"data": 1}}).to_string();
     let now = Clocks { instant: Instant::now(), unix: NOW };
     let (_, taken) = locks::taken_by(|| service.handle_text(speaker, &text, now));
-    assert_eq!(taken, [Name("rooms", shard)]);
+    assert_eq!(taken, [LockName("rooms", shard)]);
 }

@@ -46,7 +46,7 @@ fn r4_2_ids_do_not_reach_across_rooms() {
     for target in targets {
         for event in ["__offer", "__answer", "__ice_candidate", "__message"] {
             let data = json!({"socketId": target, "sdp": "s", "candidate": "c", "data": 1});
-            assert_eq!(world.say(&mut alice, event, data), Verdict::Refused);
+            assert_eq!(world.say(&mut alice, event, data), Outcome::Refused);
             let sent = world.drain();
             let [(to, name, error)] = &sent[..] else { panic!("{sent:?}") };
             assert_eq!((*to, name.as_str()), ("alice", "_error"));
@@ -129,7 +129,7 @@ fn r4_6_outside_of_a_room_there_is_nobody_to_talk_to() {
     let mut alice = world.client("alice");
     let data = json!({"socketId": "x", "sdp": "s", "candidate": "c", "data": 1});
     for event in ["__offer", "__answer", "__ice_candidate", "__message", "__update", "__ice_servers", "__leave"] {
-        assert_eq!(world.say(&mut alice, event, data.clone()), Verdict::Refused);
+        assert_eq!(world.say(&mut alice, event, data.clone()), Outcome::Refused);
         assert_eq!(world.error(), ("alice", "not_joined".into()), "{event}");
     }
 }
@@ -167,5 +167,5 @@ fn a_full_outbox_disturbs_nobody_else() {
     bob.outbox().is_full.set(true);
     world.say(&mut alice, "__message", json!({"data": 1}));
     assert_eq!(world.drain().iter().map(|(to, ..)| *to).collect::<Vec<_>>(), ["carol"]);
-    assert_eq!(world.say(&mut alice, "__message", json!({"data": 1, "socketId": bob.id().to_string()})), Verdict::Fine);
+    assert_eq!(world.say(&mut alice, "__message", json!({"data": 1, "socketId": bob.id().to_string()})), Outcome::Fine);
 }

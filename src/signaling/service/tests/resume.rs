@@ -25,7 +25,7 @@ fn resumes(world: &World) -> [u64; 3] {
             .metrics
             .signaling
             .resumes
-            .get_or_create(&crate::observe::metrics::ResumeLabel { how: crate::observe::metrics::Value(how) })
+            .get_or_create(&crate::observe::metrics::ResumeLabel { how: crate::observe::metrics::LabelValue(how) })
             .get()
     })
 }
@@ -57,7 +57,7 @@ fn r10_3_within_grace_nobody_notices() {
     let mut back = world.client("back");
     back.address = Some([198, 51, 100, 9].into());
     assert_ne!(back.id(), bob_id);
-    assert_eq!(world.say(&mut back, "__join", json!({"room": "r", "resume": token})), Verdict::CredentialsIssued);
+    assert_eq!(world.say(&mut back, "__join", json!({"room": "r", "resume": token})), Outcome::CredentialsIssued);
 
     let sent = world.drain();
     let [("back", event, peers)] = &sent[..] else { panic!("{sent:?}") };
@@ -140,7 +140,7 @@ fn r10_4_what_is_sent_to_who_is_away_is_refused_or_lost() {
     world.disconnect(&mut bob);
     for event in ["__offer", "__answer", "__ice_candidate", "__message"] {
         let data = json!({"socketId": bob_id, "sdp": "s", "candidate": "c", "data": 1});
-        assert_eq!(world.say(&mut alice, event, data), Verdict::Refused);
+        assert_eq!(world.say(&mut alice, event, data), Outcome::Refused);
         let sent = world.drain();
         let [("alice", name, error)] = &sent[..] else { panic!("{sent:?}") };
         assert_eq!((name.as_str(), &error["code"]), ("_error", &json!("peer_away")));
@@ -243,7 +243,7 @@ fn r10_6_a_second_holder_takes_over() {
         ("__join", json!({"room": "r"})),
         ("__join", json!({"room": "elsewhere"})),
     ] {
-        assert_eq!(world.say(&mut old, event, data), Verdict::Refused, "{event}");
+        assert_eq!(world.say(&mut old, event, data), Outcome::Refused, "{event}");
         assert_eq!(world.error(), ("bob", "replaced".into()), "{event}");
     }
     world.service.push_ice_servers(&old, world.clocks(NOW));
@@ -267,7 +267,7 @@ fn r10_7_who_left_does_not_come_back() {
         };
         world.drain();
         let mut back = world.client("back");
-        assert_eq!(world.say(&mut back, "__join", json!({"room": "r", "resume": token})), Verdict::Refused);
+        assert_eq!(world.say(&mut back, "__join", json!({"room": "r", "resume": token})), Outcome::Refused);
         assert_eq!(world.error(), ("back", "bad_token".into()), "{leave}");
         assert!(!back.is_joined());
         assert_ne!(back.id(), bob.id());
@@ -329,7 +329,7 @@ fn r10_8_bad_tokens_are_refused_and_change_nothing() {
     for bad in [&foreign, &expired, &elsewhere, "x", " ", &long, &token[1..]] {
         let mut client = world.client("client");
         let id = client.id();
-        assert_eq!(world.say(&mut client, "__join", json!({"room": "r", "resume": bad})), Verdict::Refused);
+        assert_eq!(world.say(&mut client, "__join", json!({"room": "r", "resume": bad})), Outcome::Refused);
         assert_eq!(world.error(), ("client", "bad_token".into()), "{bad}");
         assert!(!client.is_joined());
         assert_eq!(client.id(), id);
@@ -502,7 +502,7 @@ proptest! {
                         data["resume"] = json!("");
                     }
                     let verdict = world.say(&mut person.connection, "__join", data);
-                    prop_assert_eq!(verdict, Verdict::CredentialsIssued);
+                    prop_assert_eq!(verdict, Outcome::CredentialsIssued);
                     person.room = Some(room);
                 }
                 Step::Leave(who) if !people[who].is_away => {
@@ -531,7 +531,7 @@ proptest! {
                     let Some((token, room)) = person.token.clone() else { continue };
                     let mut connection = world.client(NAMES[who]);
                     let data = json!({"room": room.to_string(), "resume": token});
-                    prop_assert_eq!(world.say(&mut connection, "__join", data), Verdict::CredentialsIssued);
+                    prop_assert_eq!(world.say(&mut connection, "__join", data), Outcome::CredentialsIssued);
                     who_resumes = Some((who, person.room.is_some()));
                     let old = std::mem::replace(&mut person.connection, connection);
                     if !person.is_cut {

@@ -2,7 +2,7 @@
 
 use crate::{
     turn::{
-        core::session::{refusal::Refusal, *},
+        core::session::{refusal::RequestRefusal, *},
         shared::{quota::QuotaExceeded, reservation::Reservation},
     },
     values::family::{Families, Family},
@@ -10,11 +10,11 @@ use crate::{
 
 impl PendingAllocate {
     /// Takes a place in the quotas for each relayed address. Of two, the second is no reason to refuse the first.
-    pub(super) fn take_places(&mut self, client: IpAddr, cx: &Context<'_>) -> Result<(), Refusal> {
+    pub(super) fn take_places(&mut self, client: IpAddr, cx: &Context<'_>) -> Result<(), RequestRefusal> {
         let take = |family| {
             cx.shared.quotas.take(&self.user, client, family).map_err(|exceeded| match exceeded {
-                QuotaExceeded::User | QuotaExceeded::Address => Refusal::Code(ErrorCode::AllocationQuotaReached),
-                QuotaExceeded::Server => Refusal::Code(ErrorCode::InsufficientCapacity),
+                QuotaExceeded::User | QuotaExceeded::Address => RequestRefusal::Code(ErrorCode::AllocationQuotaReached),
+                QuotaExceeded::Server => RequestRefusal::Code(ErrorCode::InsufficientCapacity),
             })
         };
         let first = match self.wish.families {
@@ -38,9 +38,10 @@ impl PendingAllocate {
     }
 
     /// Takes the address that is held for `token`: 508 if there is none for this user.
-    pub(super) fn take_reserved(&mut self, token: &ReservationToken, cx: &Context<'_>) -> Result<(), Refusal> {
+    pub(super) fn take_reserved(&mut self, token: &ReservationToken, cx: &Context<'_>) -> Result<(), RequestRefusal> {
         let reserved = cx.shared.reservations.take(token, &self.username, self.owner, cx.now.instant);
-        let Reservation { relayed, place, .. } = reserved.ok_or(Refusal::Code(ErrorCode::InsufficientCapacity))?;
+        let Reservation { relayed, place, .. } =
+            reserved.ok_or(RequestRefusal::Code(ErrorCode::InsufficientCapacity))?;
         let family = Family::of(relayed.ip());
         self.wish = RelayWish { families: Families::One(family), port: PortWish::Reserved(relayed) };
         self.places[family] = Some(place);
@@ -55,23 +56,23 @@ pub(super) fn families(
     requested: Option<Option<Family>>,
     additional: Option<Option<Family>>,
     cx: &Context<'_>,
-) -> Result<(Families, Option<(Family, ErrorCode)>), Refusal> {
+) -> Result<(Families, Option<(Family, ErrorCode)>), RequestRefusal> {
     let host = cx.shared.policy.host();
     let has = |family| host.relay[family].is_some();
     match (requested, additional) {
         (Some(Some(family)), _) if has(family) => Ok((Families::One(family), None)),
-        (Some(_), _) => Err(Refusal::Code(ErrorCode::AddressFamilyNotSupported)),
+        (Some(_), _) => Err(RequestRefusal::Code(ErrorCode::AddressFamilyNotSupported)),
         (None, Some(Some(Family::V6))) => match (has(Family::V4), has(Family::V6)) {
             (true, true) => Ok((Families::Both, None)),
             (true, false) => Ok((Families::One(Family::V4), Some((Family::V6, ErrorCode::AddressFamilyNotSupported)))),
             (false, true) => Ok((Families::One(Family::V6), Some((Family::V4, ErrorCode::AddressFamilyNotSupported)))),
-            (false, false) => Err(Refusal::Code(ErrorCode::AddressFamilyNotSupported)),
+            (false, false) => Err(RequestRefusal::Code(ErrorCode::AddressFamilyNotSupported)),
         },
         // IPv6 beside IPv4 is the only thing that can be asked for.
-        (None, Some(_)) => Err(Refusal::Code(ErrorCode::BadRequest)),
+        (None, Some(_)) => Err(RequestRefusal::Code(ErrorCode::BadRequest)),
         // The RFC means IPv4; browsers never name a family, so a host without IPv4 gives IPv6.
         (None, None) if has(Family::V4) => Ok((Families::One(Family::V4), None)),
         (None, None) if has(Family::V6) => Ok((Families::One(Family::V6), None)),
-        (None, None) => Err(Refusal::Code(ErrorCode::InsufficientCapacity)),
+        (None, None) => Err(RequestRefusal::Code(ErrorCode::InsufficientCapacity)),
     }
 }

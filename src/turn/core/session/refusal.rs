@@ -6,7 +6,7 @@ use crate::turn::wire::{code::ErrorCode, message::MalformedAttribute};
 
 /// Why a request is not granted.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum RequestRefusal {
     /// The client has not proven who it is: 401 or 438 with REALM and NONCE, and only as often as strangers are answered.
     Unproven(ErrorCode),
     /// An error for a client that has.
@@ -17,7 +17,7 @@ pub(super) enum Refusal {
     Alternate(SocketAddr),
 }
 
-impl From<MalformedAttribute> for Refusal {
+impl From<MalformedAttribute> for RequestRefusal {
     fn from(_: MalformedAttribute) -> Self {
         Self::Code(ErrorCode::BadRequest)
     }

@@ -1,6 +1,6 @@
 //! The request methods, one handler each, in the order of the RFC's numbered steps.
 //!
-//! A refusal is a value: handlers return `Err(Refusal)` and the one place that knows how to say no turns it into an error
+//! A refusal is a value: handlers return `Err(RequestRefusal)` and the one place that knows how to say no turns it into an error
 //! response. RFC 8656 sections 7 (Allocate), 8 (Refresh), 10 (CreatePermission), 12 (ChannelBind); RFC 8489 section 9.2.
 
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
     turn::{
         core::{
             allocation::{AllocatingMember, Grant, Lease},
-            event::{Allocated, Event, Holder, MemberEntry, Objection},
-            session::{places::families, refusal::Refusal, *},
+            event::{Allocated, Holder, MemberEntry, Objection, SessionEvent},
+            session::{places::families, refusal::RequestRefusal, *},
         },
         shared::{auth::CredentialRefusal, reservation::Reservation},
         wire::{
@@ -40,7 +40,7 @@ impl Session {
             }
         };
         let method = request.method();
-        cx.events.push(Event::Requested(method));
+        cx.events.push(SessionEvent::Requested(method));
         if method == TurnMethod::Binding {
             return self.handle_binding(&request, cx);
         }
@@ -69,7 +69,7 @@ impl Session {
                 TurnMethod::Binding | TurnMethod::Other => return Output::Nothing,
             }
         } else {
-            Err(Refusal::UnknownAttributes(unknown))
+            Err(RequestRefusal::UnknownAttributes(unknown))
         };
         match outcome {
             Ok(reply) => {
@@ -97,18 +97,19 @@ impl Session {
     }
 
     /// The checks of RFC 8489 section 9.2.4.
-    fn authenticate(&self, request: &mut Request, cx: &mut Context<'_>) -> Result<Identity, Refusal> {
-        let integrity = request.integrity().ok_or(Refusal::Unproven(ErrorCode::Unauthenticated))?;
+    fn authenticate(&self, request: &mut Request, cx: &mut Context<'_>) -> Result<Identity, RequestRefusal> {
+        let integrity = request.integrity().ok_or(RequestRefusal::Unproven(ErrorCode::Unauthenticated))?;
         let (Some(username), Some(nonce), Some(_)) = (request.username(), request.nonce(), request.realm()) else {
-            return Err(Refusal::Unproven(ErrorCode::BadRequest));
+            return Err(RequestRefusal::Unproven(ErrorCode::BadRequest));
         };
         // Before anything is computed for a stranger.
         if !cx.shared.nonces.is_fresh(nonce, self.tuple.client, cx.now.unix) {
-            return Err(Refusal::Unproven(ErrorCode::StaleNonce));
+            return Err(RequestRefusal::Unproven(ErrorCode::StaleNonce));
         }
         // Every nonce of ours says that there is a choice of algorithms.
-        let algorithm =
-            request.password_algorithm().map_err(|MalformedAttribute| Refusal::Unproven(ErrorCode::BadRequest))?;
+        let algorithm = request
+            .password_algorithm()
+            .map_err(|MalformedAttribute| RequestRefusal::Unproven(ErrorCode::BadRequest))?;
         let username: Box<str> = username.into();
         let known = self.allocation().map(|allocation| &allocation.grant);
         let proven = match known {
@@ -130,7 +131,7 @@ impl Session {
         request: &Request,
         identity: Identity,
         cx: &mut Context<'_>,
-    ) -> Result<PendingAllocate, Refusal> {
+    ) -> Result<PendingAllocate, RequestRefusal> {
         // 1: authentication, as far as it is more than the long-term mechanism. Who may allocate at all?
         let (expires_at, user) = user_of(&identity.username, cx)?;
         if expires_at <= cx.now.unix {
@@ -145,16 +146,18 @@ impl Session {
         };
         // 2: the 5-tuple must be free. (A retransmission was answered before.)
         match &self.state {
-            State::Idle | State::Ended(_) => {}
+            SessionState::Idle | SessionState::Ended(_) => {}
             // Whoever made it: 441 is for requests other than Allocate (section 5), and 437 lets a client whose NAT gave
             // it a used port try another.
-            State::Binding(_) | State::Allocated(_) => return Err(Refusal::Code(ErrorCode::AllocationMismatch)),
+            SessionState::Binding(_) | SessionState::Allocated(_) => {
+                return Err(RequestRefusal::Code(ErrorCode::AllocationMismatch));
+            }
         }
         // 3: transport of the relayed address.
         match request.requested_transport()? {
-            None => return Err(Refusal::Code(ErrorCode::BadRequest)),
+            None => return Err(RequestRefusal::Code(ErrorCode::BadRequest)),
             Some(PROTOCOL_UDP) => {}
-            Some(_) => return Err(Refusal::Code(ErrorCode::UnsupportedTransport)),
+            Some(_) => return Err(RequestRefusal::Code(ErrorCode::UnsupportedTransport)),
         }
         // 4: DONT-FRAGMENT is supported.
         let token = request.reservation_token()?;
@@ -163,17 +166,17 @@ impl Session {
         let additional = request.additional_family()?;
         // 5: a reserved address has its port and its family.
         if token.is_some() && (even_port.is_some() || requested.is_some() || additional.is_some()) {
-            return Err(Refusal::Code(ErrorCode::BadRequest));
+            return Err(RequestRefusal::Code(ErrorCode::BadRequest));
         }
         // 6: one family by name, or a second one beside the first.
         if requested.is_some() && additional.is_some() {
-            return Err(Refusal::Code(ErrorCode::BadRequest));
+            return Err(RequestRefusal::Code(ErrorCode::BadRequest));
         }
         // 8: an even port, and the next.
         let port = match even_port {
             None => PortWish::Any,
             Some(even) if !even.reserves_next => PortWish::Even,
-            Some(_) if additional.is_some() => return Err(Refusal::Code(ErrorCode::BadRequest)),
+            Some(_) if additional.is_some() => return Err(RequestRefusal::Code(ErrorCode::BadRequest)),
             Some(_) => PortWish::EvenAndNext,
         };
         // 7, 9: families.
@@ -182,10 +185,10 @@ impl Session {
         // 11: elsewhere, or nowhere any more. No other server knows this one's members.
         let alternate = cx.shared.terms.alternates[Family::of(self.tuple.server.ip())];
         if let (User::Api(_), Some(alternate)) = (&user, alternate) {
-            return Err(Refusal::Alternate(alternate));
+            return Err(RequestRefusal::Alternate(alternate));
         }
         if cx.shared.shutdown.has_begun() {
-            return Err(Refusal::Code(ErrorCode::InsufficientCapacity));
+            return Err(RequestRefusal::Code(ErrorCode::InsufficientCapacity));
         }
         let mut pending = PendingAllocate {
             username: identity.username,
@@ -209,7 +212,7 @@ impl Session {
 
     fn bind<'p>(&mut self, request: Request, pending: PendingAllocate) -> Output<'p> {
         let wish = pending.wish;
-        self.state = State::Binding(Box::new(Binding { request, pending }));
+        self.state = SessionState::Binding(Box::new(Binding { request, pending }));
         Output::BindRelay(wish)
     }
 
@@ -217,8 +220,13 @@ impl Session {
     /// session when the member leaves. Returns the reply for the client.
     ///
     /// What is not taken is told to have ended. What was bound as the next port is a reservation in any case.
-    pub fn handle_relay_bound(&mut self, bound: Bound, entry: AllocationRef, cx: &mut Context<'_>) -> Output<'static> {
-        let State::Binding(binding) = std::mem::replace(&mut self.state, State::Idle) else {
+    pub fn handle_relay_bound(
+        &mut self,
+        bound: BoundRelays,
+        entry: AllocationRef,
+        cx: &mut Context<'_>,
+    ) -> Output<'static> {
+        let SessionState::Binding(binding) = std::mem::replace(&mut self.state, SessionState::Idle) else {
             return_relays(&bound, cx);
             return Output::Nothing;
         };
@@ -235,7 +243,7 @@ impl Session {
         });
         if leases.iter().next().is_none() {
             return_relays(&bound, cx);
-            return self.refuse(&request, Refusal::Code(ErrorCode::InsufficientCapacity), Some(signature), cx);
+            return self.refuse(&request, RequestRefusal::Code(ErrorCode::InsufficientCapacity), Some(signature), cx);
         }
         let member = match pending.user {
             User::Member(id) => {
@@ -244,7 +252,7 @@ impl Session {
                 let opened = membership.filter(|_| cx.shared.directory.allocation_opened(id, entry));
                 let is_here = still_in_room(pending.owner, id, cx.shared);
                 let Some(Membership { watch, .. }) = opened.filter(|_| is_here) else {
-                    cx.events.push(Event::Withdrawn(MemberEntry { id, entry }));
+                    cx.events.push(SessionEvent::Withdrawn(MemberEntry { id, entry }));
                     return_relays(&bound, cx);
                     let refusal = credential_refused(CredentialRefusal::NotHere, cx);
                     return self.refuse(&request, refusal, None, cx);
@@ -278,7 +286,7 @@ impl Session {
             relayed: ByFamily::new(|family| leases[family].as_ref().map(|lease| lease.address)),
             lifetime: pending.lifetime,
         };
-        cx.events.push(Event::Allocated(Box::new(allocated)));
+        cx.events.push(SessionEvent::Allocated(Box::new(allocated)));
         let grant = Grant {
             username: pending.username,
             key: signature.key,
@@ -290,7 +298,7 @@ impl Session {
             policy_revision: cx.shared.policy.revision(),
         };
         let allocation = Allocation::new(grant, cx.now.instant).limited_to(cx.shared.terms.bitrate);
-        self.state = State::Allocated(Box::new(allocation));
+        self.state = SessionState::Allocated(Box::new(allocation));
         answered(TurnMethod::Allocate, Ok(()), cx);
         Output::Reply(reply)
     }
@@ -301,13 +309,13 @@ impl Session {
         request: &Request,
         identity: &Identity,
         cx: &mut Context<'_>,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Vec<u8>, RequestRefusal> {
         let allocation = self.allocation_of(identity, cx)?;
         // 1: REQUESTED-ADDRESS-FAMILY chooses one relayed address, which must be there; else all are meant.
         let families = match request.requested_family()? {
             None => Families::Both,
             Some(Some(family)) if allocation.relayed(family).is_some() => Families::One(family),
-            Some(_) => return Err(Refusal::Code(ErrorCode::PeerFamilyMismatch)),
+            Some(_) => return Err(RequestRefusal::Code(ErrorCode::PeerFamilyMismatch)),
         };
         // 2: the lifetime, where 0 ends them.
         let reply = |seconds: u32| sign(Response::success(request).lifetime(seconds), identity.signature);
@@ -321,7 +329,7 @@ impl Session {
                 return Ok(reply);
             }
             self.end(EndReason::GivenUp, cx);
-            self.state = State::Ended(Box::new(LastReply {
+            self.state = SessionState::Ended(Box::new(LastReply {
                 username: identity.username.clone(),
                 by: request.transaction_id(),
                 reply: reply.clone().into(),
@@ -336,7 +344,7 @@ impl Session {
             }
         }
         let is_after_expiry = allocation.grant.credential_expires_at <= cx.now.unix;
-        cx.events.push(Event::Refreshed { lifetime, is_after_expiry });
+        cx.events.push(SessionEvent::Refreshed { lifetime, is_after_expiry });
         Ok(reply(lifetime.as_secs() as u32))
     }
 
@@ -346,17 +354,17 @@ impl Session {
         request: &Request,
         identity: &Identity,
         cx: &mut Context<'_>,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Vec<u8>, RequestRefusal> {
         self.judge_again(cx);
         let allocation = self.allocation_of(identity, cx)?;
         let peers = request.peers().collect::<Result<Vec<_>, _>>()?;
         if peers.is_empty() {
-            return Err(Refusal::Code(ErrorCode::BadRequest));
+            return Err(RequestRefusal::Code(ErrorCode::BadRequest));
         }
         let permissions = peers
             .iter()
             .map(|peer| Ok((peer.ip(), permissible(allocation, *peer, cx)?)))
-            .collect::<Result<Vec<_>, Refusal>>()?;
+            .collect::<Result<Vec<_>, RequestRefusal>>()?;
         if !allocation.has_room_for(peers.iter().map(SocketAddr::ip)) {
             return Err(peer_refused(peers[0].ip(), PeerRefusal::TooManyPeers, cx));
         }
@@ -372,15 +380,15 @@ impl Session {
         request: &Request,
         identity: &Identity,
         cx: &mut Context<'_>,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Vec<u8>, RequestRefusal> {
         self.judge_again(cx);
         let allocation = self.allocation_of(identity, cx)?;
         let peer = request.peers().next().transpose()?;
         let (Some(number), Some(peer)) = (request.channel_number()?, peer) else {
-            return Err(Refusal::Code(ErrorCode::BadRequest));
+            return Err(RequestRefusal::Code(ErrorCode::BadRequest));
         };
         if !CHANNEL_NUMBERS.contains(&number) || allocation.may_bind(number, peer).is_err() {
-            return Err(Refusal::Code(ErrorCode::BadRequest));
+            return Err(RequestRefusal::Code(ErrorCode::BadRequest));
         }
         let reach = permissible(allocation, peer, cx)?;
         let fits = allocation.has_room_for([peer.ip()].into_iter());
@@ -392,7 +400,7 @@ impl Session {
     }
 
     /// The allocation that `identity` may act on: 437 if there is none, 441 if it is somebody else's.
-    fn allocation_of(&mut self, identity: &Identity, cx: &mut Context<'_>) -> Result<&mut Allocation, Refusal> {
+    fn allocation_of(&mut self, identity: &Identity, cx: &mut Context<'_>) -> Result<&mut Allocation, RequestRefusal> {
         let departed = self.allocation().is_some_and(|Allocation { grant, .. }| {
             grant.member.as_ref().is_some_and(|member| !still_in_room(grant.owner, member.id, cx.shared))
         });
@@ -400,18 +408,20 @@ impl Session {
             self.end(EndReason::MemberLeft, cx);
         }
         match &mut self.state {
-            State::Allocated(allocation) if allocation.grant.username != identity.username => {
-                Err(Refusal::Code(ErrorCode::WrongCredentials))
+            SessionState::Allocated(allocation) if allocation.grant.username != identity.username => {
+                Err(RequestRefusal::Code(ErrorCode::WrongCredentials))
             }
-            State::Allocated(allocation) => Ok(allocation),
-            State::Idle | State::Binding(_) | State::Ended(_) => Err(Refusal::Code(ErrorCode::AllocationMismatch)),
+            SessionState::Allocated(allocation) => Ok(allocation),
+            SessionState::Idle | SessionState::Binding(_) | SessionState::Ended(_) => {
+                Err(RequestRefusal::Code(ErrorCode::AllocationMismatch))
+            }
         }
     }
 
     /// Whether this is the Allocate that waits for its relay socket, sent again: its answer comes.
     fn is_being_answered(&self, request: &Request) -> bool {
         match &self.state {
-            State::Binding(binding) => {
+            SessionState::Binding(binding) => {
                 request.method() == TurnMethod::Allocate && request.transaction_id() == binding.request.transaction_id()
             }
             _ => false,
@@ -421,14 +431,14 @@ impl Session {
     /// The answer to a transaction of this user that must not be carried out twice.
     fn earlier_reply(&self, request: &Request, identity: &Identity) -> Option<Vec<u8>> {
         let (username, (transaction, reply)) = match (&self.state, request.method()) {
-            (State::Allocated(allocation), TurnMethod::Allocate) => {
+            (SessionState::Allocated(allocation), TurnMethod::Allocate) => {
                 (&allocation.grant.username, (&allocation.grant.made_by.0, &allocation.grant.made_by.1))
             }
-            (State::Allocated(allocation), TurnMethod::Refresh) => {
+            (SessionState::Allocated(allocation), TurnMethod::Refresh) => {
                 let (transaction, reply) = &**allocation.gave_up_by.as_ref()?;
                 (&allocation.grant.username, (transaction, reply))
             }
-            (State::Ended(ended), TurnMethod::Refresh) => (&ended.username, (&ended.by, &ended.reply)),
+            (SessionState::Ended(ended), TurnMethod::Refresh) => (&ended.username, (&ended.by, &ended.reply)),
             _ => return None,
         };
         let is_same = *transaction == request.transaction_id() && *username == identity.username;
@@ -439,12 +449,12 @@ impl Session {
     fn refuse<'p>(
         &self,
         request: &Request,
-        refusal: Refusal,
+        refusal: RequestRefusal,
         signature: Option<Signature>,
         cx: &mut Context<'_>,
     ) -> Output<'p> {
         let (code, response) = match refusal {
-            Refusal::Unproven(code) => {
+            RequestRefusal::Unproven(code) => {
                 if !self.is_on_stream && !request.may_be_an_allocate() {
                     return Output::Dropped(DropReason::TooShortToChallenge);
                 }
@@ -459,12 +469,12 @@ impl Session {
                 let nonce = cx.shared.nonces.make(self.tuple.client, cx.now.unix);
                 return Output::Reply(response.challenge(cx.shared.authority.realm(), &nonce).finish());
             }
-            Refusal::Code(code) => (code, Response::error(request, code)),
-            Refusal::UnknownAttributes(numbers) => (
+            RequestRefusal::Code(code) => (code, Response::error(request, code)),
+            RequestRefusal::UnknownAttributes(numbers) => (
                 ErrorCode::UnknownAttribute,
                 Response::error(request, ErrorCode::UnknownAttribute).unknown_attributes(&numbers),
             ),
-            Refusal::Alternate(address) => {
+            RequestRefusal::Alternate(address) => {
                 (ErrorCode::TryAlternate, Response::error(request, ErrorCode::TryAlternate).alternate_server(address))
             }
         };
@@ -486,18 +496,18 @@ impl Session {
 }
 
 fn answered(method: TurnMethod, outcome: Result<(), ErrorCode>, cx: &mut Context<'_>) {
-    cx.events.push(Event::Answered { method, outcome });
+    cx.events.push(SessionEvent::Answered { method, outcome });
 }
 
 /// Relays that were bound for nothing.
-fn return_relays(bound: &Bound, cx: &mut Context<'_>) {
+fn return_relays(bound: &BoundRelays, cx: &mut Context<'_>) {
     for (family, address) in Family::BOTH.into_iter().filter_map(|family| Some((family, bound.relayed[family]?))) {
-        cx.events.push(Event::RelayEnded { family, address });
+        cx.events.push(SessionEvent::RelayEnded { family, address });
     }
 }
 
 /// Until when a username is good, and whose it is.
-fn user_of(username: &str, cx: &mut Context<'_>) -> Result<(u64, User), Refusal> {
+fn user_of(username: &str, cx: &mut Context<'_>) -> Result<(u64, User), RequestRefusal> {
     credentials::parse_username(username).map_err(|error| {
         let reason = match error {
             UsernameError::NoExpiry => CredentialRefusal::NoExpiry,
@@ -507,9 +517,9 @@ fn user_of(username: &str, cx: &mut Context<'_>) -> Result<(u64, User), Refusal>
     })
 }
 
-fn credential_refused(reason: CredentialRefusal, cx: &mut Context<'_>) -> Refusal {
-    cx.events.push(Event::Refused(Objection::Credential(reason)));
-    Refusal::Unproven(ErrorCode::Unauthenticated)
+fn credential_refused(reason: CredentialRefusal, cx: &mut Context<'_>) -> RequestRefusal {
+    cx.events.push(SessionEvent::Refused(Objection::Credential(reason)));
+    RequestRefusal::Unproven(ErrorCode::Unauthenticated)
 }
 
 /// The bytes of a response to a client that has proven who it is.
@@ -519,9 +529,9 @@ fn sign(response: Response, Signature { key, integrity }: Signature) -> Vec<u8> 
 
 /// Whether `peer` may be permitted, and how it is reached: 443 for the other family, 403 for the policy. A permission in
 /// force that stands because of a member is not judged again while that member is in the room.
-fn permissible(allocation: &Allocation, peer: SocketAddr, cx: &mut Context<'_>) -> Result<Reach, Refusal> {
+fn permissible(allocation: &Allocation, peer: SocketAddr, cx: &mut Context<'_>) -> Result<Reach, RequestRefusal> {
     if allocation.relayed(Family::of(peer.ip())).is_none() {
-        return Err(Refusal::Code(ErrorCode::PeerFamilyMismatch));
+        return Err(RequestRefusal::Code(ErrorCode::PeerFamilyMismatch));
     }
     if let Some(permission) = allocation.permission(peer.ip(), cx.now.instant)
         && let Reach::Network { because_of: Some(member) } = permission.reach
@@ -532,7 +542,7 @@ fn permissible(allocation: &Allocation, peer: SocketAddr, cx: &mut Context<'_>) 
     reach(allocation.grant.owner, peer.ip(), cx.shared).map_err(|reason| peer_refused(peer.ip(), reason, cx))
 }
 
-fn peer_refused(ip: IpAddr, reason: PeerRefusal, cx: &mut Context<'_>) -> Refusal {
-    cx.events.push(Event::Refused(Objection::Peer { ip, reason }));
-    Refusal::Code(ErrorCode::Forbidden)
+fn peer_refused(ip: IpAddr, reason: PeerRefusal, cx: &mut Context<'_>) -> RequestRefusal {
+    cx.events.push(SessionEvent::Refused(Objection::Peer { ip, reason }));
+    RequestRefusal::Code(ErrorCode::Forbidden)
 }

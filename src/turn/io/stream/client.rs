@@ -31,7 +31,7 @@ use crate::{
         },
         io::{
             client_slot::ClientSlot,
-            driver::{ClientTransport, Common, Driver, Turn},
+            driver::{ClientTransport, Driver, DriverTurn, WorkerCommon},
             inbox::{Inbox, Letter},
             payload::{InPlace, Payload},
             socket::TaskSocket,
@@ -58,10 +58,10 @@ const RELAY_BUDGET: usize = 64;
 /// Rounds before other tasks get their turn.
 const ROUNDS: usize = 8;
 
-pub(super) struct Client<S> {
+pub(super) struct PolledClient<S> {
     driver: Driver<TaskSocket>,
     transport: StreamTransport,
-    common: Arc<Common>,
+    common: Arc<WorkerCommon>,
     /// Taken when it is over.
     stream: Option<S>,
     deframer: Deframer,
@@ -73,7 +73,7 @@ pub(super) struct Client<S> {
 
 /// How the driver reaches the client.
 struct StreamTransport {
-    common: Arc<Common>,
+    common: Arc<WorkerCommon>,
     outgoing: Outgoing,
     inbox: Arc<Inbox>,
     /// Of the inbox, while there is an allocation.
@@ -119,8 +119,8 @@ impl ClientTransport for StreamTransport {
     }
 }
 
-impl<S: Paced> Client<S> {
-    pub(super) fn new(common: Arc<Common>, stream: S, client: StreamClient) -> Self {
+impl<S: Paced> PolledClient<S> {
+    pub(super) fn new(common: Arc<WorkerCommon>, stream: S, client: StreamClient) -> Self {
         let now = read_clocks();
         let ends_idle = now.instant + client.without_allocation;
         Self {
@@ -334,13 +334,13 @@ impl<S: Paced> Client<S> {
     }
 }
 
-impl<S> Client<S> {
+impl<S> PolledClient<S> {
     fn act<R>(
         &mut self,
         events: &mut EventQueue,
-        act: impl FnOnce(&mut Driver<TaskSocket>, &mut StreamTransport, &mut Turn<'_>) -> R,
+        act: impl FnOnce(&mut Driver<TaskSocket>, &mut StreamTransport, &mut DriverTurn<'_>) -> R,
     ) -> R {
-        let mut turn = Turn::new(&self.common, self.now, events);
+        let mut turn = DriverTurn::new(&self.common, self.now, events);
         act(&mut self.driver, &mut self.transport, &mut turn)
     }
 
@@ -350,7 +350,7 @@ impl<S> Client<S> {
     }
 }
 
-impl<S> Drop for Client<S> {
+impl<S> Drop for PolledClient<S> {
     fn drop(&mut self) {
         self.end(EndReason::TransportGone);
     }
