@@ -159,28 +159,7 @@ impl Session {
             Some(PROTOCOL_UDP) => {}
             Some(_) => return Err(RequestRefusal::Code(ErrorCode::UnsupportedTransport)),
         }
-        // 4: DONT-FRAGMENT is supported.
-        let token = request.reservation_token()?;
-        let even_port = request.even_port()?;
-        let requested = request.requested_family()?;
-        let additional = request.additional_family()?;
-        // 5: a reserved address has its port and its family.
-        if token.is_some() && (even_port.is_some() || requested.is_some() || additional.is_some()) {
-            return Err(RequestRefusal::Code(ErrorCode::BadRequest));
-        }
-        // 6: one family by name, or a second one beside the first.
-        if requested.is_some() && additional.is_some() {
-            return Err(RequestRefusal::Code(ErrorCode::BadRequest));
-        }
-        // 8: an even port, and the next.
-        let port = match even_port {
-            None => PortWish::Any,
-            Some(even) if !even.reserves_next => PortWish::Even,
-            Some(_) if additional.is_some() => return Err(RequestRefusal::Code(ErrorCode::BadRequest)),
-            Some(_) => PortWish::EvenAndNext,
-        };
-        // 7, 9: families.
-        let (families, missing) = families(requested, additional, cx)?;
+        let Wanted { wish, missing, token } = wanted(request, cx)?;
         let lifetime = cx.shared.terms.lifetimes.granted(request.lifetime()?);
         // 11: elsewhere, or nowhere any more. No other server knows this one's members.
         let alternate = cx.shared.terms.alternates[Family::of(self.tuple.server.ip())];
@@ -197,7 +176,7 @@ impl Session {
             credential_expires_at: expires_at,
             lifetime,
             owner,
-            wish: RelayWish { families, port },
+            wish,
             places: ByFamily::default(),
             next_place: None,
             missing,
@@ -493,6 +472,42 @@ impl Session {
             || cx.limiter.admits(ip, cx.now.instant)
             || cx.shared.directory.is_connected_from(ip)
     }
+}
+
+/// What an Allocate wants of its relayed address.
+struct Wanted {
+    wish: RelayWish,
+    /// Which of two families cannot be had.
+    missing: Option<(Family, ErrorCode)>,
+    /// An address that is held for it.
+    token: Option<ReservationToken>,
+}
+
+/// RFC 8656 section 7.2, steps 4 to 9.
+fn wanted(request: &Request, cx: &Context<'_>) -> Result<Wanted, RequestRefusal> {
+    // 4: DONT-FRAGMENT is supported.
+    let token = request.reservation_token()?;
+    let even_port = request.even_port()?;
+    let requested = request.requested_family()?;
+    let additional = request.additional_family()?;
+    // 5: a reserved address has its port and its family.
+    if token.is_some() && (even_port.is_some() || requested.is_some() || additional.is_some()) {
+        return Err(RequestRefusal::Code(ErrorCode::BadRequest));
+    }
+    // 6: one family by name, or a second one beside the first.
+    if requested.is_some() && additional.is_some() {
+        return Err(RequestRefusal::Code(ErrorCode::BadRequest));
+    }
+    // 8: an even port, and the next.
+    let port = match even_port {
+        None => PortWish::Any,
+        Some(even) if !even.reserves_next => PortWish::Even,
+        Some(_) if additional.is_some() => return Err(RequestRefusal::Code(ErrorCode::BadRequest)),
+        Some(_) => PortWish::EvenAndNext,
+    };
+    // 7, 9: families.
+    let (families, missing) = families(requested, additional, cx)?;
+    Ok(Wanted { wish: RelayWish { families, port }, missing, token })
 }
 
 fn answered(method: TurnMethod, outcome: Result<(), ErrorCode>, cx: &mut Context<'_>) {
