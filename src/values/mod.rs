@@ -1,6 +1,7 @@
 //! The ground floor: plain types with their rules, which know nothing of the rest of the program and which all of it may
 //! use. No I/O, no clock.
 
+pub mod addresses;
 pub mod family;
 pub mod host;
 pub mod label;

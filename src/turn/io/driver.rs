@@ -35,7 +35,11 @@ use crate::{
         },
         wire::data::{IcmpError, TAILROOM},
     },
-    values::{family::Family, ports::RelayPorts},
+    values::{
+        addresses::{PeerAddr, RelayedAddr},
+        family::Family,
+        ports::RelayPorts,
+    },
 };
 
 /// How one client is reached.
@@ -114,10 +118,10 @@ impl<'a> DriverTurn<'a> {
 pub(super) struct Handover<'p> {
     /// Where that client lives.
     pub(super) home: Home,
-    /// The sender's relayed address.
-    pub(super) from: SocketAddr,
-    /// The receiver's.
-    pub(super) to: SocketAddr,
+    /// The sender, by its relayed address.
+    pub(super) from: PeerAddr,
+    /// The receiver's relayed address.
+    pub(super) to: RelayedAddr,
     pub(super) payload: &'p [u8],
 }
 
@@ -173,7 +177,7 @@ impl<S: RelaySocket> Driver<S> {
     /// A datagram that a peer sent to the relayed address over the network.
     pub(super) fn handle_network(
         &mut self,
-        peer: SocketAddr,
+        peer: PeerAddr,
         datagram: InPlace<'_>,
         transport: &mut impl ClientTransport<Relay = S>,
         turn: &mut DriverTurn<'_>,
@@ -185,8 +189,8 @@ impl<S: RelaySocket> Driver<S> {
     /// to somebody to whom the sender may not talk.
     pub(super) fn handle_delivery(
         &mut self,
-        from: (SocketAddr, Via),
-        (to, owner): (SocketAddr, OwnerTag),
+        from: (PeerAddr, Via),
+        (RelayedAddr(to), owner): (RelayedAddr, OwnerTag),
         datagram: InPlace<'_>,
         transport: &mut impl ClientTransport<Relay = S>,
         turn: &mut DriverTurn<'_>,
@@ -319,7 +323,9 @@ impl<S: RelaySocket> Driver<S> {
             return None;
         };
         match route(&turn.common.shared, (owner, relay.advertised), peer, reach) {
-            Ok(PeerRoute::InProcess(home)) => Some(Handover { home, from: relay.advertised, to: peer, payload }),
+            Ok(PeerRoute::InProcess(home)) => {
+                Some(Handover { home, from: PeerAddr(relay.advertised), to: RelayedAddr(peer), payload })
+            }
             Ok(PeerRoute::Network) => {
                 let (sent, reports) = send_to_network(relay, peer, payload, dont_fragment);
                 match sent {
@@ -356,7 +362,7 @@ impl<S: RelaySocket> Driver<S> {
 
     fn pass_to_client(
         &mut self,
-        from: (SocketAddr, Via),
+        (PeerAddr(peer), via): (PeerAddr, Via),
         InPlace { buffer, start, end }: InPlace<'_>,
         transport: &mut impl ClientTransport<Relay = S>,
         turn: &mut DriverTurn<'_>,
@@ -367,12 +373,12 @@ impl<S: RelaySocket> Driver<S> {
         };
         let _client = turn.common.counters.client(self.session.tuple());
         tracing::trace!(target: "bimcc_rtc::turn", bytes = end - start, "from a peer");
-        let written = self.session.handle_peer(from, buffer, start, end, &mut turn.context());
+        let written = self.session.handle_peer((peer, via), buffer, start, end, &mut turn.context());
         self.hear(transport, turn);
         match written {
             Ok((begin, end_of_message)) => match transport.send(&buffer[begin..end_of_message]) {
                 Ok(()) => {
-                    let path = match from.1 {
+                    let path = match via {
                         Via::Network => Path::ToClientKernel,
                         Via::InProcess => Path::InProcess,
                     };

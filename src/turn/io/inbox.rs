@@ -7,7 +7,6 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU32, Ordering},
@@ -27,6 +26,7 @@ use crate::{
         io::client_slot::{ClientSlot, slot_of},
         shared::relayed::{Home, OwnerTag},
     },
+    values::addresses::{PeerAddr, RelayedAddr},
 };
 
 /// Payload bytes that may wait for one client: more than a video key frame of good quality.
@@ -39,9 +39,9 @@ pub(super) const MAX_LETTERS: usize = 512;
 #[derive(Debug)]
 pub(super) struct Letter {
     /// The peer, and how its datagram came.
-    pub(super) from: (SocketAddr, Via),
+    pub(super) from: (PeerAddr, Via),
     /// The client's relayed address when it was sent.
-    pub(super) to: SocketAddr,
+    pub(super) to: RelayedAddr,
     /// The client's owner when it was sent.
     pub(super) owner: OwnerTag,
     /// When it came in.
@@ -171,7 +171,7 @@ impl Inboxes {
     }
 
     /// Hands `payload` to the client that lives at `home`. `false` if nobody does.
-    pub(super) fn send(&self, home: Home, (from, to): (SocketAddr, SocketAddr), payload: &[u8]) -> bool {
+    pub(super) fn send(&self, home: Home, (from, to): (PeerAddr, RelayedAddr), payload: &[u8]) -> bool {
         let Some(inbox) = self.read().get(home.slot as usize).cloned() else {
             return false;
         };
@@ -221,10 +221,10 @@ mod tests {
     }
 
     fn letter(number: u8, len: usize) -> Letter {
-        let at = SocketAddr::from(([192, 0, 2, 1], 1));
+        let at = std::net::SocketAddr::from(([192, 0, 2, 1], 1));
         Letter {
-            from: (at, Via::InProcess),
-            to: at,
+            from: (PeerAddr(at), Via::InProcess),
+            to: RelayedAddr(at),
             owner: OwnerTag::Api,
             since: Instant::now(),
             payload: Payload::copy_of(&vec![number; len], Vec::new()),

@@ -5,7 +5,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     sync::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
@@ -16,7 +15,11 @@ use crossbeam_queue::ArrayQueue;
 use mio::Waker;
 
 use super::{inbox::Inboxes, payload::Payload};
-use crate::{membership::AllocationRef, turn::shared::relayed::Home};
+use crate::{
+    membership::AllocationRef,
+    turn::shared::relayed::Home,
+    values::addresses::{PeerAddr, RelayedAddr},
+};
 
 /// Datagrams that may wait for one worker.
 const QUEUE: usize = 1024;
@@ -33,10 +36,10 @@ const POOLED_CAPACITY: usize = 4096;
 /// A relayed datagram on its way to the worker of its receiver.
 #[derive(Debug)]
 pub(super) struct Parcel {
-    /// The sender's relayed address.
-    pub(super) from: SocketAddr,
+    /// The sender, by its relayed address.
+    pub(super) from: PeerAddr,
     /// The receiver's relayed address.
-    pub(super) to: SocketAddr,
+    pub(super) to: RelayedAddr,
     /// The receiver when it was looked up; it may have gone meanwhile.
     pub(super) home: Home,
     /// The sender's worker, whose buffer this is.
@@ -178,7 +181,7 @@ impl Mailboxes {
     }
 
     /// Hands `payload` to another worker or to a stream. `false` if its queue is full, or the stream gone.
-    pub(super) fn send(&self, sender: u16, home: Home, (from, to): (SocketAddr, SocketAddr), payload: &[u8]) -> bool {
+    pub(super) fn send(&self, sender: u16, home: Home, (from, to): (PeerAddr, RelayedAddr), payload: &[u8]) -> bool {
         let Some(receiver) = self.workers.get(usize::from(home.worker)) else {
             return self.streams.send(home, (from, to), payload);
         };
@@ -231,8 +234,8 @@ mod tests {
 
     /// Sends datagrams of `len` bytes from the first to the second worker until one is refused.
     fn fill(mailboxes: &Mailboxes, len: usize) -> usize {
-        let at = SocketAddr::from(([192, 0, 2, 1], 1));
-        (0..).take_while(|_| mailboxes.send(0, HOME, (at, at), &vec![0; len])).count()
+        let at = std::net::SocketAddr::from(([192, 0, 2, 1], 1));
+        (0..).take_while(|_| mailboxes.send(0, HOME, (PeerAddr(at), RelayedAddr(at)), &vec![0; len])).count()
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::{
         wire::header::{HEADER_LEN, stun_len},
     },
     values::{
+        addresses::{PeerAddr, RelayedAddr},
         family::{ByFamily, Family},
         relayed_address::RelayedAddress,
     },
@@ -186,7 +187,9 @@ async fn what_comes_too_late_goes_nowhere(wire: fn(&World) -> (SocketAddr, Wire)
     let world = World::start();
     let (mut client, relayed, home) = allocated(&world, wire(&world)).await;
     let from = SocketAddr::new(HERE, 9);
-    let send = |home, to, payload: &[u8]| assert!(world.workers.mailboxes.send(0, home, (from, to), payload));
+    let send = |home, to, payload: &[u8]| {
+        assert!(world.workers.mailboxes.send(0, home, (PeerAddr(from), RelayedAddr(to)), payload));
+    };
     let other_owner = OwnerTag::Room(RoomTag(std::num::NonZeroU32::MIN));
     send(Home { owner: other_owner, ..home }, relayed, b"for the last owner");
     send(home, SocketAddr::new(HERE, relayed.port() ^ 1), b"for the last address");
@@ -204,7 +207,12 @@ async fn a_late_command_ends_no_other_allocation(wire: fn(&World) -> (SocketAddr
     world.workers.mailboxes.end(entry(7));
     // A worker takes commands after datagrams: it has taken the first when it takes the second.
     for payload in [b"for this one", b"and once more"] as [&[u8]; 2] {
-        assert!(world.workers.mailboxes.send(0, home, (SocketAddr::new(HERE, 9), relayed), payload));
+        assert!(world.workers.mailboxes.send(
+            0,
+            home,
+            (PeerAddr(SocketAddr::new(HERE, 9)), RelayedAddr(relayed)),
+            payload
+        ));
         let data = client.next().await;
         assert!(data.windows(payload.len()).any(|part| part == payload), "{data:?}");
     }

@@ -37,7 +37,10 @@ use crate::{
         },
         shared::relayed::OwnerTag,
     },
-    values::family::Family,
+    values::{
+        addresses::{PeerAddr, RelayedAddr},
+        family::Family,
+    },
 };
 
 pub(super) const WAKER: Token = Token(usize::MAX);
@@ -260,7 +263,7 @@ impl Clients {
                 }
                 Some(slot) => {
                     self.with_client(slot, |driver, transport, turn| {
-                        driver.handle_network(received.from, InPlace { buffer, start, end }, transport, turn);
+                        driver.handle_network(PeerAddr(received.from), InPlace { buffer, start, end }, transport, turn);
                     });
                 }
             }
@@ -347,7 +350,7 @@ impl Clients {
     }
 
     /// To the client of this worker that lives in `slot`, if it still does.
-    fn deliver(&mut self, slot: usize, from: (SocketAddr, Via), to: (SocketAddr, OwnerTag), datagram: InPlace<'_>) {
+    fn deliver(&mut self, slot: usize, from: (PeerAddr, Via), to: (RelayedAddr, OwnerTag), datagram: InPlace<'_>) {
         let delivered = self.with_client(slot, |driver, transport, turn| {
             driver.handle_delivery(from, to, datagram, transport, turn);
         });

@@ -43,7 +43,10 @@ use crate::{
             message::LONGEST_REQUEST,
         },
     },
-    values::family::Family,
+    values::{
+        addresses::{PeerAddr, RelayedAddr},
+        family::Family,
+    },
 };
 
 /// Media waits no longer for a slow client: time enough for a burst, such as a video key frame, to get through.
@@ -260,7 +263,9 @@ impl<S: Paced> PolledClient<S> {
             if is_direct {
                 let end = HEADROOM + payload.len();
                 let datagram = InPlace { buffer: scratch, start: HEADROOM, end };
-                self.act(events, |driver, transport, turn| driver.handle_network(peer, datagram, transport, turn));
+                self.act(events, |driver, transport, turn| {
+                    driver.handle_network(PeerAddr(peer), datagram, transport, turn)
+                });
             } else if let Some(letter) = self.letter(family, peer, payload) {
                 self.transport.inbox.push(letter);
                 is_direct = false;
@@ -273,8 +278,8 @@ impl<S: Paced> PolledClient<S> {
     fn letter(&self, family: Family, peer: SocketAddr, payload: &[u8]) -> Option<Letter> {
         let session = self.driver.session();
         Some(Letter {
-            from: (peer, Via::Network),
-            to: session.relayed(family)?,
+            from: (PeerAddr(peer), Via::Network),
+            to: RelayedAddr(session.relayed(family)?),
             owner: session.owner()?,
             since: self.now.instant,
             payload: Payload::copy_of(payload, Vec::new()),
