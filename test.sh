@@ -218,7 +218,7 @@ web_tests() { (cd web && npx --no-install vitest run); }
 # The browser tests' own pages import the client from web/client/dist.
 web_client() { (cd web && npm run --silent build --workspace client); }
 
-documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps; }
+documentation() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --features internals; }
 
 rust_tests() {
     if cargo nextest --version >/dev/null 2>&1; then

@@ -98,7 +98,7 @@ pub struct Config {
     pub max_bitrate_per_allocation: Option<NonZeroU64>,
     /// Where new allocations are sent.
     pub alternate_servers: ByFamily<Option<SocketAddr>>,
-    /// Allowed WebSocket origins in the form of [`origin`]; none: any.
+    /// Allowed WebSocket origins in the form of [`origin`](super::origin); none: any.
     pub origins: Vec<String>,
     /// Metrics; a loopback address.
     pub admin_listen: SocketAddr,

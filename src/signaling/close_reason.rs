@@ -4,7 +4,7 @@ use crate::values::label::labels;
 
 labels! {
     /// Why a WebSocket connection ended.
-    #[expect(missing_docs, reason = "the names say it")]
+    #[allow(missing_docs, reason = "the names say it")]
     pub enum CloseReason {
         Client = "client",
         ConnectionLost = "connection_lost",

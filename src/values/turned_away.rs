@@ -4,7 +4,7 @@ use crate::values::label::labels;
 
 labels! {
     /// Why a connection was turned away before it was a WebSocket, or had an allocation.
-    #[expect(missing_docs, reason = "the names say it")]
+    #[allow(missing_docs, reason = "the names say it")]
     pub enum TurnedAway {
         Origin = "origin",
         TooManyFromAddress = "too_many_from_address",

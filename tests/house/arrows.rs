@@ -23,7 +23,7 @@ const FLOORS: &[&[(&str, &[&str])]] = &[
     &[("front", &["front"])],
     &[("admin", &["admin"])],
     &[("app", &["app"])],
-    &[("main", &["lib", "main"])],
+    &[("main", &["lib", "main", "program"])],
 ];
 
 /// What signaling and its core both speak.

@@ -5,7 +5,7 @@ use crate::values::label::labels;
 labels! {
     /// Over what a client reaches TURN.
     #[derive(Default)]
-    #[expect(missing_docs, reason = "the names say it")]
+    #[allow(missing_docs, reason = "the names say it")]
     pub enum Transport {
         #[default]
         Udp = "udp",

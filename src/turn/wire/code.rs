@@ -4,7 +4,7 @@ use crate::values::label::labels;
 
 labels! {
     /// STUN methods (RFC 8489 section 18.2, RFC 8656 section 17).
-    #[expect(missing_docs, reason = "the names of the RFCs")]
+    #[allow(missing_docs, reason = "the names of the RFCs")]
     pub enum TurnMethod {
         Binding = "binding",
         Allocate = "allocate",
@@ -17,7 +17,7 @@ labels! {
 
 labels! {
     /// The error codes that this server answers with (RFC 8489 section 14.8, RFC 8656 section 19).
-    #[expect(missing_docs, reason = "the names of the RFCs")]
+    #[allow(missing_docs, reason = "the names of the RFCs")]
     pub enum ErrorCode {
         TryAlternate = "300",
         BadRequest = "400",
