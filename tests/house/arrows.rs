@@ -9,9 +9,9 @@ use crate::reading::arrows;
 
 /// Rooms from the ground up, each with the beginnings of its files' paths below src/. Those of one floor know nothing of each
 /// other. Of several beginnings that fit the longest counts.
-const FLOORS: &[&[(&str, &[&str])]] = &[
+pub(crate) const FLOORS: &[&[(&str, &[&str])]] = &[
     &[("values", &["values"])],
-    &[("ground", &["disk", "farewell", "files", "interleaving", "locks", "shutdown"])],
+    &[("tools", &["disk", "farewell", "files", "interleaving", "locks", "shutdown"])],
     &[("membership", &["membership"]), ("credentials", &["credentials"]), ("net", &["net"]), ("tls", &["tls"])],
     &[("ice_servers", &["ice_servers"]), ("config", &["cli", "config"]), ("state_dir", &["state_dir"])],
     &[("turn/wire", &["turn/wire"]), ("mint", &["mint"]), ("signaling/wire", SIGNALING_WIRE)],
@@ -51,7 +51,7 @@ fn no_room_knows_one_above_it_or_beside_it() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-fn room_of(file: &Path) -> (usize, &'static str) {
+pub(crate) fn room_of(file: &Path) -> (usize, &'static str) {
     let path = file.strip_prefix("src").unwrap();
     let fits = |begin: &str| path.starts_with(begin) || path == Path::new(begin).with_extension("rs");
     let rooms = FLOORS.iter().enumerate().flat_map(|(floor, rooms)| rooms.iter().map(move |room| (floor, room)));

@@ -4,4 +4,5 @@
 mod arrows;
 mod cores;
 mod names;
+mod picture;
 mod reading;
