@@ -6,6 +6,7 @@ import { BimccRtcError } from "./errors";
 import { createPeerFiles } from "./files";
 import type { Content } from "./framing";
 import { type InternalPeer, OLD_API, type RoomHooks } from "./hooks";
+import { FIRST_CHANNEL_ID, MARKER_VERSION, REPORT_EVERY } from "./limits";
 import type { Log } from "./log";
 import { decode, PeerMessages } from "./messages";
 import { Negotiation } from "./negotiation";
@@ -32,12 +33,6 @@ export interface PeerOwner {
   emit<K extends keyof RoomEvents>(event: K, ...args: Parameters<RoomEvents[K]>): void;
   remove(peer: RoomPeer, reason: string): void;
 }
-
-/** Ids of in-band channels count up from 0; every browser has these. */
-const FIRST_CHANNEL_ID = 100;
-const MARKER_VERSION = 1;
-/** A peer that misbehaves is reported at most so often. */
-const REPORT_EVERY = 5_000;
 
 export class RoomPeer implements InternalPeer {
   readonly id: string;

@@ -4,6 +4,7 @@ import { reportMistake, TypedEmitter } from "./emitter";
 import { BimccRtcError } from "./errors";
 import type { Content } from "./framing";
 import type { RoomHooks } from "./hooks";
+import { MAX_DROPPABLE_BYTES, MAX_ROOM_BYTES, MAX_UNSENT, RETURN_GRACE } from "./limits";
 import { withoutSecrets } from "./log";
 import { encode, unwrap, wrap } from "./messages";
 import { watchNetwork } from "./network";
@@ -29,13 +30,6 @@ import type {
 } from "./types";
 
 export const DEFAULT_MAX_MESSAGE_BYTES = 4_194_304;
-const MAX_ROOM_BYTES = 128;
-/** One frame's content on the droppable channel. */
-const MAX_DROPPABLE_BYTES = 16_383;
-/** After a restart of the server the others come back when they notice it. */
-const RETURN_GRACE = 30_000;
-/** Candidates found while the server is away. */
-const MAX_UNSENT = 512;
 
 /** Resolves when the room is joined. The signal ends the attempt. */
 export async function createRoom(options: JoinOptions, hooks: RoomHooks = {}): Promise<RoomImpl> {

@@ -7,6 +7,7 @@
 
 import { BimccRtcError } from "./errors";
 import { OLD_API, type RoomHooks } from "./hooks";
+import { PING_EVERY, PONG_LIMIT, QUICK_PONG_LIMIT, TRY_LIMIT, YOUNG_TRY } from "./limits";
 import type { Log } from "./log";
 import {
   type ClientEvent,
@@ -34,15 +35,6 @@ export interface SignalingOwner {
   /** Called once; without an error it was `leave()`. */
   handleEnd(error?: BimccRtcError): void;
 }
-
-/** From opening the socket to being joined. */
-const TRY_LIMIT = 8_000;
-const PING_EVERY = 15_000;
-const PONG_LIMIT = 5_000;
-/** When there is reason to doubt: a change of network, a page that wakes up. */
-const QUICK_PONG_LIMIT = 4_000;
-/** A try younger than this is not begun anew by such a hint. */
-const YOUNG_TRY = 1_000;
 
 export class Signaling {
   readonly #owner: SignalingOwner;

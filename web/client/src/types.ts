@@ -144,7 +144,7 @@ export interface FileEvents {
   progress: (bytes: number) => void;
 }
 
-interface FileTransfer extends Emitter<FileEvents> {
+export interface FileTransfer extends Emitter<FileEvents> {
   readonly peer: Peer;
   readonly name: string;
   readonly type: string;
