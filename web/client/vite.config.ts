@@ -27,17 +27,8 @@ const common: UserConfig = {
 export default defineConfig({
   ...common,
   build: { ...common.build, lib: { entry: "src/index.ts", formats: ["es"], fileName: () => "client.js" } },
-  plugins: [withoutOldApi(), classicScript(), types(HERE, "client.d.ts")],
+  plugins: [classicScript(), types(HERE, "client.d.ts")],
 });
-
-/** See `OLD_API` in src/hooks.ts. */
-function withoutOldApi(): Plugin {
-  return {
-    name: "without-old-api",
-    transform: (code, id) =>
-      id.endsWith("/src/hooks.ts") ? code.replace("OLD_API = true", "OLD_API = false") : undefined,
-  };
-}
 
 /** The old API for pages without modules: another entry, so another build. */
 function classicScript(): Plugin {

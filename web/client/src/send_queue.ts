@@ -74,7 +74,7 @@ export class SendQueue {
 
 const queues = new WeakMap<RTCDataChannel, SendQueue>();
 
-/** The one queue of a channel of the old protocol, which several send on. */
+/** The one queue of a channel that several send on. */
 export function queueOf(channel: RTCDataChannel): SendQueue {
   const queue = queues.get(channel) ?? new SendQueue(channel);
   queues.set(channel, queue);
