@@ -34,12 +34,13 @@ export default defineConfig({
 function classicScript(): Plugin {
   return {
     name: "classic-script",
-    async writeBundle() {
+    async writeBundle({ dir = "" }) {
       await build({
         ...common,
         configFile: false,
         build: {
           ...common.build,
+          outDir: dir,
           emptyOutDir: false,
           lib: {
             entry: "src/legacy/index.ts",

@@ -15,12 +15,14 @@ const TSC = path.join(path.dirname(createRequire(import.meta.url).resolve("types
 export function types(client: string, fileName: string): Plugin {
   return {
     name: "types",
-    writeBundle() {
+    writeBundle({ dir = "" }) {
       const directory = mkdtempSync(path.join(tmpdir(), "client-types-"));
       try {
         const options = ["--noEmit", "false", "--declaration", "--emitDeclarationOnly"];
-        execFileSync(process.execPath, [TSC, "-p", client, ...options, "--outDir", directory, "--rootDir", client]);
-        bundle(client, path.join(directory, "src/index.d.ts"), path.join(client, "dist", fileName));
+        execFileSync(process.execPath, [TSC, "-p", client, ...options, "--outDir", directory, "--rootDir", client], {
+          stdio: "inherit",
+        });
+        bundle(client, path.join(directory, "src/index.d.ts"), path.join(dir, fileName));
       } finally {
         rmSync(directory, { recursive: true });
       }
