@@ -74,8 +74,8 @@ export interface JoinData {
   name?: string | undefined;
   metadata?: unknown;
   token?: string | undefined;
-  /** Empty: wants to be awaited, but has nothing to come back with. */
-  resume: string;
+  /** Empty: wants to be awaited, but has nothing to come back with. Absent: is not awaited. */
+  resume?: string | undefined;
 }
 
 export type ClientEvent =

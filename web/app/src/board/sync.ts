@@ -490,7 +490,7 @@ export class BoardSync {
     }
     const [peer, state] = next;
     state.asked = true;
-    state.expect(MAX_BOARD_WEIGHT);
+    state.expect(now, MAX_BOARD_WEIGHT);
     this.#loading = { from: peer, until: now + this.#timing.load };
     this.#send(peer, { kind: "board/want", ids: "all" });
   }
