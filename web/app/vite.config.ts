@@ -5,12 +5,17 @@ import { oldestBrowsers } from "../browsers.ts";
 import { boardAssets } from "./vite/board_assets.ts";
 import { deeperPages } from "./vite/deeper_pages.ts";
 
+const client = (file: string) => fileURLToPath(new URL(`../client/src/${file}`, import.meta.url));
+
 export default defineConfig({
   plugins: [react(), boardAssets(), deeperPages()],
   // Files are found from where the page is, so that it may be below a path.
   base: "./",
   resolve: {
-    alias: { "bimcc-rtc": fileURLToPath(new URL("../client/src/index.ts", import.meta.url)) },
+    alias: [
+      { find: /^bimcc-rtc$/, replacement: client("index.ts") },
+      { find: /^bimcc-rtc\/shared$/, replacement: client("shared.ts") },
+    ],
     // Parts of Excalidraw ask for an older one, which npm installs beside; a page must have one only.
     dedupe: ["react", "react-dom"],
   },

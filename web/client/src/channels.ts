@@ -2,6 +2,7 @@
 // clients do not reach. A channel outlives the RTCPeerConnection that carries it.
 
 import { BimccRtcError } from "./errors";
+import { LOW_WATER } from "./limits";
 import { HIGH_WATER, maxMessageSizeOf, SendQueue } from "./send_queue";
 import type { IncomingFile, OutgoingFile, Peer, SendFileOptions } from "./types";
 
@@ -40,8 +41,6 @@ export interface PeerFiles {
   /** The peer has gone for good; `channel.onclose` has been called before. */
   close(): void;
 }
-
-const LOW_WATER = 262_144;
 
 export class Channel implements FileChannel {
   readonly #label: string;

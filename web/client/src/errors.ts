@@ -1,4 +1,4 @@
-import type { Peer } from "./types";
+import type { Peer } from "./peer_types";
 
 /**
  * What went wrong, for programs. From the server, with its code: `bad_room`, `bad_token`, `room_full`,

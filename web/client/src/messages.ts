@@ -4,6 +4,7 @@
 import type { Channel } from "./channels";
 import { BimccRtcError } from "./errors";
 import { type Content, cut, MAX_FRAME, Reassembler } from "./framing";
+import { MAX_DROPPABLE_BUFFER, MAX_ENVELOPE, MAX_WAITING } from "./limits";
 import { isObject, parseJson } from "./protocol";
 import { TokenBucket } from "./token_bucket";
 import { fromUtf8, utf8 } from "./utf8";
@@ -15,11 +16,6 @@ export interface MessagesOwner {
   /** Names the peer as one who sends what no client of this kind does. */
   report(what: string): void;
 }
-
-/** Frames that wait for their turn: what a network that stood still for a while brings at once. */
-const MAX_WAITING = 1000;
-/** A droppable message that would wait behind more than this is late already. */
-const MAX_DROPPABLE_BUFFER = 65_536;
 
 const TOO_MANY = "too many messages";
 
@@ -160,9 +156,6 @@ export function decode({ isBinary, bytes }: Content): unknown {
   if (data === undefined) throw new SyntaxError("no JSON");
   return data;
 }
-
-/** The largest message that goes through the server, in bytes. */
-const MAX_ENVELOPE = 49_152;
 
 /** For the server's `__message`, or undefined if it is too large for that, or no JSON. */
 export function wrap(content: Content): { sdk: 1; data: unknown } | undefined {

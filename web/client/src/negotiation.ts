@@ -9,6 +9,7 @@
 //   then stay with them. Firefox answers its checks there, but throws away all else: one side hears and sees nothing for
 //   a minute or for good. Applied with their answer, new addresses meet new ones only.
 
+import { FIRST_REPEAT, LAST_REPEAT, MAX_EARLY_CANDIDATES, ON_ITS_WAY } from "./limits";
 import type { Log } from "./log";
 import type { SdkMarker } from "./protocol";
 
@@ -38,12 +39,6 @@ export interface NegotiationOwner {
   handleStranger(description: RTCSessionDescriptionInit, marker: SdkMarker | undefined): void;
   handleBadDescription(error: unknown): void;
 }
-
-const FIRST_REPEAT = 4_000;
-const LAST_REPEAT = 30_000;
-/** An offer that collides with one of ours older than this means that ours has been lost. */
-const ON_ITS_WAY = 1_000;
-const MAX_EARLY_CANDIDATES = 256;
 
 export class Negotiation {
   readonly #connection: NegotiableConnection;

@@ -1,6 +1,7 @@
 // Keeps the path to one peer alive: when to restart ICE, when to begin anew, when to give up. It never acts while the
 // peer cannot be reached through the server, and remembers what it has to do until then.
 
+import { CHANNEL_LIMIT, DISCONNECTED_LIMIT, RESTART_LIMIT } from "./limits";
 import type { Log } from "./log";
 import { currentPath } from "./stats";
 
@@ -14,13 +15,6 @@ export interface PathOwner {
   /** The server has lost the peer, and so have we. */
   giveUp(): void;
 }
-
-/** Disconnected often heals by itself, sooner than this. */
-const DISCONNECTED_LIMIT = 4_000;
-/** A restart that has led to nothing. */
-const RESTART_LIMIT = 15_000;
-/** A page that goes closes its channels, too; then the path dies as well. */
-const CHANNEL_LIMIT = 8_000;
 
 export class PathKeeper {
   /** The server does not know the peer at this moment. */

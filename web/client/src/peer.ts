@@ -5,7 +5,7 @@ import { Channel, type PeerFiles } from "./channels";
 import { BimccRtcError } from "./errors";
 import { createPeerFiles } from "./files";
 import type { Content } from "./framing";
-import { type InternalPeer, OLD_API, type RoomHooks } from "./hooks";
+import { FIRST_CHANNEL_ID, MARKER_VERSION, REPORT_EVERY } from "./limits";
 import type { Log } from "./log";
 import { decode, PeerMessages } from "./messages";
 import { Negotiation } from "./negotiation";
@@ -15,12 +15,11 @@ import { fits, maxMessageSizeOf, queueOf } from "./send_queue";
 import { PathStats } from "./stats";
 import { type LocalStream, RemoteStreams, Senders } from "./streams";
 import { TokenBucket } from "./token_bucket";
-import type { Logger, PeerState, PeerStats, RemoteStream, RoomEvents } from "./types";
+import type { Logger, Peer, PeerState, PeerStats, RemoteStream, RoomEvents } from "./types";
 
 /** What a peer needs of its room. */
 export interface PeerOwner {
   readonly id: string;
-  readonly hooks: RoomHooks;
   readonly log: Log;
   readonly maxMessageBytes: number;
   readonly streams: readonly LocalStream[];
@@ -33,23 +32,20 @@ export interface PeerOwner {
   remove(peer: RoomPeer, reason: string): void;
 }
 
-/** Ids of in-band channels count up from 0; every browser has these. */
-const FIRST_CHANNEL_ID = 100;
-const MARKER_VERSION = 1;
-/** A peer that misbehaves is reported at most so often. */
-const REPORT_EVERY = 5_000;
+/** A connection, and what ends with it. */
+interface Link {
+  connection: RTCPeerConnection;
+  senders: Senders;
+  negotiation: Negotiation;
+}
 
-export class RoomPeer implements InternalPeer {
+export class RoomPeer implements Peer {
   readonly id: string;
   name: string | undefined;
   metadata: unknown;
+  /** Whether the peer's page uses this SDK; undefined until its first description came. */
   usesSdk: boolean | undefined;
-  usesOldApi = false;
-  takesParts = false;
   state: PeerState = "connecting";
-  /** Set by the constructor, through `open`. */
-  connection!: RTCPeerConnection;
-  senders!: Senders;
   readonly files: PeerFiles;
   readonly messages: PeerMessages;
   readonly keeper = new PathKeeper(this);
@@ -57,13 +53,11 @@ export class RoomPeer implements InternalPeer {
   readonly #streams = new RemoteStreams((event, stream) => this.#room.emit(event, this, stream));
   readonly #channels: readonly Channel[];
   readonly #stats = new PathStats();
-  readonly #oldMessages = new TokenBucket(200, 500);
-  #oldChannel: RTCDataChannel | undefined;
+  readonly #foreignMessages = new TokenBucket(200, 500);
+  #foreignChannel: RTCDataChannel | undefined;
   readonly #strangers = new TokenBucket(0.1, 5);
-  #negotiation!: Negotiation;
+  #link: Link;
   #isAwaited = false;
-  #isStarted: boolean;
-  #beforeStart: (() => void)[] = [];
   #reportedAt = -REPORT_EVERY;
 
   /** `waits`: it was told of us, so the first offer is its. */
@@ -71,7 +65,6 @@ export class RoomPeer implements InternalPeer {
     this.#room = room;
     this.id = info.socketId;
     this.describe(info);
-    this.#isStarted = !OLD_API || room.hooks.autoStart !== false;
     const onLost = () => this.keeper.handleChannelLost();
     const messages = new Channel("messages", { id: FIRST_CHANNEL_ID }, onLost);
     const droppable = new Channel("droppable", { id: FIRST_CHANNEL_ID + 1, ordered: false, maxRetransmits: 0 }, onLost);
@@ -82,11 +75,19 @@ export class RoomPeer implements InternalPeer {
       offered: (file) => room.emit("file", this, file),
       failed: (error) => room.emit("error", error),
     });
-    this.open(waits);
+    this.#link = this.#linkOver(this.#connect(), waits);
   }
 
   log(level: keyof Logger, text: string): void {
     this.#room.log(level, `${this.id}: ${text}`);
+  }
+
+  get connection(): RTCPeerConnection {
+    return this.#link.connection;
+  }
+
+  get senders(): Senders {
+    return this.#link.senders;
   }
 
   get streams(): readonly RemoteStream[] {
@@ -111,39 +112,18 @@ export class RoomPeer implements InternalPeer {
     if (metadata !== undefined) this.metadata = metadata ?? undefined;
   }
 
-  start(): void {
-    if (!OLD_API || this.#isStarted) return;
-    this.#isStarted = true;
-    for (const step of this.#beforeStart.splice(0)) step();
-    this.#negotiation.resync();
-  }
-
   handleDescription(description: RTCSessionDescriptionInit, marker?: SdkMarker): void {
-    this.#whenStarted(() => {
-      this.usesSdk ||= marker !== undefined;
-      if (marker) {
-        for (const channel of this.#channels) channel.allow();
-        this.#streams.labels = marker.streams;
-        if (OLD_API) {
-          this.usesOldApi = marker.old === true;
-          this.takesParts = marker.parts === true;
-        }
-      }
-      // Old clients open a channel when they call, and await one when they are called.
-      if (
-        !this.usesSdk &&
-        description.type === "answer" &&
-        !this.#oldChannel &&
-        !(OLD_API && this.#room.hooks.onDataChannel)
-      ) {
-        this.#useOldChannel(this.connection.createDataChannel("old"));
-      }
-      this.#negotiation.handleDescription(description, marker);
-    });
+    this.usesSdk ||= marker !== undefined;
+    if (marker) {
+      for (const channel of this.#channels) channel.allow();
+      this.#streams.labels = marker.streams;
+    }
+    if (!this.usesSdk && description.type === "answer") this.openForeignChannel();
+    this.#link.negotiation.handleDescription(description, marker);
   }
 
   handleCandidate(candidate: RTCIceCandidateInit): void {
-    this.#whenStarted(() => this.#negotiation.handleCandidate(candidate));
+    this.#link.negotiation.handleCandidate(candidate);
   }
 
   /**
@@ -155,8 +135,13 @@ export class RoomPeer implements InternalPeer {
     void this.keeper.handleReachable(afresh);
     this.messages.reliable.wake();
     // Nobody waits for a first offer that may have been lost.
-    if (!this.connection.remoteDescription && !afresh) this.#negotiation.start();
-    else this.#negotiation.resync();
+    if (!this.connection.remoteDescription && !afresh) this.#link.negotiation.start();
+    else this.resync();
+  }
+
+  /** Says what is still to be said, if the peer can be reached. */
+  resync(): void {
+    this.#link.negotiation.resync();
   }
 
   handleMessage(data: unknown, droppable: boolean): void {
@@ -179,7 +164,7 @@ export class RoomPeer implements InternalPeer {
   }
 
   isReachable(): boolean {
-    return (!OLD_API || this.#isStarted) && this.#room.isJoined() && !this.keeper.isMissing;
+    return this.#room.isJoined() && !this.keeper.isMissing;
   }
 
   giveUp(): void {
@@ -187,41 +172,44 @@ export class RoomPeer implements InternalPeer {
   }
 
   close(): void {
-    this.#closeConnection();
+    this.#closeLink();
     for (const channel of this.#channels) channel.close();
     this.files.close();
   }
 
-  #closeConnection(): void {
+  #closeLink(): void {
+    const { connection, negotiation } = this.#link;
     this.keeper.reset();
-    this.#negotiation.close();
-    this.connection.onconnectionstatechange = null;
-    this.connection.close();
+    negotiation.close();
+    connection.onconnectionstatechange = null;
+    connection.close();
     this.#streams.close();
   }
 
-  /** Begins with a new connection. */
-  open(waits = false): void {
+  /** Begins anew with another connection. */
+  open(): void {
     // First of all, since it may throw.
-    const connection = new RTCPeerConnection(this.#room.configuration());
-    if (this.connection) this.#closeConnection();
-    this.connection = connection;
-    this.senders = new Senders(connection);
-    this.#negotiation = new Negotiation(connection, this, this.#room.id < this.id, waits);
+    const connection = this.#connect();
+    this.#closeLink();
+    this.#link = this.#linkOver(connection, false);
+  }
+
+  #connect(): RTCPeerConnection {
+    return new RTCPeerConnection(this.#room.configuration());
+  }
+
+  #linkOver(connection: RTCPeerConnection, waits: boolean): Link {
+    const senders = new Senders(connection);
+    const negotiation = new Negotiation(connection, this, this.#room.id < this.id, waits);
     connection.ontrack = (event) => this.#streams.handleTrack(event);
-    connection.ondatachannel = ({ channel }) => this.#useOldChannel(channel);
+    connection.ondatachannel = ({ channel }) => this.handleForeignChannel(channel);
     connection.onconnectionstatechange = () => this.#handleState();
     connection.oniceconnectionstatechange = () => this.log("debug", `ICE ${connection.iceConnectionState}`);
     connection.onicecandidateerror = ({ errorCode, errorText, url }) =>
       this.log("debug", `${url}: ${errorCode} ${errorText}`);
     for (const channel of this.#channels) channel.attach(connection);
-    if (OLD_API) this.#room.hooks.onConnection?.(this);
-    for (const stream of this.#room.streams) this.senders.sync(stream);
-  }
-
-  #whenStarted(step: () => void): void {
-    if (!OLD_API || this.#isStarted) step();
-    else this.#beforeStart.push(step);
+    for (const stream of this.#room.streams) senders.sync(stream);
+    return { connection, senders, negotiation };
   }
 
   #handleState(): void {
@@ -237,14 +225,17 @@ export class RoomPeer implements InternalPeer {
   // ---- What negotiation has to say ------------------------------------------------------------------------------------
 
   sendDescription(type: "offer" | "answer", sdp: string, offer: number | undefined): void {
-    const streams: Record<string, string> = {};
-    for (const { stream, label } of this.#room.streams) if (label !== undefined) streams[stream.id] = label;
-    const sdk: SdkMarker = { v: MARKER_VERSION, offer, streams };
-    if (OLD_API && this.#room.hooks.isOldApi) sdk.old = sdk.parts = true;
     this.#room.signal({
       eventName: `__${type}`,
-      data: { socketId: this.id, sdp: { type, sdp }, sdk },
+      data: { socketId: this.id, sdp: { type, sdp }, sdk: this.marker(offer) },
     });
+  }
+
+  /** What is told beside a description. */
+  marker(offer: number | undefined): SdkMarker {
+    const streams: Record<string, string> = {};
+    for (const { stream, label } of this.#room.streams) if (label !== undefined) streams[stream.id] = label;
+    return { v: MARKER_VERSION, offer, streams };
   }
 
   sendCandidate({ candidate, sdpMid, sdpMLineIndex }: RTCIceCandidate): void {
@@ -261,7 +252,7 @@ export class RoomPeer implements InternalPeer {
     }
     this.log("info", "begins anew");
     this.open();
-    if (description.type === "offer") this.#negotiation.handleDescription(description, marker);
+    if (description.type === "offer") this.#link.negotiation.handleDescription(description, marker);
   }
 
   handleBadDescription(error: unknown): void {
@@ -270,22 +261,25 @@ export class RoomPeer implements InternalPeer {
 
   // ---- Clients without this SDK ---------------------------------------------------------------------------------------
 
-  #useOldChannel(channel: RTCDataChannel): void {
-    if (OLD_API && this.#room.hooks.onDataChannel) {
-      this.#room.hooks.onDataChannel(this, channel);
-      return;
-    }
-    this.#oldChannel = channel;
+  /** They open a channel when they call, and await one when they are called. */
+  openForeignChannel(): void {
+    if (!this.#foreignChannel) this.handleForeignChannel(this.connection.createDataChannel("old"));
+  }
+
+  /** A channel in band; this SDK has none to its own kind. */
+  handleForeignChannel(channel: RTCDataChannel): void {
+    this.#foreignChannel = channel;
     channel.onopen = () => this.messages.reliable.wake();
     channel.onmessage = ({ data }: MessageEvent<unknown>) => {
-      const isFine = typeof data === "string" && data.length <= this.#room.maxMessageBytes && this.#oldMessages.take(1);
+      const isFine =
+        typeof data === "string" && data.length <= this.#room.maxMessageBytes && this.#foreignMessages.take(1);
       const message = isFine && parseJson(data);
       if (!isObject(message)) this.report("no message, or too many");
       else if (message.type === "__msg") this.handleMessage(message.data, false);
     };
   }
 
-  async #sendAsOld(channel: RTCDataChannel, content: Content): Promise<boolean> {
+  async #sendAsForeign(channel: RTCDataChannel, content: Content): Promise<boolean> {
     const queue = queueOf(channel);
     await queue.ready();
     if (channel.readyState !== "open") return false;
@@ -299,7 +293,7 @@ export class RoomPeer implements InternalPeer {
   async bypass(content: Content): Promise<boolean> {
     const isForeign = this.usesSdk === false;
     if (isForeign && content.isBinary) throw new BimccRtcError("not_supported", "old clients take no bytes", this);
-    if (isForeign && this.#oldChannel) return this.#sendAsOld(this.#oldChannel, content);
+    if (isForeign && this.#foreignChannel) return this.#sendAsForeign(this.#foreignChannel, content);
     return !this.keeper.isMissing && !this.#isAwaited && this.#room.sendByServer(this.id, content, isForeign);
   }
 }

@@ -1,8 +1,6 @@
 // The signaling wire as docs/PROTOCOL.md has it, kept equal to the server's src/signaling/wire.rs by shared samples.
 // Reading is strict about the types of what we use and blind to everything else, so that a newer server may say more.
 
-import { OLD_API } from "./hooks";
-
 /** In `_peer_updated` an absent field stays as it was, null takes it away. */
 export interface PeerInfo {
   socketId: string;
@@ -17,10 +15,8 @@ export interface SdkMarker {
   offer?: number | undefined;
   /** What the streams are, by their ids in the SDP. */
   streams: Record<string, string>;
-  /** The page uses the old API, which opens a channel of its own when it makes the first offer. */
-  old?: true | undefined;
-  /** With `old`: large messages may come in parts on that channel. */
-  parts?: true | undefined;
+  /** Whatever else is there is for whom it may concern, and not looked at here. */
+  [more: string]: unknown;
 }
 
 export interface PeersData {
@@ -78,8 +74,8 @@ export interface JoinData {
   name?: string | undefined;
   metadata?: unknown;
   token?: string | undefined;
-  /** Empty: wants to be awaited, but has nothing to come back with. */
-  resume: string;
+  /** Empty: wants to be awaited, but has nothing to come back with. Absent: is not awaited. */
+  resume?: string | undefined;
 }
 
 export type ClientEvent =
@@ -195,12 +191,7 @@ function readMarker(sdk: unknown): SdkMarker | undefined {
   if (!isObject(sdk) || typeof sdk.v !== "number") return undefined;
   const streams: Record<string, string> = {};
   for (const [id, label] of Object.entries(sdk.streams ?? {}).slice(0, 64)) if (isText(label)) streams[id] = label;
-  const marker = { v: sdk.v, offer: number(sdk.offer), streams };
-  return OLD_API ? { ...marker, old: is(sdk.old), parts: is(sdk.parts) } : marker;
-}
-
-function is(value: unknown): true | undefined {
-  return value === true || undefined;
+  return { ...sdk, v: sdk.v, offer: number(sdk.offer), streams };
 }
 
 function isText(value: unknown): value is string {

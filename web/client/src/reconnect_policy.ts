@@ -1,5 +1,7 @@
 // When to try again after the connection was lost, or a try failed. Pure: all that counts comes in.
 
+import { EARLY, EARLY_LIMIT, FIRST_DELAY, FIRST_JOIN_LIMIT, LATE_LIMIT, REFUSED_DELAY } from "./limits";
+
 export interface ReconnectContext {
   /** Tries that failed since the room was last joined; 1 when it has just been lost. */
   attempt: number;
@@ -16,15 +18,6 @@ export interface ReconnectContext {
   /** From 0 to 1. */
   random: number;
 }
-
-const FIRST_DELAY = 300;
-/** A server that restarts is back soon, and calls that went through it wait: so patience comes late. */
-const EARLY_LIMIT = 3_000;
-const EARLY = 120_000;
-const LATE_LIMIT = 15_000;
-const REFUSED_DELAY = 2_000;
-/** How long somebody who joins for the first time is left in the dark. */
-const FIRST_JOIN_LIMIT = 10_000;
 
 export const CLOSED_REPLACED = 4001;
 export const CLOSED_KICKED = 4002;

@@ -3,11 +3,12 @@
 import { reportMistake, TypedEmitter } from "./emitter";
 import { BimccRtcError } from "./errors";
 import type { Content } from "./framing";
-import type { RoomHooks } from "./hooks";
+import { MAX_DROPPABLE_BYTES, MAX_ROOM_BYTES, MAX_UNSENT, RETURN_GRACE } from "./limits";
 import { withoutSecrets } from "./log";
 import { encode, unwrap, wrap } from "./messages";
 import { watchNetwork } from "./network";
-import { type PeerOwner, RoomPeer } from "./peer";
+import { OWN_PARTS, type RoomParts } from "./parts";
+import type { PeerOwner, RoomPeer } from "./peer";
 import type { ClientEvent, ErrorData, JoinData, PeerInfo, PeersData, RoomEvent } from "./protocol";
 import { fits } from "./send_queue";
 import { Signaling, type SignalingOwner, type SignalingState } from "./signaling";
@@ -29,22 +30,15 @@ import type {
 } from "./types";
 
 export const DEFAULT_MAX_MESSAGE_BYTES = 4_194_304;
-const MAX_ROOM_BYTES = 128;
-/** One frame's content on the droppable channel. */
-const MAX_DROPPABLE_BYTES = 16_383;
-/** After a restart of the server the others come back when they notice it. */
-const RETURN_GRACE = 30_000;
-/** Candidates found while the server is away. */
-const MAX_UNSENT = 512;
 
 /** Resolves when the room is joined. The signal ends the attempt. */
-export async function createRoom(options: JoinOptions, hooks: RoomHooks = {}): Promise<RoomImpl> {
+export async function createRoom(options: JoinOptions): Promise<Room> {
   // Without a name the server would let strangers meet in a room that it has for old clients.
   if (!isRoomName(options?.room)) {
     throw new BimccRtcError("bad_room", "joinRoom needs `room`: 1 to 128 bytes without control characters");
   }
   return new Promise((resolve, reject) => {
-    const room = new RoomImpl(options, hooks, { joined: resolve, ended: reject });
+    const room = new RoomImpl(options, OWN_PARTS, { joined: () => resolve(room), ended: reject });
     const { signal } = options;
     const abort = () => room.abort();
     if (signal?.aborted) abort();
@@ -55,19 +49,23 @@ export async function createRoom(options: JoinOptions, hooks: RoomHooks = {}): P
 
 /** Of the attempt to join: one of the two is called, once. */
 interface Outcome {
-  joined(room: RoomImpl): void;
+  joined(): void;
   ended(error: BimccRtcError): void;
 }
 
-export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwner, SignalingOwner, LocalStreamOwner {
+export class RoomImpl<P extends RoomPeer>
+  extends TypedEmitter<RoomEvents>
+  implements Room, PeerOwner, SignalingOwner, LocalStreamOwner
+{
   readonly #options: JoinOptions;
+  readonly #parts: RoomParts<P>;
   readonly #outcome: Outcome;
   id = "";
   room: string;
   state: RoomState = "reconnecting";
   name: string | undefined;
   metadata: unknown;
-  readonly peers = new Map<string, RoomPeer>();
+  readonly peers = new Map<string, P>();
   streams: readonly LocalStream[] = [];
   readonly maxMessageBytes: number;
   readonly #signaling = new Signaling(this);
@@ -80,13 +78,10 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
   /** One of the outcomes has been told. */
   #isSettled = false;
 
-  constructor(
-    options: JoinOptions,
-    readonly hooks: RoomHooks,
-    outcome: Outcome,
-  ) {
+  constructor(options: JoinOptions, parts: RoomParts<P>, outcome: Outcome) {
     super();
     this.#options = options;
+    this.#parts = parts;
     this.#outcome = outcome;
     this.room = options.room;
     this.name = options.name;
@@ -227,6 +222,10 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
     return url.href;
   }
 
+  openSocket(url: string, isCurrent: () => boolean): WebSocket {
+    return this.#parts.openSocket(url, isCurrent);
+  }
+
   async joinData(): Promise<Omit<JoinData, "resume">> {
     const { room, token } = this.#options;
     return {
@@ -329,7 +328,7 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
     }
     if (!isFirst) return;
     this.#isSettled = true;
-    this.#outcome.joined(this);
+    this.#outcome.joined();
   }
 
   #handlePresent(info: PeerInfo, afresh: boolean, waits: boolean, isNews: boolean): void {
@@ -341,7 +340,7 @@ export class RoomImpl extends TypedEmitter<RoomEvents> implements Room, PeerOwne
       this.emit("peer_updated", known);
       return;
     }
-    const peer = new RoomPeer(this, info, waits);
+    const peer = this.#parts.createPeer(this, info, waits);
     this.peers.set(peer.id, peer);
     if (isNews) this.emit("peer_joined", peer);
   }

@@ -4,11 +4,9 @@
 // begins is each browser's own affair (16 MiB in Chromium). Firefox 140 throws it for a channel with an id above 255,
 // too, which is open but never takes anything: such a channel is closed.
 
+import { DEFAULT_MAX_MESSAGE, MAX_REFUSALS, RETRY } from "./limits";
 import { utf8 } from "./utf8";
 
-const RETRY = 50;
-/** Refusals in a row with nothing in the buffer: at least 30 seconds. */
-const MAX_REFUSALS = 600;
 /** Below what browsers hold, above what a fast path empties between two events. */
 export const HIGH_WATER = 1_048_576;
 
@@ -76,14 +74,12 @@ export class SendQueue {
 
 const queues = new WeakMap<RTCDataChannel, SendQueue>();
 
-/** The one queue of a channel of the old protocol, which several send on. */
+/** The one queue of a channel that several send on. */
 export function queueOf(channel: RTCDataChannel): SendQueue {
   const queue = queues.get(channel) ?? new SendQueue(channel);
   queues.set(channel, queue);
   return queue;
 }
-
-const DEFAULT_MAX_MESSAGE = 65_536;
 
 /**
  * The largest message in bytes that both sides take: what this browser says, and what the other side's description says

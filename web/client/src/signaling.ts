@@ -6,16 +6,9 @@
 // good by `leave()`, by a server that does not want us, or when the first join takes too long.
 
 import { BimccRtcError } from "./errors";
-import { OLD_API, type RoomHooks } from "./hooks";
+import { PING_EVERY, PONG_LIMIT, QUICK_PONG_LIMIT, TRY_LIMIT, YOUNG_TRY } from "./limits";
 import type { Log } from "./log";
-import {
-  type ClientEvent,
-  type ErrorData,
-  type JoinData,
-  parseJson,
-  parseServerEvent,
-  type RoomEvent,
-} from "./protocol";
+import { type ClientEvent, type ErrorData, type JoinData, parseServerEvent, type RoomEvent } from "./protocol";
 import { CLOSED_KICKED, CLOSED_REPLACED, reconnectDelay } from "./reconnect_policy";
 import { whyUnreachable } from "./unreachable";
 
@@ -23,10 +16,10 @@ export type SignalingState = "waiting" | "connecting" | "joining" | "joined" | "
 
 /** Whose connection it is. */
 export interface SignalingOwner {
-  readonly hooks: Pick<RoomHooks, "onSocket" | "onServerMessage">;
   readonly log: Log;
-  /** Both are asked anew for each try. */
+  /** These are asked anew for each try. */
   socketUrl(): string;
+  openSocket(url: string, isCurrent: () => boolean): WebSocket;
   joinData(): Promise<Omit<JoinData, "resume">>;
   handleSignalingState(state: SignalingState): void;
   /** `_peers` and what comes after it. */
@@ -34,15 +27,6 @@ export interface SignalingOwner {
   /** Called once; without an error it was `leave()`. */
   handleEnd(error?: BimccRtcError): void;
 }
-
-/** From opening the socket to being joined. */
-const TRY_LIMIT = 8_000;
-const PING_EVERY = 15_000;
-const PONG_LIMIT = 5_000;
-/** When there is reason to doubt: a change of network, a page that wakes up. */
-const QUICK_PONG_LIMIT = 4_000;
-/** A try younger than this is not begun anew by such a hint. */
-const YOUNG_TRY = 1_000;
 
 export class Signaling {
   readonly #owner: SignalingOwner;
@@ -78,35 +62,30 @@ export class Signaling {
     this.#triedAt = performance.now();
     this.#setState("connecting");
     let socket: WebSocket;
+    /** A socket that was left behind has nothing to say. */
+    const isCurrent = () => socket === this.#socket;
     try {
       this.#url = this.#owner.socketUrl();
-      socket = new WebSocket(this.#url);
+      socket = this.#owner.openSocket(this.#url, isCurrent);
     } catch (cause) {
       this.#end(this.#whyNoSocket(cause));
       return;
     }
     this.#socket = socket;
-    if (OLD_API) this.#owner.hooks.onSocket?.("new", socket);
     this.#tryTimer = setTimeout(() => this.#lost(), TRY_LIMIT);
-    /** A socket that was left behind has nothing to say. */
-    const ifCurrent =
-      <E extends Event>(handle: (event: E) => void) =>
-      (event: E) => {
-        if (socket === this.#socket) handle(event);
-      };
-    socket.onopen = ifCurrent((event) => {
+    socket.onopen = () => {
+      if (!isCurrent()) return;
       this.#hasOpened = true;
-      if (OLD_API) this.#owner.hooks.onSocket?.("open", socket, event);
       void this.#join(socket);
-    });
-    socket.onmessage = ifCurrent(({ data }) => {
-      if (typeof data === "string") this.#heard(data, socket);
-    });
-    if (OLD_API) socket.onerror = ifCurrent((event) => this.#owner.hooks.onSocket?.("error", socket, event));
-    socket.onclose = ifCurrent(({ code }) => {
+    };
+    socket.onmessage = ({ data }) => {
+      if (isCurrent() && typeof data === "string") this.#heard(data, socket);
+    };
+    socket.onclose = ({ code }) => {
+      if (!isCurrent()) return;
       this.#hasFailed = true;
       this.#lost(code);
-    });
+    };
   }
 
   /** Sends if the room is joined, and says whether it was. What does not fit the moment is for the caller to repeat. */
@@ -153,7 +132,6 @@ export class Signaling {
 
   #heard(text: string, socket: WebSocket): void {
     clearTimeout(this.#pongTimer);
-    if (OLD_API) this.#owner.hooks.onServerMessage?.(parseJson(text), socket);
     const event = parseServerEvent(text);
     if (!event || event.eventName === "_pong") return;
     this.#trace("<", event);
@@ -248,9 +226,7 @@ export class Signaling {
     for (const timer of [this.#tryTimer, this.#pingTimer, this.#pongTimer]) clearTimeout(timer);
     const socket = this.#socket;
     this.#socket = undefined;
-    if (!socket) return;
-    socket.close();
-    if (OLD_API) this.#owner.hooks.onSocket?.("close", socket);
+    socket?.close();
   }
 
   #whyNoSocket(cause: unknown): BimccRtcError {

@@ -1,6 +1,9 @@
 // What an application sees. Times are in seconds, rates in bits per second, sizes in bytes, unless a name says otherwise.
 
 import type { BimccRtcError } from "./errors";
+import type { Peer, RemoteStream } from "./peer_types";
+
+export type * from "./peer_types";
 
 export interface JoinOptions {
   /** The server: `https:`, `http:`, `wss:` or `ws:`. Default: where the page came from. */
@@ -39,9 +42,6 @@ export interface Logger {
  * `left`: for good, by `leave()`, or because the server said so (the `left` event has the reason).
  */
 export type RoomState = "joined" | "reconnecting" | "left";
-
-/** Of the path to the peer: `reconnecting` and `failed` heal by themselves when the network does. */
-export type PeerState = "connecting" | "connected" | "reconnecting" | "failed";
 
 export interface RoomEvents {
   state: (state: RoomState) => void;
@@ -101,27 +101,6 @@ export interface SendOptions {
   droppable?: boolean;
 }
 
-export interface Peer {
-  readonly id: string;
-  readonly name: string | undefined;
-  readonly metadata: unknown;
-  readonly state: PeerState;
-  /**
-   * Its connection to the server broke, there is no path to it, and the server waits some seconds for its return: what is sent to
-   * it waits as well. `peer_updated` tells of each change.
-   */
-  readonly isAway: boolean;
-  readonly streams: readonly RemoteStream[];
-  /** For what this interface does not offer; negotiation is taken care of. */
-  readonly connection: RTCPeerConnection;
-}
-
-export interface RemoteStream {
-  readonly stream: MediaStream;
-  /** As given to `publish`, for instance "camera" or "screen". */
-  readonly label: string | undefined;
-}
-
 export interface PublishedStream extends RemoteStream {
   /** Puts another track in the place of the one of the same kind, without negotiation where that is possible. */
   replaceTrack(track: MediaStreamTrack): Promise<void>;
@@ -144,7 +123,7 @@ export interface FileEvents {
   progress: (bytes: number) => void;
 }
 
-interface FileTransfer extends Emitter<FileEvents> {
+export interface FileTransfer extends Emitter<FileEvents> {
   readonly peer: Peer;
   readonly name: string;
   readonly type: string;

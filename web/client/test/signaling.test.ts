@@ -13,7 +13,7 @@ interface Seen {
 function signaling(join = async () => ({ room: "r" })): [Signaling, Seen] {
   const seen: Seen = { states: [], events: [], ends: [] };
   const made = new Signaling({
-    hooks: {},
+    openSocket: (url) => new WebSocket(url),
     log: () => {},
     socketUrl: () => `ws://server/${FakeSocket.all.length}`,
     joinData: join,

@@ -1,18 +1,8 @@
 // The whiteboard of a room. Excalidraw is megabytes, so it is loaded when the rest of the page stands.
 
-import type { Peer, Room } from "bimcc-rtc";
 import { Component, lazy, type ReactNode, Suspense, useState } from "react";
 import "./board.css";
-
-export interface BoardProps {
-  room: Room;
-  theme: "light" | "dark";
-  readOnly?: boolean;
-  /** Something was refused. `reason`: what the peer did; without a peer, a sentence on what happened. */
-  onProblem?: (peer: Peer | undefined, reason: string) => void;
-  /** These were brought to the board, and are nothing for it. */
-  onOtherFiles?: (files: File[]) => void;
-}
+import type { BoardProps } from "./board_props";
 
 /** When it breaks, or cannot be loaded, the rest of the page goes on. */
 export function Board(props: BoardProps) {

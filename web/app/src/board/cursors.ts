@@ -1,7 +1,7 @@
 // Where the others point and what they have selected. All of it may be lost; none of it is kept.
 
+import { TokenBucket } from "bimcc-rtc/shared";
 import { isRecord } from "./protocol";
-import { RateLimit } from "./rate";
 import { isId } from "./read_fields";
 
 export interface Cursor {
@@ -18,13 +18,13 @@ const MAX_SELECTED = 50;
 const FAR = 1e7;
 
 export class Cursors {
-  readonly #peers = new Map<string, { cursor: Cursor | undefined; at: number; limit: RateLimit }>();
+  readonly #peers = new Map<string, { cursor: Cursor | undefined; at: number; limit: TokenBucket }>();
   #changed = false;
 
   handlePointer(now: number, peer: string, data: unknown): void {
-    const state = this.#peers.get(peer) ?? { cursor: undefined, at: now, limit: new RateLimit(40, 80, now) };
+    const state = this.#peers.get(peer) ?? { cursor: undefined, at: now, limit: new TokenBucket(40, 80, now) };
     this.#peers.set(peer, state);
-    if (!state.limit.take(now)) return;
+    if (!state.limit.take(1, now)) return;
     const cursor = readCursor(data);
     if (!cursor) return;
     state.cursor = cursor;

@@ -1,7 +1,7 @@
 // What a board remembers about one other: what it may still send, what it may still ask, what was said about it.
 
+import { TokenBucket } from "bimcc-rtc/shared";
 import { MESSAGES_BURST, MESSAGES_PER_SECOND, WEIGHT_BURST, WEIGHT_PER_SECOND } from "./limits";
-import { RateLimit } from "./rate";
 
 /** A reason is told again after this time, in milliseconds. */
 const TELL_AGAIN = 10_000;
@@ -20,22 +20,22 @@ export class PeerState {
 
   /** By bucket: the contents here and there when they were last compared. */
   readonly #compared = new Map<number, string>();
-  readonly #messages: RateLimit;
-  readonly #received: RateLimit;
-  readonly #answered: RateLimit;
+  #messages: TokenBucket;
+  #received: TokenBucket;
+  readonly #answered: TokenBucket;
   readonly #toldAt = new Map<string, number>();
   #dropped = 0;
   #droppedSince = 0;
 
   constructor(now: number) {
-    this.#messages = new RateLimit(MESSAGES_PER_SECOND, MESSAGES_BURST, now);
-    this.#received = new RateLimit(WEIGHT_PER_SECOND, WEIGHT_BURST, now);
-    this.#answered = new RateLimit(WEIGHT_PER_SECOND, WEIGHT_BURST, now);
+    this.#messages = new TokenBucket(MESSAGES_PER_SECOND, MESSAGES_BURST, now);
+    this.#received = new TokenBucket(WEIGHT_PER_SECOND, WEIGHT_BURST, now);
+    this.#answered = new TokenBucket(WEIGHT_PER_SECOND, WEIGHT_BURST, now);
   }
 
   /** `flooding`: it is dropped, and worth telling. */
   receive(now: number, weight: number): "fine" | "dropped" | "flooding" {
-    if (this.#messages.take(now) && this.#received.take(now, weight)) return "fine";
+    if (this.#messages.take(1, now) && this.#received.take(weight, now)) return "fine";
     if (now - this.#droppedSince > TELL_AGAIN) {
       this.#dropped = 0;
       this.#droppedSince = now;
@@ -43,14 +43,14 @@ export class PeerState {
     return ++this.#dropped >= FLOOD ? "flooding" : "dropped";
   }
 
-  /** It was asked for this much. */
-  expect(weight: number): void {
-    this.#received.grant(weight);
-    this.#messages.grant(weight / (64 * 1024));
+  /** It was asked for this much, which is more than it may send at once otherwise. */
+  expect(now: number, weight: number): void {
+    this.#received = new TokenBucket(WEIGHT_PER_SECOND, WEIGHT_BURST, now, weight);
+    this.#messages = new TokenBucket(MESSAGES_PER_SECOND, MESSAGES_BURST, now, weight / (64 * 1024));
   }
 
   mayAnswer(now: number, weight: number): boolean {
-    return this.#answered.take(now, weight);
+    return this.#answered.take(weight, now);
   }
 
   /**

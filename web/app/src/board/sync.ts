@@ -12,11 +12,10 @@
 // Healing: live changes may get lost. Now and then everybody says a digest of its board, and who has another one
 // exchanges the versions of those buckets that differ. No peer's time is ever compared with another's.
 
-import { type BoardElement, differsInPlaceOnly, sameVersion, supersedes, weightOf } from "./element";
-import { bucketOf, ElementStore } from "./element_store";
+import { comparisons, differences, differingBuckets, stateOf } from "./compare";
+import { type BoardElement, differsInPlaceOnly, sameVersion, weightOf } from "./element";
+import { ElementStore } from "./element_store";
 import {
-  BUCKETS,
-  FINAL_VERSION,
   LIVE_WEIGHT_PER_SECOND,
   MAX_BOARD_WEIGHT,
   MAX_MESSAGE_WEIGHT,
@@ -26,7 +25,7 @@ import {
 } from "./limits";
 import { adoptLocalEdit, hasVersion, waitsForFile, withdrawn } from "./local_edits";
 import { PeerState } from "./peer_state";
-import { type BoardMessage, isBoardMessage, readMessage, type Stamp, weighMessage } from "./protocol";
+import { type BoardMessage, isBoardMessage, readMessage, weighMessage } from "./protocol";
 import { isId } from "./read_fields";
 import { type Random, Renames, withUsableIds } from "./renames";
 import { sanitizeElement } from "./sanitize";
@@ -260,14 +259,14 @@ export class BoardSync {
       const connected = [...this.#peers].filter(([, state]) => state.connected);
       const one = connected[Math.floor(this.#random() * connected.length)];
       if (one) {
-        this.#send(one[0], this.#state());
+        this.#send(one[0], stateOf(this.#store));
         this.#compareAt = Math.min(this.#compareAt, now + this.#timing.settle * (4 + this.#random()));
       }
     }
     if (now >= this.#compareAt) {
       this.#compareAt = now + this.#untilNextComparison();
       this.#adoptMoved();
-      if (this.#peers.size > 0) this.#send(undefined, this.#state());
+      if (this.#peers.size > 0) this.#send(undefined, stateOf(this.#store));
     }
   }
 
@@ -435,78 +434,17 @@ export class BoardSync {
 
   // Comparing boards.
 
-  #state(): BoardMessage {
-    return { kind: "board/state", digests: this.#store.digests(), contents: this.#store.contentDigests() };
-  }
-
-  #answerState(now: number, peer: string, { digests, contents }: Extract<BoardMessage, { kind: "board/state" }>): void {
+  #answerState(now: number, peer: string, message: Extract<BoardMessage, { kind: "board/state" }>): void {
     const state = this.#peers.get(peer);
     if (this.#loading || !state) return;
-    const own = this.#store.digests();
-    const ownContents = contents ? this.#store.contentDigests() : [];
-    const buckets: number[] = [];
-    const unlike = new Set<number>();
-    for (const bucket of own.keys()) {
-      if (own[bucket] !== digests[bucket]) buckets.push(bucket);
-      else if (contents && contents[bucket] !== ownContents[bucket]) {
-        if (!state.mayCompareContents(bucket, ownContents[bucket], contents[bucket])) continue;
-        buckets.push(bucket);
-        unlike.add(bucket);
-      }
-    }
-    if (buckets.length === 0 || !state.mayAnswer(now, 20_000 + this.#store.size * 60)) return;
-
-    const elements: BoardElement[][] = Array.from({ length: BUCKETS }, () => []);
-    for (const element of this.#store.all()) elements[bucketOf(element.id)]?.push(element);
-    // Those with hashes by themselves, so that there is one for each stamp.
-    for (const withHashes of [false, true]) {
-      const ofThisKind = buckets.filter((bucket) => unlike.has(bucket) === withHashes);
-      for (let piece: BoardElement[] = [], from = 0, i = 0; i < ofThisKind.length; i++) {
-        piece.push(...(elements[ofThisKind[i] ?? 0] ?? []));
-        if (piece.length * 60 < PIECE_WEIGHT && i + 1 < ofThisKind.length) continue;
-        this.#send(peer, this.#compare(ofThisKind.slice(from, i + 1), piece, withHashes));
-        [piece, from] = [[], i + 1];
-      }
-    }
+    const found = differingBuckets(this.#store, state, message);
+    if (found.buckets.length === 0 || !state.mayAnswer(now, 20_000 + this.#store.size * 60)) return;
+    for (const compare of comparisons(this.#store, found)) this.#send(peer, compare);
   }
 
-  #compare(buckets: readonly number[], elements: readonly BoardElement[], withHashes: boolean): BoardMessage {
-    const stamps = elements.map(
-      ({ id, version, versionNonce, isDeleted }): Stamp => [id, version, versionNonce, isDeleted ? 1 : 0],
-    );
-    if (!withHashes) return { kind: "board/compare", buckets, stamps };
-    const hashes = elements.map((element) => this.#store.contentHash(element));
-    return { kind: "board/compare", buckets, stamps, hashes };
-  }
-
-  #answerCompare(
-    now: number,
-    peer: string,
-    { buckets, stamps, hashes }: Extract<BoardMessage, { kind: "board/compare" }>,
-  ): void {
+  #answerCompare(now: number, peer: string, message: Extract<BoardMessage, { kind: "board/compare" }>): void {
     if (!this.#peers.get(peer)?.mayAnswer(now, 1_000 + this.#store.size * 20)) return;
-    const theirs = new Map(stamps.map(([id, ...rest]) => [id, rest] as const));
-    const theirContents = new Map(hashes?.map((hash, i) => [stamps[i]?.[0], hash] as const));
-    const lacking: BoardElement[] = [];
-    const wanted: string[] = [];
-    const compared = new Set(buckets);
-    for (const element of this.#store.all()) {
-      if (!compared.has(bucketOf(element.id))) continue;
-      const [version, versionNonce] = theirs.get(element.id) ?? [];
-      theirs.delete(element.id);
-      if (version === undefined || versionNonce === undefined) {
-        if (!element.isDeleted) lacking.push(element);
-      } else if (supersedes(element, { version, versionNonce })) {
-        lacking.push(element);
-      } else if (!sameVersion(element, { version, versionNonce })) {
-        if (version <= FINAL_VERSION) wanted.push(element.id);
-      } else if (hashes && theirContents.get(element.id) !== this.#store.contentHash(element)) {
-        // A hash does not tell which of two contents wins.
-        lacking.push(element);
-        wanted.push(element.id);
-      }
-    }
-    for (const [id, [, , deleted]] of theirs) if (deleted === 0) wanted.push(id);
+    const { lacking, wanted } = differences(this.#store, message);
     this.#answerWith(now, peer, lacking);
     while (wanted.length > 0) this.#send(peer, { kind: "board/want", ids: wanted.splice(0, 4_000) });
   }
@@ -552,7 +490,7 @@ export class BoardSync {
     }
     const [peer, state] = next;
     state.asked = true;
-    state.expect(MAX_BOARD_WEIGHT);
+    state.expect(now, MAX_BOARD_WEIGHT);
     this.#loading = { from: peer, until: now + this.#timing.load };
     this.#send(peer, { kind: "board/want", ids: "all" });
   }

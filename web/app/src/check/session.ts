@@ -1,4 +1,7 @@
-// A member of a room of its own, for as long as the test takes: only members get credentials that work.
+// A member of a room of its own, for as long as the test takes: only members get credentials that work. It is no `Room`, since
+// that would try again where this page tells what it saw at the first try.
+
+import { type ClientEvent, parseServerEvent } from "bimcc-rtc/shared";
 
 /** How long the server may take to answer. */
 const PATIENCE = 10_000;
@@ -23,26 +26,26 @@ export function joinThrowAwayRoom(url: string): Promise<Session> {
       socket.close();
       reject(new Error(why));
     };
-    const say = (eventName: string, data: object) => socket.send(JSON.stringify({ eventName, data }));
+    const say = (event: ClientEvent) => socket.send(JSON.stringify(event));
     socket.onopen = () => {
       opened = performance.now() - start;
-      say("__join", { room: `check-${randomName()}` });
+      say({ eventName: "__join", data: { room: `check-${randomName()}` } });
     };
     socket.onclose = ({ code, reason }) => {
       fail(opened === undefined ? "the connection was refused or broke" : `the server closed it: ${reason || code}`);
     };
     socket.onmessage = ({ data: text }) => {
-      const { eventName, data } = JSON.parse(text);
-      if (eventName === "_error") return fail(String(data.message));
-      if (eventName !== "_peers") return;
+      const event = parseServerEvent(String(text));
+      if (event?.eventName === "_error") return fail(event.data.message);
+      if (event?.eventName !== "_peers") return;
       clearTimeout(giveUp);
       socket.onclose = null;
       resolve({
-        iceServers: data.iceServers,
+        iceServers: event.data.iceServers,
         opened: opened ?? 0,
         joined: performance.now() - start,
         leave() {
-          if (socket.readyState === WebSocket.OPEN) say("__leave", {});
+          if (socket.readyState === WebSocket.OPEN) say({ eventName: "__leave", data: {} });
           socket.close();
         },
       });

@@ -2,8 +2,8 @@
 // for those who come later; a history from a peer would be that peer's word for what others had said.
 
 import type { IncomingFile, Peer, Room } from "bimcc-rtc";
+import { TokenBucket } from "bimcc-rtc/shared";
 import { isBoardFile } from "../board/board_file";
-import { Bucket } from "../logic/bucket";
 import { cleanText, displayName } from "../logic/names";
 import type { Notices } from "./notices";
 import { Derived } from "./store";
@@ -41,8 +41,8 @@ export class Chat {
   /** Messages and offers of others that came while nobody looked. */
   readonly unread: Derived<number>;
   readonly #ends: (() => void)[];
-  readonly #buckets = new Map<string, Bucket>();
-  readonly #comings = new Bucket(BURST, PER_SECOND, performance.now());
+  readonly #buckets = new Map<string, TokenBucket>();
+  readonly #comings = new TokenBucket(PER_SECOND, BURST);
   #kept: Kept[] = [];
   #unread = 0;
   #looking = false;
@@ -162,14 +162,13 @@ export class Chat {
 
   #event(peer: Peer, what: "joined" | "left"): void {
     // One allowance for all: who comes and goes without end has another id each time.
-    if (this.#comings.take(performance.now())) this.#add({ kind: "event", what, from: authorOf(peer) });
+    if (this.#comings.take(1)) this.#add({ kind: "event", what, from: authorOf(peer) });
   }
 
   #maySpeak(peer: Peer, what: string): boolean {
-    const now = performance.now();
-    const bucket = this.#buckets.get(peer.id) ?? new Bucket(BURST, PER_SECOND, now);
+    const bucket = this.#buckets.get(peer.id) ?? new TokenBucket(PER_SECOND, BURST);
     this.#buckets.set(peer.id, bucket);
-    if (bucket.take(now)) return true;
+    if (bucket.take(1)) return true;
     this.notices.problem(`sends ${what} too fast; some were left out.`, authorOf(peer));
     return false;
   }

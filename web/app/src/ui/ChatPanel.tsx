@@ -1,11 +1,10 @@
 import { type FormEvent, memo, useEffect, useRef, useState } from "react";
-import { clockTime } from "../logic/format";
 import { splitLinks } from "../logic/links";
-import { hueOf } from "../logic/names";
 import { type Chat, type ChatEntry, LONGEST_MESSAGE, surplusOf } from "../model/chat";
 import type { Visit } from "../model/session";
 import { useSource } from "../model/store";
 import { Boundary, Broken } from "./Boundary";
+import { EntryHead } from "./EntryHead";
 import { FileEntry } from "./FileEntry";
 import { AttachIcon, SendIcon } from "./icons";
 import { isPlainKey } from "./keys";
@@ -103,22 +102,6 @@ const Line = memo(function Line({ entry }: { entry: Exclude<ChatEntry, { kind: "
     </li>
   );
 });
-
-export function EntryHead({ entry }: { entry: ChatEntry }) {
-  const { from, time } = entry;
-  return (
-    <div className="entry-head">
-      {from ? (
-        <bdi className="author" style={{ "--hue": hueOf(from.id) } as React.CSSProperties}>
-          {from.name}
-        </bdi>
-      ) : (
-        <span className="author own">You</span>
-      )}
-      <time>{clockTime(time)}</time>
-    </div>
-  );
-}
 
 function Composer({ visit }: { visit: Visit }) {
   const { chat } = visit;

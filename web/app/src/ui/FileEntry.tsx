@@ -1,7 +1,7 @@
 import { bytesInWords, count } from "../logic/format";
 import type { Chat, ChatEntry } from "../model/chat";
 import type { FileView } from "../model/transfers";
-import { EntryHead } from "./ChatPanel";
+import { EntryHead } from "./EntryHead";
 import { FileIcon } from "./icons";
 
 interface FileEntryProps {

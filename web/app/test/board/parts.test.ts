@@ -1,7 +1,7 @@
 // The small parts: cursors, hashes, limits by time.
+import { TokenBucket } from "bimcc-rtc/shared";
 import { expect, test } from "vitest";
 import { Cursors } from "../../src/board/cursors";
-import { RateLimit } from "../../src/board/rate";
 import { sha256, sha256OfBytes } from "../../src/board/sha256";
 import { seeded } from "./simulation";
 
@@ -37,8 +37,8 @@ test("cursors go when their peer leaves or is silent, and take no nonsense", () 
 });
 
 test("a rate limit gives what was saved up, then so much a second, whatever the clock does", () => {
-  const limit = new RateLimit(10, 20, 0);
-  const taken = (now: number) => Array.from({ length: 100 }, () => limit.take(now)).filter(Boolean).length;
+  const limit = new TokenBucket(10, 20, 0);
+  const taken = (now: number) => Array.from({ length: 100 }, () => limit.take(1, now)).filter(Boolean).length;
   expect(taken(0)).toBe(20);
   expect(taken(500)).toBe(5);
   expect(taken(-100_000)).toBe(0);

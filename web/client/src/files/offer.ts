@@ -1,6 +1,7 @@
 // What is said of a file before it is sent. It comes from a stranger: each value is checked or made harmless.
 import { BimccRtcError } from "../errors";
 import { fromUtf8, utf8 } from "../utf8";
+import { MAX_METADATA, MAX_NAME, MAX_OFFER, MAX_SIZE } from "./limits";
 
 export interface Offer {
   name: string;
@@ -8,11 +9,6 @@ export interface Offer {
   size: number;
   metadata: unknown;
 }
-
-const MAX_METADATA = 16_384;
-const MAX_OFFER = 20_480;
-const MAX_NAME = 255;
-const MAX_SIZE = 1_099_511_627_776;
 
 export function encodeOffer(offer: Offer): Uint8Array {
   const metadata = JSON.stringify(offer.metadata) ?? "null";

@@ -2,11 +2,9 @@ import { BimccRtcError } from "../errors";
 import type { OutgoingFile, Peer } from "../types";
 import { Checksum } from "./checksum";
 import { discard, encode, encodeReason, HEADER, Kind, PIECE, type Reason } from "./frames";
+import { READ_AHEAD } from "./limits";
 import type { Offer } from "./offer";
 import { type Link, Transfer } from "./transfer";
-
-/** Pieces in memory: the one that is being sent and the next. */
-const READ_AHEAD = 2;
 
 export class Outgoing extends Transfer<void> implements OutgoingFile {
   readonly #file: Blob;

@@ -15,10 +15,9 @@ export interface Link {
 
 /** What both directions of a transfer have in common: description, state, progress, listeners. */
 export abstract class Transfer<Result> extends TypedEmitter<FileEvents> {
-  // These four are the offer.
-  readonly name!: string;
-  readonly type!: string;
-  readonly size!: number;
+  readonly name: string;
+  readonly type: string;
+  readonly size: number;
   readonly metadata: unknown;
   state: FileState = "offered";
   bytes = 0;
@@ -30,11 +29,14 @@ export abstract class Transfer<Result> extends TypedEmitter<FileEvents> {
   constructor(
     readonly id: number,
     readonly peer: Peer,
-    offer: Offer,
+    { name, type, size, metadata }: Offer,
     protected readonly link: Link,
   ) {
     super();
-    Object.assign(this, offer);
+    this.name = name;
+    this.type = type;
+    this.size = size;
+    this.metadata = metadata;
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;

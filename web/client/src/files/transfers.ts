@@ -15,19 +15,13 @@ import {
   MAX_FRAME,
 } from "./frames";
 import { Incoming } from "./incoming";
+import { MAX_MISTAKES, MAX_PENDING, MAX_WITHDRAWN, MIN_FRAME } from "./limits";
 import { decodeOffer, encodeOffer, type Offer, safeName } from "./offer";
 import { Outgoing } from "./outgoing";
 import type { Link } from "./transfer";
 
 /** Data is sent until so much waits in the channel; then again when the channel says that it is ready. */
 export const HIGH_WATER = 1_048_576;
-/** Offers of one peer that wait for an answer. */
-const MAX_PENDING = 16;
-const MAX_WITHDRAWN = 32;
-/** To a peer that takes no larger messages nothing is sent: no browser is like that. */
-const MIN_FRAME = 1024;
-/** Mistakes after which nothing is heard from the peer any more. */
-const MAX_MISTAKES = 10;
 
 export class FileTransfers implements PeerFiles {
   readonly #peer: Peer;

@@ -2,9 +2,8 @@
 // top of a room of today. Reconnecting and resuming happen below it: to such a page the server is just there.
 
 import type { BimccRtcError } from "../errors";
-import type { InternalPeer } from "../hooks";
 import { openCamera } from "../media";
-import { isObject } from "../protocol";
+import { isObject, parseJson } from "../protocol";
 import { DEFAULT_MAX_MESSAGE_BYTES, RoomImpl } from "../room";
 import { maxMessageSizeOf } from "../send_queue";
 import { TokenBucket } from "../token_bucket";
@@ -13,6 +12,7 @@ import { play } from "./media_urls";
 import { OldEmitter } from "./old_emitter";
 import { type FileToSend, OldFiles } from "./old_files";
 import { PartsReader, sendText } from "./old_messages";
+import { OldPeer } from "./old_peer";
 
 /** Streams that pages of this script have made: they are played without sound. */
 const ownStreams = new WeakSet<MediaStream>();
@@ -50,7 +50,7 @@ export class OldClient extends OldEmitter {
   /** The largest message of each channel, since descriptions are slow to read. */
   readonly #maxMessageSizes = new WeakMap<RTCDataChannel, number>();
   readonly #published: { stream: MediaStream; handle: PublishedStream | undefined }[] = [];
-  #inner: RoomImpl | undefined;
+  #inner: RoomImpl<OldPeer> | undefined;
   #wasOpened = false;
   #isReady = false;
   #reportedAt = -REPORT_EVERY;
@@ -72,15 +72,15 @@ export class OldClient extends OldEmitter {
     const inner = new RoomImpl(
       { url: server, room: this.room },
       {
-        autoStart: false,
-        isOldApi: true,
-        onSocket: (event, socket, detail) => this.#handleSocket(event, socket, detail),
-        onServerMessage: (message, socket) => this.#handleServerMessage(message, socket),
-        onConnection: (peer) => this.#handleConnection(peer),
-        onDataChannel: (peer, channel) => {
-          this.addDataChannel(peer.id, channel);
-          this.emit("pc_add_data_channel", channel, peer.id, peer.connection);
-        },
+        openSocket: (url, isCurrent) => this.#openSocket(url, isCurrent),
+        createPeer: (...about) =>
+          new OldPeer(...about, {
+            handleConnection: (peer) => this.#handleConnection(peer),
+            handleChannel: (peer, channel) => {
+              this.addDataChannel(peer.id, channel);
+              this.emit("pc_add_data_channel", channel, peer.id, peer.connection);
+            },
+          }),
       },
       { joined: () => this.#handleJoined(), ended: (error) => this.#handleFailed(error) },
     );
@@ -105,12 +105,22 @@ export class OldClient extends OldEmitter {
     this.emit("ready");
   }
 
-  #handleSocket(event: "new" | "open" | "error" | "close", socket: WebSocket, detail?: Event): void {
-    if (event === "new") this.socket = socket;
-    if (event === "error") this.emit("socket_error", detail, socket);
-    if (event !== "open" || this.#wasOpened) return;
-    this.#wasOpened = true;
-    this.emit("socket_opened", socket);
+  /** A new one after each reconnect. Pages hear what it says before the room acts on it. */
+  #openSocket(url: string, isCurrent: () => boolean): WebSocket {
+    const socket = new WebSocket(url);
+    this.socket = socket;
+    socket.addEventListener("open", () => {
+      if (!isCurrent() || this.#wasOpened) return;
+      this.#wasOpened = true;
+      this.emit("socket_opened", socket);
+    });
+    socket.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
+      if (isCurrent() && typeof data === "string") this.#handleServerMessage(parseJson(data), socket);
+    });
+    socket.addEventListener("error", (event) => {
+      if (isCurrent()) this.emit("socket_error", event, socket);
+    });
+    return socket;
   }
 
   #handleServerMessage(message: unknown, socket: WebSocket): void {
@@ -245,7 +255,7 @@ export class OldClient extends OldEmitter {
     }
   }
 
-  #handleConnection(peer: InternalPeer): void {
+  #handleConnection(peer: OldPeer): void {
     const { id, connection } = peer;
     this.peerConnections[id] = connection;
     connection.addEventListener("icecandidate", ({ candidate }) =>
