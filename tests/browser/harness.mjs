@@ -471,16 +471,21 @@ async function findCa(directory) {
   throw new Error(`no CA in ${directory}`);
 }
 
+/** What this process has given out: a server that starts beside another has not bound its own yet. */
+const given = new Set();
+
 /**
- * Different ports, by name, that are free for TCP and UDP at this moment. They are below the range from which the kernel gives
- * ports to whoever asks for any, else somebody could have one before the server does.
+ * Different ports, by name, that are free for TCP and UDP at this moment and are not given out again. They are below the range
+ * from which the kernel gives ports to whoever asks for any, else somebody could have one before the server does.
  */
 export async function freePorts(...names) {
   const ports = {};
   for (const name of names) {
+    let port;
     do {
-      ports[name] = randomInt(15_000, 32_000);
-    } while (names.some((other) => other !== name && ports[other] === ports[name]) || !(await isFree(ports[name])));
+      port = randomInt(15_000, 32_000);
+    } while (given.has(port) || !given.add(port) || !(await isFree(port)));
+    ports[name] = port;
   }
   return ports;
 }
