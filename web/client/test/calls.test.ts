@@ -3,7 +3,7 @@
 import { beforeAll, beforeEach, expect, it, vi } from "vitest";
 import { joinRoom, openCamera } from "../src/index";
 import type { IncomingFile, Peer, RemoteStream, Room } from "../src/types";
-import { downloads, makeWorld, Stream, said, Track } from "./fake_world";
+import { makeWorld, Stream, Track, world } from "./fake_world";
 
 const SERVER = "http://server.example";
 
@@ -69,6 +69,8 @@ async function pair(): Promise<{ ada: Room; bob: Room; heardByAda: unknown[][]; 
   const heardByBob = listen(bob);
   await connected(ada);
   await connected(bob);
+  const isOpen = () => world.connections.filter((connection) => connection.isOpen).length === 2;
+  await until(() => expect(isOpen()).toBe(true));
   return { ada, bob, heardByAda, heardByBob };
 }
 
@@ -76,8 +78,8 @@ it("says on the wire what docs/PROTOCOL.md has", async () => {
   const { ada, bob } = await pair();
   ada.update({ name: "Ada L." });
   bob.leave();
-  await until(() => expect(said.at(-1)?.eventName).toBe("__leave"));
-  const first = (name: string) => said.find(({ eventName }) => eventName === name)?.data;
+  await until(() => expect(world.said.at(-1)?.eventName).toBe("__leave"));
+  const first = (name: string) => world.said.find(({ eventName }) => eventName === name)?.data;
   expect(first("__join")).toEqual({ room: "lobby", name: "Ada", metadata: { hand: true }, resume: "" });
   const sdp = expect.stringContaining("v=0");
   expect(first("__offer")).toEqual({
@@ -119,6 +121,7 @@ it("carries messages of every kind and size, whole and in order", async () => {
   await ada.send({ hello: ["all"] });
   await ada.send(large, { to: [...ada.peers.keys()][0] as string });
   await ada.send(Uint8Array.of(1, 2, 3));
+  await until(() => expect(named(heardByBob, "message")).toHaveLength(3));
   await ada.send("quick", { droppable: true });
   await expect(ada.send("x".repeat(5_000_000))).rejects.toMatchObject({ reason: "too_large" });
   await expect(ada.send("?", { to: "nobody" })).rejects.toMatchObject({ reason: "peer_gone" });
@@ -137,7 +140,7 @@ it("sends through the server what cannot wait for a path", async () => {
   const heard = listen(ada);
   const bob = await joinRoom({ url: SERVER, room: "lobby" });
   await bob.send({ early: 1 });
-  expect(said.find(({ eventName }) => eventName === "__message")?.data).toEqual({
+  expect(world.said.find(({ eventName }) => eventName === "__message")?.data).toEqual({
     socketId: ada.id,
     data: { sdk: 1, data: { early: 1 } },
   });
@@ -236,7 +239,7 @@ it("lets pages of the old API call each other", async () => {
   const idOfAda = await opened(bob);
   const idOfBob = await opened(ada);
   expect([idOfAda, idOfBob]).toEqual([ada.page.me, bob.page.me]);
-  expect(said.find(({ eventName }) => eventName === "__offer")?.data.sdk).toEqual({
+  expect(world.said.find(({ eventName }) => eventName === "__offer")?.data.sdk).toEqual({
     v: 1,
     offer: 1,
     streams: {},
@@ -262,7 +265,7 @@ it("lets pages of the old API call each other", async () => {
   await until(() => expect(named(ada.heard, "receive_file_ask")).toHaveLength(1));
   ada.page.sendFileAccept(named(ada.heard, "receive_file_ask")[0]?.[1] as string);
   await until(() => expect(named(ada.heard, "receive_file")).toHaveLength(1));
-  expect(downloads).toEqual(["h.txt"]);
+  expect(world.downloads).toEqual(["h.txt"]);
   expect([named(ada.heard, "data_channel_error"), named(bob.heard, "data_channel_error")]).toEqual([[], []]);
 });
 

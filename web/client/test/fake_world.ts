@@ -16,13 +16,22 @@ class Target extends EventTarget {
 
 // ---- Signaling --------------------------------------------------------------------------------------------------------
 
-/** What members have said, in order. */
-export let said: { eventName: string; data: Fields }[] = [];
-let members = new Map<string, { socket: Socket; info: Fields }>();
+/** What there is in one world; who is left over from an earlier test stays in its own. */
+class World {
+  /** What members have said, in order. */
+  readonly said: { eventName: string; data: Fields }[] = [];
+  readonly members = new Map<string, { socket: Socket; info: Fields }>();
+  readonly connections: Connection[] = [];
+  /** Names of files that a page has been given to keep. */
+  readonly downloads: string[] = [];
+}
+
+export let world = new World();
 
 class Socket extends Target {
   static readonly OPEN = 1;
   readyState = 0;
+  readonly #world = world;
   #id = "";
 
   constructor(readonly url: string) {
@@ -35,13 +44,13 @@ class Socket extends Target {
 
   send(text: string): void {
     const event = JSON.parse(text);
-    said.push(event);
+    this.#world.said.push(event);
     setTimeout(() => this.#handle(event.eventName, event.data));
   }
 
   close(): void {
     this.readyState = 3;
-    members.delete(this.#id);
+    this.#world.members.delete(this.#id);
   }
 
   say(eventName: string, data: Fields): void {
@@ -50,40 +59,44 @@ class Socket extends Target {
   }
 
   #others(eventName: string, data: Fields): void {
-    for (const [id, { socket }] of members) if (id !== this.#id) socket.say(eventName, { socketId: this.#id, ...data });
+    for (const [id, { socket }] of this.#world.members)
+      if (id !== this.#id) socket.say(eventName, { socketId: this.#id, ...data });
   }
 
   #handle(eventName: string, data: Fields): void {
     switch (eventName) {
       case "__join": {
-        this.#id = `m-${members.size + 1}`;
+        this.#id = `m-${this.#world.members.size + 1}`;
         const info = { socketId: this.#id, name: data.name, metadata: data.metadata };
         this.#others("_new_peer", info);
         this.say("_peers", {
-          connections: [...members.keys()],
+          connections: [...this.#world.members.keys()],
           you: this.#id,
-          peers: [...members.values()].map((member) => member.info),
+          peers: [...this.#world.members.values()].map((member) => member.info),
           iceServers: [{ urls: "stun:server.example" }],
           resume: "token",
           resumed: false,
           room: data.room,
           server: "fake",
         });
-        members.set(this.#id, { socket: this, info });
+        this.#world.members.set(this.#id, { socket: this, info });
         return;
       }
+      case "__ping":
+        this.say("_pong", data);
+        return;
       case "__update":
         this.#others("_peer_updated", data);
         return;
       case "__leave":
-        members.delete(this.#id);
+        this.#world.members.delete(this.#id);
         this.#others("_remove_peer", { reason: "left" });
         return;
       case "__offer":
       case "__answer":
       case "__ice_candidate":
       case "__message":
-        members.get(String(data.socketId))?.socket.say(eventName.slice(1), { ...data, socketId: this.#id });
+        this.#world.members.get(String(data.socketId))?.socket.say(eventName.slice(1), { ...data, socketId: this.#id });
     }
   }
 }
@@ -153,7 +166,7 @@ class DataChannel extends Target {
   send(data: string | Uint8Array<ArrayBuffer>): void {
     if (this.readyState !== "open") throw new DOMException("not open", "InvalidStateError");
     const copy = typeof data === "string" ? data : data.slice().buffer;
-    queueMicrotask(() => this.other?.fire("message", { data: copy }));
+    setTimeout(() => this.other?.fire("message", { data: copy }));
   }
 
   close(): void {
@@ -170,8 +183,10 @@ class DataChannel extends Target {
     this.other = other;
     other.other = this;
     for (const side of [this, other]) {
-      side.readyState = "open";
-      setTimeout(() => side.fire("open"));
+      setTimeout(() => {
+        side.readyState = "open";
+        side.fire("open");
+      });
     }
   }
 }
@@ -193,8 +208,6 @@ interface Transceiver {
   direction: string;
 }
 
-let connections: Connection[] = [];
-
 /** Its description names it in the fingerprint, and what it sends. */
 class Connection extends Target {
   signalingState = "stable";
@@ -203,10 +216,16 @@ class Connection extends Target {
   localDescription: Description | null = null;
   remoteDescription: Description | null = null;
   readonly sctp = { maxMessageSize: 262_144 };
-  readonly #name = `${connections.push(this)}`;
+  readonly #world = world;
+  readonly #name = `${this.#world.connections.push(this)}`;
   readonly #channels: DataChannel[] = [];
   readonly #transceivers: Transceiver[] = [];
   readonly #remote = new Map<string, Stream>();
+
+  /** Also what it carries, a moment after itself. */
+  get isOpen(): boolean {
+    return this.connectionState === "connected" && this.#channels.every(({ readyState }) => readyState === "open");
+  }
 
   get pendingLocalDescription(): Description | null {
     return this.signalingState === "have-local-offer" ? this.localDescription : null;
@@ -215,7 +234,7 @@ class Connection extends Target {
   createDataChannel(label: string, init: Fields = {}): DataChannel {
     const channel = new DataChannel(label, init);
     this.#channels.push(channel);
-    this.#need();
+    this.#ask();
     if (this.connectionState === "connected") setTimeout(() => this.#pairChannels());
     return channel;
   }
@@ -237,13 +256,13 @@ class Connection extends Target {
       direction: "sendrecv",
     };
     this.#transceivers.push(transceiver);
-    this.#need();
+    this.#ask();
     return transceiver.sender;
   }
 
   removeTrack(sender: Transceiver["sender"]): void {
     sender.track = null;
-    this.#need();
+    this.#ask();
   }
 
   getTransceivers(): Transceiver[] {
@@ -261,6 +280,7 @@ class Connection extends Target {
     const candidate = { candidate: `candidate:1 1 udp 1 192.0.2.1 1 typ host`, sdpMid: "0", sdpMLineIndex: 0 };
     setTimeout(() => this.fire("icecandidate", { candidate }));
     if (type === "answer") this.#connect();
+    this.#ask();
   }
 
   async setRemoteDescription(description: Description): Promise<void> {
@@ -269,6 +289,7 @@ class Connection extends Target {
     this.signalingState = description.type === "offer" ? "have-remote-offer" : "stable";
     this.#receive(description.sdp);
     if (description.type === "answer") this.#connect();
+    this.#ask();
   }
 
   async addIceCandidate({ candidate }: { candidate: string }): Promise<void> {
@@ -298,17 +319,19 @@ class Connection extends Target {
     if (configuration.iceServers[0]?.urls !== "stun:server.example") throw new TypeError("no iceServers");
   }
 
-  restartIce(): void {
-    this.#need();
-  }
+  restartIce(): void {}
 
   close(): void {
     this.connectionState = "closed";
     for (const channel of this.#channels) channel.close();
   }
 
-  #need(): void {
-    setTimeout(() => this.signalingState === "stable" && this.fire("negotiationneeded"));
+  /** To be called after each change, also of what is agreed upon. */
+  #ask(): void {
+    setTimeout(() => {
+      const isBehind = this.localDescription?.sdp !== this.#describe("offer").sdp;
+      if (isBehind && this.signalingState === "stable") this.fire("negotiationneeded");
+    });
   }
 
   #describe(type: "offer" | "answer"): Description {
@@ -335,7 +358,7 @@ class Connection extends Target {
 
   get #other(): Connection | undefined {
     const name = /fingerprint:sha-256 (\d+)/.exec(this.remoteDescription?.sdp ?? "")?.[1];
-    return connections[Number(name) - 1];
+    return this.#world.connections[Number(name) - 1];
   }
 
   #connect(): void {
@@ -388,15 +411,10 @@ class MediaElement {
   async play(): Promise<void> {}
 }
 
-/** Of files that a page has been given to keep. */
-export let downloads: string[] = [];
-
 /** Where two pages can meet. */
 export function makeWorld(): void {
-  said = [];
-  members = new Map();
-  connections = [];
-  downloads = [];
+  world = new World();
+  const { downloads } = world;
   vi.stubGlobal("WebSocket", Socket);
   vi.stubGlobal("RTCPeerConnection", Connection);
   vi.stubGlobal("MediaStream", Stream);

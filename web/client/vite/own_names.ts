@@ -5,8 +5,8 @@
 const LISTED = `
   activate attach attempt awake bypass configuration consumed createPeer describe doubt elapsed endAs failed giveUp
   gone granted hasFailed hasJoined hasOpened isBinary isJoined isMissing isOver isReachable joinData joined keeper losses
-  negotiation nextFrame notePath offered openForeignChannel openSocket outstanding packets progressTo pump received refusal
-  reliable report resync sendByServer sendCandidate sendDescription sendDroppable senders sent socketUrl sync syncStream take
+  negotiation nextFrame notePath offered openForeignChannel openSocket outstanding packets progressTo pump refusal
+  reliable report resync sendByServer sendCandidate sendDescription sendDroppable senders socketUrl sync syncStream take
   taken takesParts usesOldApi usesSdk wake
 `
   .trim()
