@@ -213,6 +213,16 @@ step_rust() {
         echo "cargo is missing: install Rust from https://rustup.rs" >&2
         return 1
     fi
+    local pinned
+    pinned=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
+    if ! cargo --version 2>/dev/null; then
+        # Where rustup can fetch nothing, the same version may be there as the stable one.
+        if RUSTUP_TOOLCHAIN=stable rustc --version 2>/dev/null | grep "^rustc $pinned "; then
+            export RUSTUP_TOOLCHAIN=stable
+        else
+            rustup toolchain install "$pinned" --profile minimal || return
+        fi
+    fi
     local component
     for component in rustfmt clippy; do
         cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component" || return
