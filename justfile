@@ -42,6 +42,9 @@ clippy *flags: (step "clippy" flags)
 # The crate's documentation
 docs *flags: (step "docs" flags)
 
+# Licenses, sources and advisories of the crates
+deny *flags: (step "deny" flags)
+
 # The server without pages
 without-pages *flags: (step "without-pages" flags)
 

