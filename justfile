@@ -18,11 +18,14 @@ run *flags:
 # All checks and tests; --long: also those that take minutes
 test *flags: (step flags)
 
-# format, lint-web, types-web, clippy
+# format, lint-scripts, lint-web, types-web, clippy
 lint *flags: (step "lint" flags)
 
 # Formatting of the Rust code
 format *flags: (step "format" flags)
+
+# Shell scripts
+lint-scripts *flags: (step "lint-scripts" flags)
 
 # Formatting and lints of web/
 lint-web *flags: (step "lint-web" flags)

@@ -20,6 +20,7 @@ define node            needed "+node"                "Node.js that can build the
 define node-packages   needed "node"                 "packages of npm, as locked"
 define python-packages needed "+python"              "packages of PyPI, as locked"
 define format          always "rust"                 "formatting of the Rust code"
+define lint-scripts    always "+scripts"             "shell scripts, and that the justfile knows the steps"
 define lint-web        always "node-packages +web"   "formatting and lints of web/, and what its browsers lack"
 define types-web       always "node-packages +web"   "types of web/"
 define test-web        always "node-packages +web"   "unit tests of the browser client and of the pages"
@@ -38,8 +39,8 @@ define package         asked  "rust node +cc"        "the release package (deplo
 
 # One name for several.
 declare -A groups=(
-    [lint]="format lint-web types-web clippy"
-    [setup]="rust node-packages python-packages +cc +web +deny +network +servers +clients +browsers"
+    [lint]="format lint-scripts lint-web types-web clippy"
+    [setup]="rust node-packages python-packages +cc +scripts +web +deny +network +servers +clients +browsers"
 )
 
 usage() {
@@ -137,6 +138,7 @@ lacks() {
 # Debian packages of the programs that are missing.
 missing_packages() {
     ! lacks +cc cc || echo build-essential
+    ! lacks +scripts shellcheck || echo shellcheck
     ! lacks +node node || echo nodejs
     ! lacks +node npm || echo npm
     ! lacks +network ip || echo iproute2
@@ -311,6 +313,22 @@ step_python_packages() {
 # ---- What the steps do -------------------------------------------------------------------------------------------
 
 step_format() { cargo fmt --check; }
+
+step_lint_scripts() {
+    local step outcome=0
+    for step in "${steps[@]}" "${!groups[@]}"; do
+        if [ "${runs[$step]:-}" != needed ] && ! grep -q "^$step\b.*:" justfile; then
+            echo "The justfile has no recipe for the step $step." >&2
+            outcome=1
+        fi
+    done
+    if have shellcheck; then
+        shellcheck test.sh .ci/run deploy/*.sh || outcome=1
+    else
+        echo "SKIPPED: shellcheck is not installed"
+    fi
+    return $outcome
+}
 
 step_lint_web() { (cd web && npx --no-install biome check . && npm run --silent apis); }
 
