@@ -83,6 +83,10 @@ fix:
     cargo fmt
     cd web && npm run format
 
+# Have git check what is committed
+hook:
+    git config core.hooksPath .githooks
+
 [private]
 step *arguments:
     @./test.sh {{arguments}}

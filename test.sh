@@ -323,7 +323,7 @@ step_lint_scripts() {
         fi
     done
     if have shellcheck; then
-        shellcheck test.sh .ci/run deploy/*.sh || outcome=1
+        shellcheck test.sh .ci/run .githooks/* deploy/*.sh || outcome=1
     else
         echo "SKIPPED: shellcheck is not installed"
     fi
