@@ -66,8 +66,14 @@ browsers *flags: (step "browsers" flags)
 # Whether the fuzz targets compile
 fuzz *flags: (step "fuzz" flags)
 
-# The release package
+# The crate, with its pages in it
 package *flags: (step "package" flags)
+
+# The browser client for npm
+package-npm *flags: (step "package-npm" flags)
+
+# The program for who does not build it
+archive *flags: (step "archive" flags)
 
 # Fuzz one target (cargo install cargo-fuzz)
 fuzz-run target seconds="600":

@@ -35,7 +35,9 @@ define test-rust       always "rust node-packages python-packages +cc +network +
 define test-docs       always "rust node +cc"        "tests in the documentation"
 define browsers        always "build client +network +servers +browsers" "tests with real browsers and coturn's tools"
 define fuzz            long   "rust +cc"             "that the fuzz targets compile"
-define package         asked  "rust node +cc"        "the release package (deploy/package.sh)"
+define package         asked  "rust node +cc"        "the crate with its pages (deploy/package.sh)"
+define package-npm     asked  "node-packages +web"   "the browser client for npm, in target/packages"
+define archive         asked  "rust node +cc"        "the program for who does not build it (deploy/archive.sh)"
 
 # One name for several.
 declare -A groups=(
@@ -376,9 +378,13 @@ step_test_rust() {
 
 step_test_docs() { cargo test --locked --doc; }
 
+target_directory() {
+    cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
+}
+
 step_browsers() {
     local target
-    target=$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+    target=$(target_directory)
     # One at a time: two browsers and a server are enough for a small machine.
     BIMCC_RTC_BINARY="$target/debug/bimcc-rtc" \
         node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs
@@ -386,7 +392,18 @@ step_browsers() {
 
 step_fuzz() { cargo check --manifest-path fuzz/Cargo.toml; }
 
-step_package() { deploy/package.sh; }
+step_package() {
+    local version target
+    version=$(cargo pkgid --locked | sed 's/.*[#@]//')
+    target=$(target_directory)
+    deploy/package.sh && mkdir -p target/packages && cp "$target/package/bimcc-rtc-$version.crate" target/packages/
+}
+
+step_package_npm() {
+    mkdir -p target/packages && (cd web/client && npm pack --pack-destination ../../target/packages)
+}
+
+step_archive() { deploy/archive.sh; }
 
 # ---- One after another -------------------------------------------------------------------------------------------
 
