@@ -1,10 +1,7 @@
-// Pages on the old API, by /BimccWebRTC.js: the sample of the library it descends from, pages in the manner of SkyRTC's,
-// among themselves, with clients of that time and with pages on today's API.
+// Pages on the old API, by /BimccWebRTC.js: in the manner of BimccRTC's sample and of SkyRTC's demo, among themselves, with
+// clients of that time and with pages on today's API.
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
-import path from "node:path";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { missing, setStage } from "./harness.mjs";
 
 const TIMEOUT = 180_000;
@@ -34,41 +31,12 @@ function showsVideos(page, others) {
   }, others);
 }
 
-// ---- The sample -------------------------------------------------------------------------------------------------------
-
-const SHARED =
-  process.env.SHARED_FOLDER ?? path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../../shared");
-const SAMPLE = path.join(SHARED, "seed/BimccRTC-README.md");
-
-function sample(server, when) {
-  const [, block] = /#### Clinet Refernce API :\s*```([\s\S]*?)```/.exec(readFileSync(SAMPLE, "utf8"));
-  let code = block
-    .replace("ws://IP Address OR Domain:3000", server.wsUrl())
-    // The lines that make a stream are comments there.
-    .replace("/*//create local stream", "//create local stream")
-    .replace("});*/", "});");
-  assert.notEqual(code, block);
-  const ready = "webrtc.allReadyComplete();";
-  assert.ok(code.includes(ready));
-  // `during` is as it stands: at once after asking for the stream.
-  if (when === "before")
-    code = code
-      .replace("webrtc.createStream(", `${ready}\nwebrtc.createStream(`)
-      .replace(/\}\);\s*webrtc\.allReadyComplete\(\);/, "});");
-  if (when === "after") {
-    code = code
-      .replace(/(createStream\(\{[^}]*\}\);)\s*webrtc\.allReadyComplete\(\);/, "$1")
-      .replace(".play();", `.play();\n${ready}`);
-  }
-  assert.equal(code.split(ready).length, 2, "it is said once");
-  return code;
-}
+// ---- In the manner of BimccRTC ----------------------------------------------------------------------------------------
 
 for (const kinds of KINDS) {
   for (const when of ["before", "during", "after"]) {
-    const skip = existsSync(SAMPLE) ? missing(...new Set(kinds)) : `${SAMPLE} is not there`;
-    test(`the sample, ready ${when} the stream comes, ${kinds.join(" and ")}`, {
-      skip,
+    test(`a whiteboard page, ready ${when} the stream comes, ${kinds.join(" and ")}`, {
+      skip: missing(...new Set(kinds)),
       timeout: TIMEOUT,
     }, async (t) => {
       const { server, browsers } = await stage(t, kinds);
@@ -76,14 +44,14 @@ for (const kinds of KINDS) {
       for (const browser of [browsers[0], browsers[1]]) {
         const page = await browser.open("legacy.html");
         await page.run(
-          (code) => {
+          (...args) => {
             window.canvas = { api: { loadCanvasFromData: (message) => (window.loaded = message) } };
             window.alert = (text) => (window.alerted = text);
-            const script = document.createElement("script");
-            script.textContent = code;
-            document.body.append(script);
+            window.startBimccPage(...args);
           },
-          sample(server, when),
+          `${server.wsUrl()}?room=room1`,
+          "room1",
+          when,
         );
         pages.push(page);
         await page.until(() => window.webrtc.me);
