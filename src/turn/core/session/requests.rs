@@ -240,20 +240,9 @@ impl Session {
             }
             User::Api(_) => None,
         };
-        let mut response = Response::success(&request);
-        for lease in leases.iter() {
-            response = response.relayed(lease.address);
-        }
-        response = response.lifetime(pending.lifetime.as_secs() as u32);
         let unbound = Family::BOTH.into_iter().find(|f| pending.wish.families.contains(*f) && leases[*f].is_none());
-        if let Some((family, code)) =
-            unbound.map(|family| (family, ErrorCode::InsufficientCapacity)).or(pending.missing)
-        {
-            response = response.address_error(family, code);
-        }
-        if let Some((token, _)) = bound.next {
-            response = response.reservation_token(&token);
-        }
+        pending.missing = unbound.map(|family| (family, ErrorCode::InsufficientCapacity)).or(pending.missing);
+        let response = allocated_response(&request, &pending, &leases, bound.next.map(|(token, _)| token));
         let reply = sign(response.mapped(self.tuple.client), signature);
         let allocated = Allocated {
             holder: Holder {
@@ -472,6 +461,27 @@ impl Session {
             || cx.limiter.admits(ip, cx.now.instant)
             || cx.shared.directory.is_connected_from(ip)
     }
+}
+
+/// RFC 8656 section 7.3: what an Allocate has got.
+fn allocated_response(
+    request: &Request,
+    pending: &PendingAllocate,
+    leases: &ByFamily<Option<Lease>>,
+    next: Option<ReservationToken>,
+) -> Response {
+    let mut response = Response::success(request);
+    for lease in leases.iter() {
+        response = response.relayed(lease.address);
+    }
+    response = response.lifetime(pending.lifetime.as_secs() as u32);
+    if let Some((family, code)) = pending.missing {
+        response = response.address_error(family, code);
+    }
+    if let Some(token) = next {
+        response = response.reservation_token(&token);
+    }
+    response
 }
 
 /// What an Allocate wants of its relayed address.
