@@ -14,8 +14,11 @@ use common::{
     process::{PATIENCE, Process, Start, free_port},
     turn_client::{Credentials, TurnClient, Via},
 };
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt::ReceiveTimeout,
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt::ReceiveTimeout,
+    },
 };
 use serde_json::json;
 
@@ -170,7 +173,11 @@ impl Capture {
         };
         let mut frame = [0; 65_536];
         loop {
-            let len = recv(self.0.as_raw_fd(), &mut frame, MsgFlags::empty()).expect("a packet should have come");
+            let len = match recv(self.0.as_raw_fd(), &mut frame, MsgFlags::empty()) {
+                // Any signal ends a receive that has a timeout, even one that only stopped the process and let it go on.
+                Err(Errno::EINTR) => continue,
+                received => received.expect("a packet should have come"),
+            };
             let is_ipv4 = len >= 34 && frame[12..14] == [8, 0];
             let ip = &frame[14..34];
             if is_ipv4 && ip[9] == 17 && ip[12..16] == source.octets() && ip[16..20] == destination.octets() {
