@@ -10,8 +10,8 @@ cd "$(dirname "$0")"
 steps=()
 declare -A runs needs about
 
-# define STEP WHEN NEEDS ABOUT: the function step_STEP does it. WHEN is `always`, `long` (with --long), `asked` (where it
-# is named) or `needed` (by another step). NEEDS are steps that go before, and `+PROGRAMS`: see missing_packages.
+# define STEP WHEN NEEDS ABOUT: the function step_STEP does it. WHEN is `always`, `asked` (where it is named) or
+# `needed` (by another step). NEEDS are steps that go before, and `+PROGRAMS`: see missing_packages.
 define() { steps+=("$1") runs[$1]=$2 needs[$1]=$3 about[$1]=$4; }
 
 define packages        needed ""                     "Debian's packages that are missing"
@@ -30,11 +30,11 @@ define docs            always "rust node +cc"        "the crate's documentation,
 define deny            always "rust python-packages +deny" "licenses, sources and advisories of the crates"
 # Before the build, because it leaves its own binary where the browser tests look for one.
 define without-pages   always "rust +cc"             "the server without pages: lints, tests of HTTP"
+define fuzz            always "rust +cc"             "that the fuzz targets compile"
 define build           always "rust node +cc"        "the server with its pages"
 define test-rust       always "rust node-packages python-packages +cc +network +servers +clients" "tests of the server"
 define test-docs       always "rust node +cc"        "tests in the documentation"
 define browsers        always "build client +network +servers +browsers" "tests with real browsers and coturn's tools"
-define fuzz            long   "rust +cc"             "that the fuzz targets compile"
 define package         asked  "rust node +cc"        "the crate with its pages (deploy/package.sh)"
 define package-npm     asked  "node-packages +web"   "the browser client for npm, in target/packages"
 define archive         asked  "rust node +cc"        "the program for who does not build it (deploy/archive.sh)"
@@ -67,7 +67,6 @@ EOF
     for step in "${steps[@]}"; do
         case ${runs[$step]} in
             needed) note=" (where another step needs it)" ;;
-            long) note=" (named, or with --long)" ;;
             asked) note=" (named)" ;;
             *) note= ;;
         esac
@@ -112,10 +111,7 @@ for argument in "$@"; do
 done
 if [ ${#named[@]} = 0 ]; then
     for step in "${steps[@]}"; do
-        case ${runs[$step]} in
-            always) named+=("$step") ;;
-            long) [ "$long" = 0 ] || named+=("$step") ;;
-        esac
+        [ "${runs[$step]}" != always ] || named+=("$step")
     done
 fi
 for step in "${named[@]}"; do want "$step"; done
@@ -314,6 +310,10 @@ step_python_packages() {
 
 # ---- What the steps do -------------------------------------------------------------------------------------------
 
+target_directory() {
+    cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
+}
+
 step_format() { cargo fmt --check; }
 
 step_lint_scripts() {
@@ -366,6 +366,12 @@ step_without_pages() {
         cargo test --locked --no-default-features --test http
 }
 
+# With the versions of Cargo.lock and in the same directory, so that most of what they depend on is checked already.
+step_fuzz() {
+    [ fuzz/Cargo.lock -nt Cargo.lock ] || cp Cargo.lock fuzz/Cargo.lock
+    CARGO_TARGET_DIR=$(target_directory) cargo check --manifest-path fuzz/Cargo.toml
+}
+
 step_build() { cargo build --locked; }
 
 step_test_rust() {
@@ -378,10 +384,6 @@ step_test_rust() {
 
 step_test_docs() { cargo test --locked --doc; }
 
-target_directory() {
-    cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
-}
-
 step_browsers() {
     local target
     target=$(target_directory)
@@ -389,8 +391,6 @@ step_browsers() {
     BIMCC_RTC_BINARY="$target/debug/bimcc-rtc" \
         node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs
 }
-
-step_fuzz() { cargo check --manifest-path fuzz/Cargo.toml; }
 
 step_package() {
     local version target
