@@ -12,9 +12,20 @@ out=$(cargo build --locked --release --message-format=json |
 cp -r "$out/pages" web/prebuilt
 echo "web/prebuilt: $(wc -l <web/prebuilt/MANIFEST) lines in its MANIFEST"
 
+# Cargo takes the pages for changes that are not committed, since version control does not hold them. There shall be no
+# others.
+changed=$(git status --porcelain)
+if [ -n "$changed" ]; then
+    printf 'Not committed:\n%s\n' "$changed" >&2
+    exit 1
+fi
+
 # Cargo builds what it has packed. If the sources in there are not all that the pages are built from, the build script
 # says that web/prebuilt does not fit them.
-if cargo package --locked "$@" 2>&1 | tee /dev/stderr | grep -q "made from other sources"; then
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+cargo package --locked --allow-dirty "$@" 2>&1 | tee "$said"
+if grep -q "made from other sources" "$said"; then
     echo "The package lacks sources of the pages: see \`include\` in Cargo.toml." >&2
     exit 1
 fi
