@@ -89,8 +89,8 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     fs::File::open(parent)?.sync_all()
 }
 
-/// A pipe that nobody writes to. Who opens it all the same gets its end after a while, so that a test fails and does not
-/// wait for ever.
+/// A pipe that nobody writes to. Who opens it all the same gets its end after a while, so that a test fails and does
+/// not wait for ever.
 #[cfg(test)]
 pub(crate) fn make_idle_pipe(path: &Path) {
     use std::{process::Command, thread, time::Duration};

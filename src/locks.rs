@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "Name(\"b\", 7) is taken while LockName(\"a\", 0) is held")]
+    #[should_panic(expected = "LockName(\"b\", 7) is taken while LockName(\"a\", 0) is held")]
     fn a_lock_within_a_lock_panics() {
         let (a, b) = (Lock::new(LockName("a", 0), ()), Lock::new(LockName("b", 7), ()));
         let _held = a.lock();

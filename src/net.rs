@@ -13,10 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-pub use self::{
-    changes::Changes,
-    purpose::{LinkKind, Purpose},
-};
+pub use self::{changes::Changes, purpose::Purpose};
 use self::{kernel::Found, route::RouteKind};
 use crate::values::{
     family::{ByFamily, Family},

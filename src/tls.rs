@@ -29,7 +29,7 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use self::{local_ca::Moment, provider::provider};
 pub use self::{
-    local_ca::{CaFacts, Fingerprint, HostNames, LocalCaError},
+    local_ca::{CaFacts, HostNames, LocalCaError},
     pem::{PemFile, check},
 };
 use crate::{

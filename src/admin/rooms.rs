@@ -63,8 +63,8 @@ fn no_such_room() -> Response {
     (StatusCode::NOT_FOUND, "There is no such room.\n").into_response()
 }
 
-/// Written in one pass: what members said of themselves stands there as the text that came. A tree of values has no place
-/// for all of it, e.g. for numbers beyond a float's range.
+/// Written in one pass: what members said of themselves stands there as the text that came. A tree of values has no
+/// place for all of it, e.g. for numbers beyond a float's range.
 fn json_answer(value: &impl Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),

@@ -1,9 +1,9 @@
-//! How much of everything this host has room for, and how it is shared out, so that no kind of client takes what another
-//! needs.
+//! How much of everything this host has room for, and how it is shared out, so that no kind of client takes what
+//! another needs.
 //!
-//! Strangers may have an eighth of the open files and TURN over TCP and TLS another; some stay for the process itself and for
-//! operators. Of the rest, WebSockets and relay ports each may have what the other has left, but a quarter, which is
-//! always the other's.
+//! Strangers may have an eighth of the open files and TURN over TCP and TLS another; some stay for the process itself
+//! and for operators. Of the rest, WebSockets and relay ports each may have what the other has left, but a quarter,
+//! which is always the other's.
 
 use crate::{config::Config, values::ports::RelayPorts};
 
@@ -29,7 +29,8 @@ pub(super) struct Capacity {
 }
 
 impl Capacity {
-    /// Of a host that relays in so many address `families`, may have so many open `files`, and so many bytes of `memory`.
+    /// Of a host that relays in so many address `families`, may have so many open `files`, and so many bytes of
+    /// `memory`.
     pub(super) fn of(config: &Config, families: usize, files: usize, memory: Option<u64>) -> Self {
         let possible =
             config.max_allocations.unwrap_or_else(|| possible_allocations(config.relay_ports, families, memory));

@@ -1,5 +1,5 @@
-//! From a configuration to a running server: looks at the disk and at the host, plans, binds, connects the parts and runs
-//! them.
+//! From a configuration to a running server: looks at the disk and at the host, plans, binds, connects the parts and
+//! runs them.
 //!
 //! The order is the point: everything that can be wrong is found before the first client is served, all UDP sockets are
 //! bound before the first is read, and on the way out signaling says goodbye before TURN falls silent.

@@ -1,5 +1,5 @@
-//! The files that a configuration names: the state directory, certificate and key, secrets. What is wrong with them is told
-//! together with what is wrong in the configuration itself.
+//! The files that a configuration names: the state directory, certificate and key, secrets. What is wrong with them is
+//! told together with what is wrong in the configuration itself.
 
 use std::{fs::File, io, os::unix::fs::FileTypeExt, path::Path, sync::mpsc, thread, time::Duration};
 
@@ -49,15 +49,14 @@ impl Settled {
         Ok(Self { config: draft.finish()?, tls, secrets })
     }
 
-    /// For who only mints, perhaps as another user or on another machine: certificate and state directory are none of its
-    /// business.
+    /// For whoever only mints, perhaps as another user or on another machine: certificate and state directory are none of
+    /// its business.
     ///
     /// # Errors
     /// All mistakes at once, those of the draft among them.
     pub fn to_mint(mut draft: Draft) -> Result<Self, ConfigError> {
         let secrets = secrets(&mut draft);
-        let tls = tls_files(draft.config());
-        Ok(Self { config: draft.finish()?, tls, secrets })
+        Ok(Self { config: draft.finish()?, tls: None, secrets })
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the server is going to do: the configuration joined with the facts of this host. Plain data, complete before anything is
-//! bound; the server is made after it, and the start-up text tells it.
+//! What the server is going to do: the configuration joined with the facts of this host. Plain data, complete before
+//! anything is bound; the server is made after it, and the start-up text tells it.
 
 mod doubts;
 

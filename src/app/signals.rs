@@ -1,7 +1,7 @@
 //! Signals become a [`Shutdown`](crate::shutdown::Shutdown), and requests to read anew what can be.
 //!
-//! A signal that comes before it can be handled would end the process without a word, and a service manager may send one
-//! the moment it has started it. So `main` begins with [`HeldSignals::hold`], goes on with [`Signals::catch`], and
+//! A signal that comes before it can be handled would end the process without a word, and a service manager may send
+//! one the moment it has started it. So `main` begins with [`HeldSignals::hold`], goes on with [`Signals::catch`], and
 //! the supervisor takes them from there by [`Signals::heed`]: what came meanwhile waits.
 
 use std::{fs, io};
@@ -66,9 +66,9 @@ impl Signals {
         })
     }
 
-    /// Begins `shutdown` at the first SIGINT or SIGTERM; a second one ends the process on the spot, for people
-    /// who do not want to wait for the rest. SIGHUP begins it where it says that the terminal closed, else it asks those
-    /// who hold a [`Reload`]. Must be called within a runtime.
+    /// Begins `shutdown` at the first SIGINT or SIGTERM; a second one ends the process on the spot, for people who do
+    /// not want to wait for the rest. SIGHUP begins it where it says that the terminal closed, else it asks those who
+    /// hold a [`Reload`]. Must be called within a runtime.
     pub fn heed(self, shutdown: ShutdownTrigger) -> Reload {
         let Self { mut interrupt, mut terminate, mut hangup, terminal } = self;
         let (ask, reload) = Reload::new();

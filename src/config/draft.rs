@@ -22,8 +22,8 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A configuration with the mistakes in it. Where a value is wrong its default stands, so that whoever knows more (of the
-/// disk, for example) finds the rest of the mistakes before anybody is told.
+/// A configuration with the mistakes in it. Where a value is wrong its default stands, so that whoever knows more (of
+/// the disk, for example) finds the rest of the mistakes before anybody is told.
 #[derive(Debug)]
 pub struct Draft {
     config: Config,

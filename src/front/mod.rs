@@ -1,8 +1,8 @@
 //! The TCP ports: accepts connections, finds out what they speak, and hands them over.
 //!
 //! The first byte of a connection, and once more the first within TLS, tells HTTP from STUN: requests are answered by
-//! [`crate::http`], WebSockets served by [`crate::signaling`], TURN clients by [`crate::turn::io::Streams`]. The ports of
-//! `--turn-listen` and `--turns-listen` speak nothing but TURN.
+//! [`crate::http`], WebSockets served by [`crate::signaling`], TURN clients by [`crate::turn::io::Streams`]. The ports
+//! of `--turn-listen` and `--turns-listen` speak nothing but TURN.
 //!
 //! A trusted proxy may say first whose connection it is ([`proxy_protocol`], `introduction`).
 //!

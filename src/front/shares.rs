@@ -30,7 +30,7 @@ impl Default for WebSocketLimits {
     }
 }
 
-/// ShareCounts connections of one kind.
+/// Counts connections of one kind.
 #[derive(Debug)]
 pub(super) struct ConnectionShares {
     limits: WebSocketLimits,

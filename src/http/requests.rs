@@ -1,8 +1,8 @@
 //! Connections that speak HTTP: their requests are answered until they end, or until one of them becomes a WebSocket.
 //!
-//! [`Requests`] is what they share. Whoever has accepted a connection gives it to [`Requests::answer`], with what is known
-//! of its ends and a [`Door`] to ask for a place; what comes back is ready for signaling, and nothing of HTTP, buffers
-//! included, is kept.
+//! [`Requests`] is what they share. Whoever has accepted a connection gives it to [`Requests::answer`], with what is
+//! known of its ends and a [`Door`] to ask for a place; what comes back is ready for signaling, and nothing of HTTP,
+//! buffers included, is kept.
 
 use std::{
     convert::Infallible,

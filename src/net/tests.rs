@@ -1,5 +1,6 @@
 use super::{
     kernel::{Address, Link},
+    purpose::LinkKind,
     route::Route,
     *,
 };

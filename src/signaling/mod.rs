@@ -29,7 +29,6 @@ pub mod service;
 pub mod session;
 pub mod wire;
 
-pub use close_reason::CloseReason;
 pub use core::{
     hub::{MemberSummary, RoomSummary},
     resume::ResumeKey,

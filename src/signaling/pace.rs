@@ -45,7 +45,8 @@ pub(crate) struct Pace {
     bucket: TokenBucket,
     /// When the latest message came.
     latest: Nanos,
-    /// When the latest bad messages came; empty for all good clients. No token bucket: they are so few that each is kept.
+    /// When the latest bad messages came; empty for all good clients. No token bucket: they are so few that each is
+    /// kept.
     bad: VecDeque<Instant>,
 }
 

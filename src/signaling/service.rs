@@ -110,7 +110,8 @@ pub struct Service<O> {
     resume_key: ResumeKey,
     directory: Arc<Directory>,
     instruments: Instruments,
-    /// From its beginning on nobody is told that others leave: everybody will, and their calls go on without the server.
+    /// From its beginning on nobody is told that others leave: everybody will, and their calls go on without the
+    /// server.
     shutdown: Shutdown,
 }
 

@@ -355,7 +355,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> SocketSession<'a, S> {
         self.last_heard = now;
         self.ws.get_mut().give_back(message.len());
         let admitted = self.pace.admit(message.len(), now.into_std());
-        let verdict = match &message {
+        let outcome = match &message {
             Message::Text(_) | Message::Binary(_) if !admitted => {
                 let refusal = Refusal::new(Code::RateLimited, "too many messages; this one was not acted upon");
                 self.signaling.rooms.refuse(&self.client, &refusal)
@@ -372,7 +372,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> SocketSession<'a, S> {
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Outcome::Fine,
         };
         self.pace.charge(message.len(), self.client.take_sent());
-        match verdict {
+        match outcome {
             Outcome::Bad if !self.pace.forgive(now.into_std()) => return Err(CloseReason::TooManyErrors),
             Outcome::CredentialsIssued => self.plan_renewal(now),
             _ => {}

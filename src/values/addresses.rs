@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-/// Of a peer (RFC 8656 section 3), as the client that exchanges data with it knows it. Of a client of this server that is the relayed
-/// transport address.
+/// Of a peer (RFC 8656 section 3), as the client that exchanges data with it knows it. Of a client of this server that
+/// is the relayed transport address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddr(pub SocketAddr);
 

@@ -15,8 +15,8 @@ pub enum RelayPorts {
 }
 
 impl RelayPorts {
-    /// The lowest and the highest port of relayed addresses. Where none is opened any would do, so it is the dynamic ones
-    /// (RFC 6335 section 6).
+    /// The lowest and the highest port of relayed addresses. Where none is opened any would do, so it is the dynamic
+    /// ones (RFC 6335 section 6).
     pub fn bounds(self) -> (u16, u16) {
         match self {
             Self::None => (49_152, 65_535),

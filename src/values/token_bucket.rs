@@ -1,11 +1,12 @@
 //! A token bucket: what may come at once, and what may come for ever.
 //!
-//! It is one number, the time at which it will be full again, so a table of them is small, and threads can share one as an
-//! atomic. Whole tokens in, whole nanoseconds inside, no clock: the caller says when it is, as time since a moment that
-//! it chose for all its buckets. A time that is older than another one that was told before gives nothing back.
+//! It is one number, the time at which it will be full again, so a table of them is small, and threads can share one
+//! as an atomic. Whole tokens in, whole nanoseconds inside, no clock: the caller says when it is, as time since a
+//! moment that it chose for all its buckets. A time that is older than another one that was told before gives nothing
+//! back.
 //!
-//! [`Flow`] says how fast buckets of one kind fill and how much they hold. [`TokenBucket::take`] is for what can be refused;
-//! [`TokenBucket::charge`] for what has happened already, which may leave a debt.
+//! [`Flow`] says how fast buckets of one kind fill and how much they hold. [`TokenBucket::take`] is for what can be
+//! refused; [`TokenBucket::charge`] for what has happened already, which may leave a debt.
 
 use std::{
     num::NonZeroU64,

@@ -20,7 +20,8 @@ use bimcc_rtc::{
     observe::metrics::SignalingMetrics,
     shutdown::Shutdown,
     signaling::{
-        CloseReason, Limits, ResumeKey,
+        Limits, ResumeKey,
+        close_reason::CloseReason,
         frame::Frame,
         outbox::{Outbox, QueueFull},
         service::{Client, Clocks, Outcome, Service},

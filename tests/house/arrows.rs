@@ -7,8 +7,8 @@ use std::{
 
 use crate::reading::arrows;
 
-/// Rooms from the ground up, each with the beginnings of its files' paths below src/. Those of one floor know nothing of each
-/// other. Of several beginnings that fit the longest counts.
+/// Rooms from the ground up, each with the beginnings of its files' paths below src/. Those of one floor know nothing
+/// of each other. Of several beginnings that fit the longest counts.
 pub(crate) const FLOORS: &[&[(&str, &[&str])]] = &[
     &[("values", &["values"])],
     &[("tools", &["disk", "farewell", "files", "interleaving", "locks", "shutdown"])],

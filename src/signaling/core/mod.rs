@@ -9,4 +9,4 @@ mod room;
 pub(crate) mod roster;
 mod tags;
 
-pub use effects::{Effects, MembershipChange, RemoveReason, RoomEvent, RoomLabel};
+pub use effects::{Effects, MembershipChange, RemoveReason};

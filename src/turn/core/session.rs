@@ -9,7 +9,7 @@
 //!    that the network reports about datagrams to peers to [`Session::handle_icmp`].
 //! 4. At [`Session::next_deadline`], call [`Session::handle_timeout`].
 //! 5. After each of these, and before what they return is performed, hear all that [`Context::events`] holds: each
-//!    [`Event::RelayEnded`](crate::turn::core::event::SessionEvent::RelayEnded) closes a relay socket. Then, when [`Session::is_idle`], forget the session. A session
+//!    [`SessionEvent::RelayEnded`](crate::turn::core::event::SessionEvent::RelayEnded) closes a relay socket. Then, when [`Session::is_idle`], forget the session. A session
 //!    for a stranger is made on the stack and forgotten at once: strangers create no state.
 //!
 //! No clock, no socket, no runtime, and nothing is counted or logged: time and everything that sessions share come in with

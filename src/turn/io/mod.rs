@@ -1,7 +1,8 @@
 //! The TURN server's I/O: UDP workers with listeners of their own, and clients on streams that others have accepted.
 //!
-//! [`BoundSockets::new`] binds everything, or fails naming the address; [`BoundSockets::start`] starts the threads. All sockets of a
-//! SO_REUSEPORT group are bound before the first is read and none joins later: else clients would change worker.
+//! [`BoundSockets::new`] binds everything, or fails naming the address; [`BoundSockets::start`] starts the threads.
+//! All sockets of a SO_REUSEPORT group are bound before the first is read and none joins later: else clients would
+//! change worker.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 mod client_slot;

@@ -2,8 +2,8 @@
 
 use crate::turn::wire::data::{HEADROOM, TAILROOM};
 
-/// A payload that becomes a message for a client where it is: it has [`crate::turn::wire::data::HEADROOM`] before it and
-/// [`TAILROOM`] behind. What is before it is no longer needed; what is behind it stays.
+/// A payload that becomes a message for a client where it is: it has [`crate::turn::wire::data::HEADROOM`] before it
+/// and [`TAILROOM`] behind. What is before it is no longer needed; what is behind it stays.
 #[derive(Debug)]
 pub(super) struct InPlace<'b> {
     pub(super) buffer: &'b mut [u8],

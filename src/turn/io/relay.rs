@@ -104,7 +104,8 @@ enum PortError {
     Broken,
 }
 
-/// Relayed addresses that wait for whoever has their token; [`crate::turn::shared::reservation`] knows who and until when.
+/// Relayed addresses that wait for whoever has their token; [`crate::turn::shared::reservation`] knows who and until
+/// when.
 #[derive(Debug, Default)]
 pub(super) struct HeldRelays(Mutex<HashMap<SocketAddr, Relay<Socket>>>);
 

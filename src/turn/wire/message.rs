@@ -1,8 +1,9 @@
 //! Bytes to typed STUN/TURN requests and back. The only module that knows the `stun` and `turn` crates.
 //!
 //! Two speeds. Requests and responses (rare, authenticated; here, their keys in `keys`) go through
-//! `stun::message::Message`. What a call is made of (ChannelData is in [`super::channel_data`], Send and Data indications
-//! in `data`) is read and written in place. Nothing here decides anything: refusals are made in [`crate::turn::core::session`].
+//! `stun::message::Message`. What a call is made of (ChannelData is in [`super::channel_data`], Send and Data
+//! indications in `data`) is read and written in place. Nothing here decides anything: refusals are made in
+//! [`crate::turn::core::session`].
 //!
 //! RFC 8489 sections 5, 6, 9.2 and 14; RFC 8656 section 18.
 

@@ -1,7 +1,8 @@
 //! The request methods, one handler each, in the order of the RFC's numbered steps.
 //!
-//! A refusal is a value: handlers return `Err(RequestRefusal)` and the one place that knows how to say no turns it into an error
-//! response. RFC 8656 sections 7 (Allocate), 8 (Refresh), 10 (CreatePermission), 12 (ChannelBind); RFC 8489 section 9.2.
+//! A refusal is a value: handlers return `Err(RequestRefusal)` and the one place that knows how to say no turns it
+//! into an error response. RFC 8656 sections 7 (Allocate), 8 (Refresh), 10 (CreatePermission), 12 (ChannelBind); RFC
+//! 8489 section 9.2.
 
 use crate::{
     credentials::{self, UsernameError},
