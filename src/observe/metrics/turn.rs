@@ -40,6 +40,8 @@ pub struct TurnCounters {
     packets: PerLabel<Path, AtomicU64>,
     bytes: PerLabel<Path, AtomicU64>,
     drops: PerLabel<DropReason, AtomicU64>,
+    runs: AtomicU64,
+    refused_runs: AtomicU64,
     requests: PerLabel<TurnMethod, AtomicU64>,
     successes: PerLabel<TurnMethod, AtomicU64>,
     errors: PerLabel<TurnMethod, PerLabel<ErrorCode, AtomicU64>>,
@@ -114,6 +116,16 @@ impl TurnCounters {
         add(&self.drops[reason], 1);
     }
 
+    /// The kernel took several packets for one receiver in one call.
+    pub fn sent_run(&self) {
+        add(&self.runs, 1);
+    }
+
+    /// The kernel refused several packets in one call; they go one by one.
+    pub fn refused_run(&self) {
+        add(&self.refused_runs, 1);
+    }
+
     /// How many of these there are.
     pub fn held(&self, what: Held) -> i64 {
         let OpenedAndClosed { opened, closed } = &self.held[what];
@@ -174,7 +186,20 @@ impl CountersPage<'_, '_> {
         let bytes = self.each(|c| &c.bytes, name);
         self.family("turn_relayed", "Payload bytes relayed", Some(&Unit::Bytes), &bytes)?;
         let drops = self.each(|c| &c.drops, of_reason);
-        self.family("turn_dropped_packets", "Packets from clients and peers that went nowhere, by reason", None, &drops)
+        self.family(
+            "turn_dropped_packets",
+            "Packets from clients and peers that went nowhere, by reason",
+            None,
+            &drops,
+        )?;
+        let runs = self.sum(|c| &c.runs);
+        self.counter("turn_runs", "Runs of packets for one receiver that the kernel took in one call", runs)?;
+        let refused = self.sum(|c| &c.refused_runs);
+        self.counter(
+            "turn_refused_runs",
+            "Runs of packets that the kernel refused, so that they went one by one",
+            refused,
+        )
     }
 
     fn requests(&mut self) -> fmt::Result {

@@ -5,6 +5,9 @@
 //! the client's transport supplies a [`ClientTransport`], reads the relay sockets, keeps the time, and brings a
 //! [`Handover`] to the client it is for.
 //!
+//! What goes to peers is gathered for as long as inputs of one client follow each other. Whoever drives says
+//! [`Driver::flush`] before another client has its turn, so what waits is always of the client at hand.
+//!
 //! A failed send never ends an allocation.
 
 use std::{io, net::SocketAddr, sync::Arc};
@@ -14,8 +17,9 @@ use socket2::Socket;
 use super::{
     client_slot::ClientSlot,
     mailbox::Mailboxes,
+    outbox::{Contents, DatagramSocket, Outbox, send_past_reports},
     payload::InPlace,
-    relay::{HeldRelays, Opener, Relay, Relays},
+    relay::{HeldRelays, Opener, Relays},
     relay_socket::RelaySocket,
 };
 use crate::{
@@ -37,7 +41,7 @@ use crate::{
     },
     values::{
         addresses::{PeerAddr, RelayedAddr},
-        family::Family,
+        family::{ByFamily, Family},
         ports::RelayPorts,
     },
 };
@@ -47,8 +51,8 @@ pub(super) trait ClientTransport {
     /// A relay socket as the owner of this transport reads it.
     type Relay: RelaySocket;
 
-    /// Sends a message to the client.
-    fn send(&mut self, message: &[u8]) -> io::Result<()>;
+    /// Sends a message to the client, soon, and sees to it that it is counted.
+    fn send(&mut self, message: &[u8], contents: Contents, turn: &DriverTurn<'_>);
 
     /// Takes a relay socket that was bound.
     fn adopt(&mut self, family: Family, socket: Socket) -> io::Result<Self::Relay>;
@@ -88,19 +92,37 @@ impl WorkerCommon {
     }
 }
 
+/// Datagrams for peers, by the family of the relay socket that they leave from.
+type ToPeers = ByFamily<Outbox>;
+
+/// What a thread lends to the client that it is busy with. Empty when another has its turn.
+#[derive(Debug)]
+pub(super) struct DriverDesk {
+    /// What the session that had the last input has told.
+    events: EventQueue,
+    peers: ToPeers,
+}
+
+impl DriverDesk {
+    pub(super) fn new() -> Self {
+        Self { events: EventQueue::new(), peers: ByFamily::new(|_| Outbox::new(DropReason::SendToPeer)) }
+    }
+}
+
 /// What a driver needs while it handles one input.
 pub(super) struct DriverTurn<'a> {
     pub(super) common: &'a WorkerCommon,
     pub(super) now: Now,
     events: &'a mut EventQueue,
+    /// What waits to leave from the relay sockets of the client at hand.
+    peers: &'a mut ToPeers,
     /// Whether the session told anything: then its deadline may be another.
     pub(super) has_told: bool,
 }
 
 impl<'a> DriverTurn<'a> {
-    /// `events` is empty, and will be again.
-    pub(super) fn new(common: &'a WorkerCommon, now: Now, events: &'a mut EventQueue) -> Self {
-        Self { common, now, events, has_told: false }
+    pub(super) fn new(common: &'a WorkerCommon, now: Now, desk: &'a mut DriverDesk) -> Self {
+        Self { common, now, events: &mut desk.events, peers: &mut desk.peers, has_told: false }
     }
 
     fn context(&mut self) -> Context<'_> {
@@ -110,6 +132,14 @@ impl<'a> DriverTurn<'a> {
 
     fn dropped(&self, reason: DropReason) {
         self.common.counters.dropped(reason);
+    }
+
+    /// Sends what waits for peers of a family; returns what the network has reported meanwhile.
+    fn flush(&mut self, family: Family, socket: &impl DatagramSocket) -> Vec<(SocketAddr, IcmpError)> {
+        match &mut self.peers[family] {
+            outbox if outbox.is_empty() => Vec::new(),
+            outbox => outbox.flush(socket, &self.common.counters, self.now.instant),
+        }
     }
 }
 
@@ -165,7 +195,7 @@ impl<S: RelaySocket> Driver<S> {
         match output {
             Output::Nothing => {}
             Output::Dropped(reason) => turn.dropped(reason),
-            Output::Reply(reply) => send(&reply, transport, turn),
+            Output::Reply(reply) => transport.send(&reply, Contents::Own, turn),
             Output::BindRelay(wish) => self.bind_relay(wish, transport, turn),
             Output::ToPeer { peer, payload, reach, dont_fragment } => {
                 return self.send_to_peer((peer, reach, dont_fragment), payload, transport, turn);
@@ -257,6 +287,10 @@ impl<S: RelaySocket> Driver<S> {
             match event {
                 SessionEvent::RelayEnded { family, .. } => {
                     if let Some(relay) = self.relays[family].take() {
+                        // It was sent while the relay was open. Of reports nobody can be told any more.
+                        if let Some(socket) = &relay.socket {
+                            turn.flush(family, socket);
+                        }
                         relay.close(&turn.common.shared.relayed);
                     }
                 }
@@ -307,7 +341,7 @@ impl<S: RelaySocket> Driver<S> {
             transport.move_out();
         }
         if let Output::Reply(reply) = output {
-            send(&reply, transport, turn);
+            transport.send(&reply, Contents::Own, turn);
         }
     }
 
@@ -327,20 +361,53 @@ impl<S: RelaySocket> Driver<S> {
                 Some(Handover { home, from: PeerAddr(relay.advertised), to: RelayedAddr(peer), payload })
             }
             Ok(PeerRoute::Network) => {
-                let (sent, reports) = send_to_network(relay, peer, payload, dont_fragment);
-                match sent {
-                    Ok(()) => turn.common.counters.relayed(Path::ToPeerKernel, payload.len()),
-                    Err(error) => {
-                        tracing::trace!(%error, "send to peer");
-                        turn.dropped(DropReason::SendToPeer);
-                    }
-                }
-                self.tell_client(&reports, transport, turn);
+                self.send_to_network(peer, payload, dont_fragment, transport, turn);
                 None
             }
             Err(reason) => {
                 turn.dropped(reason);
                 None
+            }
+        }
+    }
+
+    /// Puts a datagram for a peer behind those that wait. One with DF goes by itself.
+    fn send_to_network(
+        &mut self,
+        peer: SocketAddr,
+        payload: &[u8],
+        dont_fragment: bool,
+        transport: &mut impl ClientTransport<Relay = S>,
+        turn: &mut DriverTurn<'_>,
+    ) {
+        let family = Family::of(peer.ip());
+        if dont_fragment || turn.peers[family].is_full() {
+            self.flush(transport, turn);
+        }
+        let Some(socket) = self.relay_socket(family) else {
+            return turn.dropped(DropReason::SendToPeer);
+        };
+        if !dont_fragment {
+            let contents = Contents::relayed(Path::ToPeerKernel, payload);
+            return turn.peers[family].push(peer, None, payload, contents);
+        }
+        let mut reports = Vec::new();
+        match send_past_reports(socket, &mut reports, || socket.send_unfragmented(peer, payload)) {
+            Ok(()) => turn.common.counters.relayed(Path::ToPeerKernel, payload.len()),
+            Err(error) => {
+                tracing::trace!(%error, "cannot send");
+                turn.dropped(DropReason::SendToPeer);
+            }
+        }
+        self.tell_client(&reports, transport, turn);
+    }
+
+    /// Sends what waits for peers. The client is told what the network has reported meanwhile.
+    pub(super) fn flush(&mut self, transport: &mut impl ClientTransport<Relay = S>, turn: &mut DriverTurn<'_>) {
+        for family in Family::BOTH {
+            if let Some(socket) = self.relay_socket(family) {
+                let reports = turn.flush(family, socket);
+                self.tell_client(&reports, transport, turn);
             }
         }
     }
@@ -355,7 +422,7 @@ impl<S: RelaySocket> Driver<S> {
             let told = self.session.handle_icmp(*peer, *error, &mut turn.context());
             self.hear(transport, turn);
             if let Some(indication) = told {
-                send(&indication, transport, turn);
+                transport.send(&indication, Contents::Own, turn);
             }
         }
     }
@@ -376,46 +443,18 @@ impl<S: RelaySocket> Driver<S> {
         let written = self.session.handle_peer((peer, via), buffer, start, end, &mut turn.context());
         self.hear(transport, turn);
         match written {
-            Ok((begin, end_of_message)) => match transport.send(&buffer[begin..end_of_message]) {
-                Ok(()) => {
-                    let path = match via {
-                        Via::Network => Path::ToClientKernel,
-                        Via::InProcess => Path::InProcess,
-                    };
-                    turn.common.counters.relayed(path, end - start);
-                }
-                Err(_) => turn.dropped(DropReason::SendToClient),
-            },
+            Ok((begin, end_of_message)) => {
+                let path = match via {
+                    Via::Network => Path::ToClientKernel,
+                    Via::InProcess => Path::InProcess,
+                };
+                let contents = Contents::relayed(path, &buffer[start..end]);
+                transport.send(&buffer[begin..end_of_message], contents, turn);
+            }
             Err(reason) => turn.dropped(reason),
         }
         buffer[end..end + TAILROOM].copy_from_slice(&behind);
     }
-}
-
-/// A message that is no relayed data.
-fn send(message: &[u8], transport: &mut impl ClientTransport, turn: &DriverTurn<'_>) {
-    if transport.send(message).is_err() {
-        turn.dropped(DropReason::SendToClient);
-    }
-}
-
-/// Sends, again if a report about an earlier datagram stood in the way; with the reports that were there.
-fn send_to_network<S: RelaySocket>(
-    relay: &Relay<S>,
-    peer: SocketAddr,
-    payload: &[u8],
-    dont_fragment: bool,
-) -> (io::Result<()>, Vec<(SocketAddr, IcmpError)>) {
-    let Some(socket) = &relay.socket else {
-        return (Err(io::ErrorKind::NetworkUnreachable.into()), Vec::new());
-    };
-    let sent = socket.send(peer, payload, dont_fragment);
-    if sent.is_ok() {
-        return (sent, Vec::new());
-    }
-    let reports = socket.take_icmp();
-    let sent = if reports.is_empty() { sent } else { socket.send(peer, payload, dont_fragment) };
-    (sent, reports)
 }
 
 /// Which way data for a peer goes.

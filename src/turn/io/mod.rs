@@ -9,6 +9,7 @@ mod client_slot;
 mod driver;
 mod inbox;
 mod mailbox;
+mod outbox;
 mod payload;
 mod relay;
 mod relay_socket;

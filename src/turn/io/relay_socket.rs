@@ -2,14 +2,10 @@
 
 use std::{io, net::SocketAddr};
 
-use crate::turn::wire::data::IcmpError;
+use super::outbox::DatagramSocket;
 
 /// A socket of a relayed address.
-pub(super) trait RelaySocket {
-    /// Sends one datagram, now or never.
-    fn send(&self, peer: SocketAddr, payload: &[u8], dont_fragment: bool) -> io::Result<()>;
-
-    /// Takes what the network has reported about datagrams that were sent. While a report waits, the next call on the
-    /// socket fails in its place.
-    fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)>;
+pub(super) trait RelaySocket: DatagramSocket {
+    /// Sends one datagram with DF set, now or never: too large for the path means lost (RFC 8656 section 14).
+    fn send_unfragmented(&self, peer: SocketAddr, payload: &[u8]) -> io::Result<()>;
 }

@@ -1,7 +1,7 @@
 //! UDP sockets as TURN needs them: replies leave from the address the request came to, and DF is ours to decide.
 
 use std::{
-    io::{self, IoSliceMut},
+    io::{self, IoSlice, IoSliceMut},
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, AsRawFd, RawFd},
     task::{Context, Poll},
@@ -10,23 +10,33 @@ use std::{
 use mio::{Interest, Registry, Token};
 use nix::{
     libc,
-    sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt},
+    sys::socket::{
+        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
+    },
 };
-use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use rustix::net::sockopt::{
-    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ip_recvtos, set_ipv6_mtu_discover,
-    set_ipv6_recvtclass,
+use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
+use rustix::net::{
+    MMsgHdr, SendAncillaryBuffer, SendFlags,
+    addr::SocketAddrArg,
+    sendmmsg,
+    sockopt::{
+        Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ip_recvtos, set_ipv6_mtu_discover,
+        set_ipv6_recvtclass,
+    },
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::ReadBuf;
 
 use crate::turn::{
-    io::relay_socket::RelaySocket,
+    io::{outbox::DatagramSocket, relay_socket::RelaySocket},
     wire::data::{HEADROOM, IcmpError, TAILROOM},
 };
 
-/// Datagrams taken from the kernel at once.
-pub(super) const BATCH: usize = 8;
+/// Buffers taken from the kernel at once, at most.
+pub(super) const LISTENER_BATCH: usize = 32;
+
+/// The same for a relayed address that has not shown yet that it has many.
+pub(super) const RELAY_BATCH: usize = 8;
 
 /// With GRO the kernel may hand over many datagrams of one sender in one buffer.
 const BUFFER: usize = HEADROOM + 65_536 + TAILROOM;
@@ -82,51 +92,100 @@ impl UdpSocket {
         self.local
     }
 
-    /// Takes up to [`BATCH`] buffers full of datagrams. Fewer means that there are no more.
-    pub(super) fn recv(&self, buffers: &mut Buffers) -> io::Result<usize> {
+    /// Takes up to `most` buffers full of datagrams. Fewer means that there are no more.
+    pub(super) fn recv(&self, buffers: &mut Buffers, most: usize) -> io::Result<usize> {
         let mut memory = buffers.memory.chunks_exact_mut(BUFFER);
-        let mut slices: [IoSliceMut<'_>; BATCH] = std::array::from_fn(|_| {
+        let mut slices: [IoSliceMut<'_>; LISTENER_BATCH] = std::array::from_fn(|_| {
             let buffer = memory.next().expect("there is memory for each buffer");
             IoSliceMut::new(&mut buffer[HEADROOM..BUFFER - TAILROOM])
         });
-        self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut buffers.metas)
-    }
-
-    /// Sends one datagram, from `source` if the socket is bound to a wildcard.
-    pub(super) fn send(&self, to: SocketAddr, source: Option<IpAddr>, contents: &[u8]) -> io::Result<()> {
-        let src_ip = source.filter(|_| self.local.ip().is_unspecified());
-        if src_ip.is_none() {
-            // Without control messages the kernel has less to copy and to check.
-            return self.socket.send_to(contents, to).map(|_| ());
-        }
-        let transmit = Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip };
-        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+        self.state.recv(UdpSockRef::from(&self.socket), &mut slices[..most], &mut buffers.metas)
     }
 
     /// Sends one datagram with DF set: too large for the path means lost (RFC 8656 section 14).
     fn send_unfragmented(&self, to: SocketAddr, contents: &[u8]) -> io::Result<()> {
-        self.set_dont_fragment(true)?;
-        let sent = self.send(to, None, contents);
-        self.set_dont_fragment(false)?;
+        set_dont_fragment(&self.socket, self.local.is_ipv4(), true)?;
+        let sent = self.send(to, None, contents, None);
+        set_dont_fragment(&self.socket, self.local.is_ipv4(), false)?;
         sent
-    }
-
-    fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
-        set_dont_fragment(&self.socket, self.local.is_ipv4(), on)
     }
 }
 
-impl RelaySocket for UdpSocket {
-    fn send(&self, peer: SocketAddr, payload: &[u8], dont_fragment: bool) -> io::Result<()> {
-        match dont_fragment {
-            true => self.send_unfragmented(peer, payload),
-            false => Self::send(self, peer, None, payload),
+impl DatagramSocket for UdpSocket {
+    fn send(&self, to: SocketAddr, source: Option<IpAddr>, bytes: &[u8], segment: Option<u16>) -> io::Result<()> {
+        let source = source.filter(|_| self.local.ip().is_unspecified());
+        if source.is_none() && segment.is_none() {
+            // Without control messages the kernel has less to copy and to check.
+            return self.socket.send_to(bytes, to).map(|_| ());
         }
+        send_with_control(self.socket.as_raw_fd(), to, source, bytes, segment)
+    }
+
+    fn send_each(&self, datagrams: &[(SocketAddr, Option<IpAddr>, &[u8])]) -> io::Result<usize> {
+        if self.local.ip().is_unspecified() && datagrams.iter().any(|(_, source, _)| source.is_some()) {
+            return send_first(self, datagrams);
+        }
+        let receivers: Vec<_> = datagrams.iter().map(|(to, ..)| to.as_any()).collect();
+        let slices: Vec<_> = datagrams.iter().map(|(.., bytes)| [IoSlice::new(bytes)]).collect();
+        let mut control: Vec<_> = datagrams.iter().map(|_| SendAncillaryBuffer::default()).collect();
+        let messages = receivers.iter().zip(&slices).zip(&mut control);
+        let mut messages: Vec<_> =
+            messages.map(|((to, slices), control)| MMsgHdr::new_with_addr(to, slices, control)).collect();
+        Ok(sendmmsg(&self.socket, &mut messages, SendFlags::DONTWAIT)?)
+    }
+
+    fn takes_runs(&self) -> bool {
+        self.state.max_gso_segments() > 1
     }
 
     fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)> {
         take_icmp(self.socket.as_raw_fd())
     }
+}
+
+impl RelaySocket for UdpSocket {
+    fn send_unfragmented(&self, peer: SocketAddr, payload: &[u8]) -> io::Result<()> {
+        Self::send_unfragmented(self, peer, payload)
+    }
+}
+
+/// For a socket that cannot send to several receivers at once: as if only the first were there.
+fn send_first(socket: &impl DatagramSocket, datagrams: &[(SocketAddr, Option<IpAddr>, &[u8])]) -> io::Result<usize> {
+    let (to, source, bytes) = datagrams.first().ok_or(io::ErrorKind::InvalidInput)?;
+    socket.send(*to, *source, bytes, None).map(|()| 1)
+}
+
+/// Sends with what is said in control messages: where from, and how long each datagram is.
+fn send_with_control(
+    socket: RawFd,
+    to: SocketAddr,
+    source: Option<IpAddr>,
+    bytes: &[u8],
+    segment: Option<u16>,
+) -> io::Result<()> {
+    let (v4, v6);
+    let source = match source {
+        Some(IpAddr::V4(ip)) => {
+            let ipi_spec_dst = libc::in_addr { s_addr: u32::from(ip).to_be() };
+            v4 = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst, ipi_addr: libc::in_addr { s_addr: 0 } };
+            Some(ControlMessage::Ipv4PacketInfo(&v4))
+        }
+        Some(IpAddr::V6(ip)) => {
+            v6 = libc::in6_pktinfo { ipi6_ifindex: 0, ipi6_addr: libc::in6_addr { s6_addr: ip.octets() } };
+            Some(ControlMessage::Ipv6PacketInfo(&v6))
+        }
+        None => None,
+    };
+    let segment = segment.as_ref().map(ControlMessage::UdpGsoSegments);
+    let slices = [IoSlice::new(bytes)];
+    let to = SockaddrStorage::from(to);
+    let send = |control: &[ControlMessage<'_>]| sendmsg(socket, &slices, control, MsgFlags::MSG_DONTWAIT, Some(&to));
+    match (source, segment) {
+        (Some(source), Some(segment)) => send(&[source, segment])?,
+        (Some(only), None) | (None, Some(only)) => send(&[only])?,
+        (None, None) => send(&[])?,
+    };
+    Ok(())
 }
 
 /// A socket for a relayed address, not read yet: it keeps others from the port. Errors that the network reports about what
@@ -219,20 +278,34 @@ impl TaskSocket {
     }
 }
 
-impl RelaySocket for TaskSocket {
+impl DatagramSocket for TaskSocket {
     /// Past the runtime: a new socket is not known to be writable yet.
-    fn send(&self, peer: SocketAddr, payload: &[u8], dont_fragment: bool) -> io::Result<()> {
-        if !dont_fragment {
-            return SockRef::from(&self.socket).send_to(payload, &peer.into()).map(|_| ());
+    fn send(&self, to: SocketAddr, _: Option<IpAddr>, bytes: &[u8], segment: Option<u16>) -> io::Result<()> {
+        match segment {
+            None => SockRef::from(&self.socket).send_to(bytes, &to.into()).map(|_| ()),
+            Some(_) => send_with_control(self.socket.as_raw_fd(), to, None, bytes, segment),
         }
-        set_dont_fragment(&self.socket, self.is_ipv4, true)?;
-        let sent = SockRef::from(&self.socket).send_to(payload, &peer.into()).map(|_| ());
-        set_dont_fragment(&self.socket, self.is_ipv4, false)?;
-        sent
+    }
+
+    fn send_each(&self, datagrams: &[(SocketAddr, Option<IpAddr>, &[u8])]) -> io::Result<usize> {
+        send_first(self, datagrams)
+    }
+
+    fn takes_runs(&self) -> bool {
+        true
     }
 
     fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)> {
         take_icmp(self.socket.as_raw_fd())
+    }
+}
+
+impl RelaySocket for TaskSocket {
+    fn send_unfragmented(&self, peer: SocketAddr, payload: &[u8]) -> io::Result<()> {
+        set_dont_fragment(&self.socket, self.is_ipv4, true)?;
+        let sent = self.send(peer, None, payload, None);
+        set_dont_fragment(&self.socket, self.is_ipv4, false)?;
+        sent
     }
 }
 
@@ -258,7 +331,7 @@ fn switch_off_unread(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 /// Memory for what a worker receives, with room around each datagram to turn it into a message for a client.
 pub(super) struct Buffers {
     memory: Box<[u8]>,
-    metas: [RecvMeta; BATCH],
+    metas: [RecvMeta; LISTENER_BATCH],
 }
 
 /// One datagram in [`Buffers`], or a run of datagrams of the same length.
@@ -276,7 +349,7 @@ pub(super) struct Received {
 
 impl Buffers {
     pub(super) fn new() -> Self {
-        Self { memory: vec![0; BUFFER * BATCH].into(), metas: [RecvMeta::default(); BATCH] }
+        Self { memory: vec![0; BUFFER * LISTENER_BATCH].into(), metas: [RecvMeta::default(); LISTENER_BATCH] }
     }
 
     /// What the buffer `index` holds after [`UdpSocket::recv`].
@@ -323,11 +396,11 @@ mod tests {
                 let address = SocketAddr::new(ip, wildcard.local().port());
                 let client = UdpSocket::bind(SocketAddr::new(ip, 0)).unwrap();
                 let mut buffers = Buffers::new();
-                client.send(address, None, b"request").unwrap();
-                assert_eq!(wildcard.recv(&mut buffers).unwrap(), 1);
+                client.send(address, None, b"request", None).unwrap();
+                assert_eq!(wildcard.recv(&mut buffers, RELAY_BATCH).unwrap(), 1);
                 assert_eq!(buffers.received(0).to_ip, Some(ip));
-                wildcard.send(client.local(), Some(ip), b"response").unwrap();
-                assert_eq!(client.recv(&mut buffers).unwrap(), 1);
+                wildcard.send(client.local(), Some(ip), b"response", None).unwrap();
+                assert_eq!(client.recv(&mut buffers, RELAY_BATCH).unwrap(), 1);
                 assert_eq!(buffers.received(0).from, address);
                 // It is bound to the only address that it can be sent to.
                 assert_eq!(buffers.received(0).to_ip, None);
@@ -340,10 +413,10 @@ mod tests {
         let receiver = UdpSocket::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let sender = UdpSocket::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let payload = vec![7; 40_000];
-        sender.send(receiver.local(), None, &payload).unwrap();
+        sender.send(receiver.local(), None, &payload, None).unwrap();
         let mut buffers = Buffers::new();
         // Loopback delivers before send returns.
-        assert_eq!(receiver.recv(&mut buffers).unwrap(), 1);
+        assert_eq!(receiver.recv(&mut buffers, RELAY_BATCH).unwrap(), 1);
         let received = buffers.received(0);
         assert_eq!(received.from, sender.local());
         let (start, end) = received.datagrams().next().unwrap();

@@ -18,15 +18,16 @@ use slab::Slab;
 use socket2::Socket;
 
 use super::{
-    driver::{ClientTransport, Driver, DriverTurn, Handover, WorkerCommon},
+    driver::{ClientTransport, Driver, DriverDesk, DriverTurn, Handover, WorkerCommon},
     mailbox::{Parcel, WorkerCommand},
-    socket::{BATCH, Buffers, UdpSocket},
+    outbox::{Contents, Outbox},
+    socket::{Buffers, LISTENER_BATCH, RELAY_BATCH, Received, UdpSocket},
 };
 use crate::{
     membership::AllocationRef,
     turn::{
         core::{
-            event::{EndReason, EventQueue},
+            event::EndReason,
             five_tuple::FiveTuple,
             packet::DropReason,
             session::{Now, Session, Via},
@@ -77,18 +78,28 @@ pub(super) struct Worker {
 
 /// The worker's clients and all that serving them takes.
 struct Clients {
-    common: WorkerCommon,
-    registry: Registry,
-    listeners: Vec<UdpSocket>,
-    now: Now,
-    /// What the session that had the last input has told.
-    events: EventQueue,
     slots: Slab<UdpClient>,
     slot_by_tuple: HashMap<FiveTuple, usize>,
     deadlines: BTreeSet<(Instant, usize)>,
     /// Those of the deadlines that belong to ended sessions.
     ended: BTreeSet<(Instant, usize)>,
+    means: Means,
+}
+
+/// What every client is served with.
+struct Means {
+    common: WorkerCommon,
+    registry: Registry,
+    listeners: Vec<Listener>,
+    now: Now,
+    desk: DriverDesk,
     generation: u32,
+}
+
+/// A socket that clients send to, and what waits to leave by it.
+struct Listener {
+    socket: UdpSocket,
+    outbox: Outbox,
 }
 
 struct UdpClient {
@@ -100,7 +111,7 @@ struct UdpClient {
 /// A client behind one of the listeners, while one of its inputs is handled.
 struct UdpTransport<'a> {
     tuple: FiveTuple,
-    listener: &'a UdpSocket,
+    listener: &'a mut Listener,
     registry: &'a Registry,
     slot: usize,
     /// The token of its first relay socket.
@@ -108,11 +119,38 @@ struct UdpTransport<'a> {
     generation: &'a mut u32,
 }
 
+impl Means {
+    /// What one input of the client of `tuple`, who has or would get `slot`, is handled with.
+    fn lend(&mut self, listener: usize, tuple: FiveTuple, slot: usize) -> (UdpTransport<'_>, DriverTurn<'_>) {
+        let transport = UdpTransport {
+            tuple,
+            first_token: self.listeners.len() + 2 * slot,
+            listener: &mut self.listeners[listener],
+            registry: &self.registry,
+            slot,
+            generation: &mut self.generation,
+        };
+        (transport, DriverTurn::new(&self.common, self.now, &mut self.desk))
+    }
+}
+
+impl Listener {
+    /// Sends what waits. There are no reports: it has not asked for them.
+    fn flush(&mut self, common: &WorkerCommon, now: Instant) {
+        if !self.outbox.is_empty() {
+            self.outbox.flush(&self.socket, &common.counters, now);
+        }
+    }
+}
+
 impl ClientTransport for UdpTransport<'_> {
     type Relay = UdpSocket;
 
-    fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        self.listener.send(self.tuple.client, Some(self.tuple.server.ip()), message)
+    fn send(&mut self, message: &[u8], contents: Contents, turn: &DriverTurn<'_>) {
+        if self.listener.outbox.is_full() {
+            self.listener.flush(turn.common, turn.now.instant);
+        }
+        self.listener.outbox.push(self.tuple.client, Some(self.tuple.server.ip()), message, contents);
     }
 
     fn adopt(&mut self, family: Family, socket: Socket) -> io::Result<UdpSocket> {
@@ -136,22 +174,25 @@ impl ClientTransport for UdpTransport<'_> {
 
 impl Worker {
     pub(super) fn new(setup: Setup) -> io::Result<Self> {
-        let mut listeners = setup.listeners;
-        for (index, listener) in listeners.iter_mut().enumerate() {
-            listener.register(setup.poll.registry(), Token(index))?;
+        let mut listeners = Vec::new();
+        for (index, mut socket) in setup.listeners.into_iter().enumerate() {
+            socket.register(setup.poll.registry(), Token(index))?;
+            listeners.push(Listener { socket, outbox: Outbox::new(DropReason::SendToClient) });
         }
         Ok(Self {
             clients: Clients {
-                common: setup.common,
-                registry: setup.poll.registry().try_clone()?,
-                listeners,
-                now: read_clocks(),
-                events: EventQueue::new(),
                 slots: Slab::new(),
                 slot_by_tuple: HashMap::new(),
                 deadlines: BTreeSet::new(),
                 ended: BTreeSet::new(),
-                generation: 0,
+                means: Means {
+                    common: setup.common,
+                    registry: setup.poll.registry().try_clone()?,
+                    listeners,
+                    now: read_clocks(),
+                    desk: DriverDesk::new(),
+                    generation: 0,
+                },
             },
             poll: setup.poll,
             commands: setup.commands,
@@ -172,7 +213,7 @@ impl Worker {
                 other => other?,
             }
             self.clients.mailbox().wake_up();
-            self.clients.now = read_clocks();
+            self.clients.means.now = read_clocks();
             // Sockets first, each once: one that is flooded is cut short and named again every time, and must not gain a
             // turn with each.
             self.ready.clear();
@@ -195,11 +236,13 @@ impl Worker {
                     WorkerCommand::Held => {}
                     WorkerCommand::Stop => {
                         self.clients.end_all();
+                        self.clients.flush();
                         return Ok(());
                     }
                 }
             }
             self.clients.handle_deadlines();
+            self.clients.flush();
         }
     }
 
@@ -207,11 +250,14 @@ impl Worker {
         if token == WAKER {
             return;
         }
+        let relay = self.clients.relay_of(token);
+        // Preparing for many costs, and at a relayed address one at a time is usual.
+        let mut batch = if relay.is_some() { RELAY_BATCH } else { LISTENER_BATCH };
         for _ in 0..READ_BUDGET {
             let Some(socket) = self.clients.socket(token) else {
                 return;
             };
-            let count = match socket.recv(&mut self.buffers) {
+            let count = match socket.recv(&mut self.buffers, batch) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // An error of an earlier send, reported late: the next datagram may follow it.
@@ -220,12 +266,14 @@ impl Worker {
                     continue;
                 }
             };
-            for index in 0..count {
-                self.clients.handle_received(token, &mut self.buffers, index);
+            match relay {
+                Some((slot, _)) => self.clients.handle_from_peers(slot, &mut self.buffers, count),
+                None => self.clients.handle_from_clients(token.0, &mut self.buffers, count),
             }
-            if count < BATCH {
+            if count < batch {
                 return;
             }
+            batch = LISTENER_BATCH;
         }
         self.unfinished.push(token);
     }
@@ -233,41 +281,72 @@ impl Worker {
 
 impl Clients {
     fn mailbox(&self) -> &super::mailbox::Mailbox {
-        self.common.mailboxes.of(self.common.index)
+        self.means.common.mailboxes.of(self.means.common.index)
     }
 
     /// The slot and the family of a relay socket; `None` for a listener's token.
     fn relay_of(&self, token: Token) -> Option<(usize, Family)> {
-        let number = token.0.checked_sub(self.listeners.len())?;
+        let number = token.0.checked_sub(self.means.listeners.len())?;
         Some((number / 2, Family::BOTH[number % 2]))
     }
 
     fn socket(&self, token: Token) -> Option<&UdpSocket> {
         match self.relay_of(token) {
-            None => self.listeners.get(token.0),
+            None => self.means.listeners.get(token.0).map(|listener| &listener.socket),
             Some((slot, family)) => self.slots.get(slot)?.driver.relay_socket(family),
         }
     }
 
-    fn handle_received(&mut self, token: Token, buffers: &mut Buffers, index: usize) {
-        let received = buffers.received(index);
-        let buffer = buffers.buffer(index);
-        let slot = self.relay_of(token).map(|(slot, _)| slot);
-        for (start, end) in received.datagrams() {
-            match slot {
-                None => {
-                    let local = self.listeners[token.0].local();
-                    let server = SocketAddr::new(received.to_ip.unwrap_or(local.ip()), local.port());
-                    let tuple = FiveTuple { client: received.from, server };
-                    self.handle_client(token.0, tuple, InPlace { buffer, start, end });
+    /// Takes what peers sent to a relay socket of the client in `slot`.
+    fn handle_from_peers(&mut self, slot: usize, buffers: &mut Buffers, count: usize) {
+        for index in 0..count {
+            let received = buffers.received(index);
+            let buffer = buffers.buffer(index);
+            self.with_client(slot, |driver, transport, turn| {
+                for (start, end) in received.datagrams() {
+                    driver.handle_network(PeerAddr(received.from), InPlace { buffer, start, end }, transport, turn);
                 }
-                Some(slot) => {
-                    self.with_client(slot, |driver, transport, turn| {
-                        driver.handle_network(PeerAddr(received.from), InPlace { buffer, start, end }, transport, turn);
-                    });
+            });
+        }
+    }
+
+    /// Takes what clients sent to a listener: one client after the other, each in its order, so that what they send to one
+    /// peer follows each other.
+    fn handle_from_clients(&mut self, listener: usize, buffers: &mut Buffers, count: usize) {
+        let local = self.means.listeners[listener].socket.local();
+        let mut is_handled = [false; LISTENER_BATCH];
+        for first in 0..count {
+            if is_handled[first] {
+                continue;
+            }
+            let Received { from, to_ip, .. } = buffers.received(first);
+            let tuple = FiveTuple { client: from, server: SocketAddr::new(to_ip.unwrap_or(local.ip()), local.port()) };
+            for index in first..count {
+                let received = buffers.received(index);
+                if is_handled[index] || received.from != from || received.to_ip != to_ip {
+                    continue;
+                }
+                is_handled[index] = true;
+                let buffer = buffers.buffer(index);
+                for (start, end) in received.datagrams() {
+                    self.handle_client(listener, tuple, InPlace { buffer, start, end });
                 }
             }
+            self.flush_to_peers(&tuple);
         }
+    }
+
+    /// Sends what the client of `tuple` has for peers.
+    fn flush_to_peers(&mut self, tuple: &FiveTuple) {
+        if let Some(&slot) = self.slot_by_tuple.get(tuple) {
+            self.with_client(slot, |driver, transport, turn| driver.flush(transport, turn));
+        }
+    }
+
+    /// Sends what waits for clients.
+    fn flush(&mut self) {
+        let Means { listeners, common, now, .. } = &mut self.means;
+        listeners.iter_mut().for_each(|listener| listener.flush(common, now.instant));
     }
 
     fn handle_client(&mut self, listener: usize, tuple: FiveTuple, InPlace { buffer, start, end }: InPlace<'_>) {
@@ -280,13 +359,13 @@ impl Clients {
         };
         match handover {
             // What is for a client of this worker becomes a message for it where it is.
-            Some(Handover { home, from, to, payload }) if home.worker == self.common.index => {
+            Some(Handover { home, from, to, payload }) if home.worker == self.means.common.index => {
                 let start = offset_in(buffer, payload);
                 let end = start + payload.len();
                 let from = (from, Via::InProcess);
                 self.deliver(home.slot as usize, from, (to, home.owner), InPlace { buffer, start, end });
             }
-            Some(handover) => self.common.hand_over(handover),
+            Some(handover) => self.means.common.hand_over(handover),
             None => {}
         }
     }
@@ -295,15 +374,7 @@ impl Clients {
     fn handle_stranger<'p>(&mut self, listener: usize, tuple: FiveTuple, datagram: &'p [u8]) -> Option<Handover<'p>> {
         let slot = self.slots.vacant_key();
         let mut driver = Driver::new(Session::new(tuple));
-        let mut transport = UdpTransport {
-            tuple,
-            listener: &self.listeners[listener],
-            registry: &self.registry,
-            slot,
-            first_token: self.listeners.len() + 2 * slot,
-            generation: &mut self.generation,
-        };
-        let mut turn = DriverTurn::new(&self.common, self.now, &mut self.events);
+        let (mut transport, mut turn) = self.means.lend(listener, tuple, slot);
         let handover = driver.handle_client(datagram, &mut transport, &mut turn);
         if !driver.session().is_idle() {
             self.slots.insert(UdpClient { driver, listener, deadline: None });
@@ -320,15 +391,7 @@ impl Clients {
         act: impl FnOnce(&mut Driver<UdpSocket>, &mut UdpTransport<'_>, &mut DriverTurn<'_>) -> R,
     ) -> Option<R> {
         let UdpClient { driver, listener, .. } = self.slots.get_mut(slot)?;
-        let mut transport = UdpTransport {
-            tuple: driver.session().tuple(),
-            listener: &self.listeners[*listener],
-            registry: &self.registry,
-            slot,
-            first_token: self.listeners.len() + 2 * slot,
-            generation: &mut self.generation,
-        };
-        let mut turn = DriverTurn::new(&self.common, self.now, &mut self.events);
+        let (mut transport, mut turn) = self.means.lend(*listener, driver.session().tuple(), slot);
         let result = act(driver, &mut transport, &mut turn);
         if turn.has_told {
             self.tidy(slot);
@@ -346,7 +409,7 @@ impl Clients {
         let Parcel { home, from, to, .. } = parcel;
         let from = (from, Via::InProcess);
         self.deliver(home.slot as usize, from, (to, home.owner), parcel.payload.in_place());
-        self.common.mailboxes.give_back(parcel);
+        self.means.common.mailboxes.give_back(parcel);
     }
 
     /// To the client of this worker that lives in `slot`, if it still does.
@@ -355,7 +418,7 @@ impl Clients {
             driver.handle_delivery(from, to, datagram, transport, turn);
         });
         if delivered.is_none() {
-            self.common.counters.dropped(DropReason::OwnAddress);
+            self.means.common.counters.dropped(DropReason::OwnAddress);
         }
     }
 
@@ -409,7 +472,7 @@ impl Clients {
 
     fn time_to_deadline(&self) -> Option<Duration> {
         let next = self.deadlines.first().map(|(deadline, _)| *deadline);
-        let held = if self.sees_to_held() { self.common.shared.reservations.next_deadline() } else { None };
+        let held = if self.sees_to_held() { self.means.common.shared.reservations.next_deadline() } else { None };
         let deadline = next.into_iter().chain(held).min()?;
         // The kernel's timeout is in milliseconds and rounds down: one more avoids waking up too early, twice.
         Some(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
@@ -417,19 +480,19 @@ impl Clients {
 
     /// Whether it is the worker that ends what is held for nobody.
     fn sees_to_held(&self) -> bool {
-        self.common.index == 0
+        self.means.common.index == 0
     }
 
     fn handle_deadlines(&mut self) {
         if self.sees_to_held()
-            && self.common.shared.reservations.next_deadline().is_some_and(|at| at <= self.now.instant)
+            && self.means.common.shared.reservations.next_deadline().is_some_and(|at| at <= self.means.now.instant)
         {
-            for relayed in self.common.shared.reservations.expire(self.now.instant) {
-                self.common.held.free(relayed, &self.common.shared.relayed);
+            for relayed in self.means.common.shared.reservations.expire(self.means.now.instant) {
+                self.means.common.held.free(relayed, &self.means.common.shared.relayed);
             }
         }
         while let Some(&(deadline, slot)) = self.deadlines.first()
-            && deadline <= self.now.instant
+            && deadline <= self.means.now.instant
         {
             self.deadlines.remove(&(deadline, slot));
             self.ended.remove(&(deadline, slot));

@@ -24,15 +24,16 @@ use super::{desk::Desk, outgoing::Outgoing, paced::Paced, stream_client::StreamC
 use crate::{
     turn::{
         core::{
-            event::{EndReason, EventQueue},
+            event::EndReason,
             packet::DropReason,
             session::{Now, Session, Via},
             transport::{StreamClose, Transport},
         },
         io::{
             client_slot::ClientSlot,
-            driver::{ClientTransport, Driver, DriverTurn, WorkerCommon},
+            driver::{ClientTransport, Driver, DriverDesk, DriverTurn, WorkerCommon},
             inbox::{Inbox, Letter},
+            outbox::Contents,
             payload::{InPlace, Payload},
             socket::TaskSocket,
             udp::read_clocks,
@@ -91,9 +92,9 @@ impl ClientTransport for StreamTransport {
     type Relay = TaskSocket;
 
     /// It waits for its turn, however long.
-    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+    fn send(&mut self, message: &[u8], contents: Contents, turn: &DriverTurn<'_>) {
         self.outgoing.push(message);
-        Ok(())
+        contents.count(&turn.common.counters);
     }
 
     fn adopt(&mut self, _: Family, socket: Socket) -> io::Result<TaskSocket> {
@@ -156,7 +157,7 @@ impl<S: Paced> PolledClient<S> {
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> Poll<StreamClose> {
         self.now = read_clocks();
         if let Some(key) = self.transport.inbox.begin(cx) {
-            self.act(&mut desk.events, |driver, transport, turn| driver.handle_departure(key, transport, turn));
+            self.act(&mut desk.driver_desk, |driver, transport, turn| driver.handle_departure(key, transport, turn));
         }
         for _ in 0..ROUNDS {
             let stream = self.stream.as_mut().expect("it is taken only at the end");
@@ -212,7 +213,7 @@ impl<S: Paced> PolledClient<S> {
                 self.common.counters.dropped(DropReason::SlowClient);
                 continue;
             }
-            self.act(&mut desk.events, |driver, transport, turn| {
+            self.act(&mut desk.driver_desk, |driver, transport, turn| {
                 driver.handle_delivery(from, (to, owner), payload.in_place(), transport, turn);
             });
         }
@@ -235,7 +236,7 @@ impl<S: Paced> PolledClient<S> {
     }
 
     fn read_relay(&mut self, family: Family, cx: &mut TaskContext<'_>, desk: &mut Desk) -> bool {
-        let Desk { scratch, events, .. } = desk;
+        let Desk { scratch, driver_desk, .. } = desk;
         let mut were_any = false;
         // What came before must go before.
         let mut is_direct = !self.transport.outgoing.is_blocked() && self.transport.inbox.is_empty();
@@ -253,7 +254,7 @@ impl<S: Paced> PolledClient<S> {
                 // An error of an earlier send, reported late.
                 Poll::Ready(Err(_)) => {
                     were_any = true;
-                    self.act(events, |driver, transport, turn| driver.handle_reports(family, transport, turn));
+                    self.act(driver_desk, |driver, transport, turn| driver.handle_reports(family, transport, turn));
                     continue;
                 }
                 Poll::Ready(Ok(peer)) => peer,
@@ -263,7 +264,7 @@ impl<S: Paced> PolledClient<S> {
             if is_direct {
                 let end = HEADROOM + payload.len();
                 let datagram = InPlace { buffer: scratch, start: HEADROOM, end };
-                self.act(events, |driver, transport, turn| {
+                self.act(driver_desk, |driver, transport, turn| {
                     driver.handle_network(PeerAddr(peer), datagram, transport, turn)
                 });
             } else if let Some(letter) = self.letter(family, peer, payload) {
@@ -289,7 +290,7 @@ impl<S: Paced> PolledClient<S> {
     /// Listens to the client once. Ready if something came, or it is over.
     fn read_client(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> Poll<Result<(), StreamClose>> {
         let stream = self.stream.as_mut().expect("it is taken only at the end");
-        let Desk { read, events, .. } = desk;
+        let Desk { read, driver_desk, .. } = desk;
         let mut buffer = ReadBuf::new(read);
         match std::task::ready!(Pin::new(stream).poll_read(cx, &mut buffer)) {
             Ok(()) if buffer.filled().is_empty() => return Poll::Ready(Err(StreamClose::Client)),
@@ -302,18 +303,19 @@ impl<S: Paced> PolledClient<S> {
             // Who has proven nothing has nothing longer to say.
             let longest = if self.driver.session().is_allocated() { LONGEST_MESSAGE } else { LONGEST_REQUEST };
             match deframer.next_message(&mut bytes, longest) {
-                Ok(Some(message)) => self.handle_message(message, events),
+                Ok(Some(message)) => self.handle_message(message, driver_desk),
                 Ok(None) => break Ok(()),
                 Err(FramingError::NotTurn) => break Err(StreamClose::NotTurn),
                 Err(FramingError::TooLong) => break Err(StreamClose::MessageTooLong),
             }
         };
         self.deframer = deframer;
+        self.act(driver_desk, |driver, transport, turn| driver.flush(transport, turn));
         Poll::Ready(outcome)
     }
 
-    fn handle_message(&mut self, message: &[u8], events: &mut EventQueue) {
-        let handover = self.act(events, |driver, transport, turn| driver.handle_client(message, transport, turn));
+    fn handle_message(&mut self, message: &[u8], driver_desk: &mut DriverDesk) {
+        let handover = self.act(driver_desk, |driver, transport, turn| driver.handle_client(message, transport, turn));
         if let Some(handover) = handover {
             self.common.hand_over(handover);
         }
@@ -330,7 +332,7 @@ impl<S: Paced> PolledClient<S> {
         }
         std::task::ready!(self.timer.as_mut().poll(cx));
         self.now = read_clocks();
-        self.act(&mut desk.events, |driver, transport, turn| driver.handle_timeout(transport, turn));
+        self.act(&mut desk.driver_desk, |driver, transport, turn| driver.handle_timeout(transport, turn));
         self.transport.outgoing.rest();
         if !self.driver.session().is_allocated() && self.transport.ends_idle <= self.now.instant {
             return Poll::Ready(Err(StreamClose::NoAllocation));
@@ -342,16 +344,16 @@ impl<S: Paced> PolledClient<S> {
 impl<S> PolledClient<S> {
     fn act<R>(
         &mut self,
-        events: &mut EventQueue,
+        driver_desk: &mut DriverDesk,
         act: impl FnOnce(&mut Driver<TaskSocket>, &mut StreamTransport, &mut DriverTurn<'_>) -> R,
     ) -> R {
-        let mut turn = DriverTurn::new(&self.common, self.now, events);
+        let mut turn = DriverTurn::new(&self.common, self.now, driver_desk);
         act(&mut self.driver, &mut self.transport, &mut turn)
     }
 
     /// Ends the allocation, if there is one.
     fn end(&mut self, reason: EndReason) {
-        self.act(&mut EventQueue::new(), |driver, transport, turn| driver.end(reason, transport, turn));
+        self.act(&mut DriverDesk::new(), |driver, transport, turn| driver.end(reason, transport, turn));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use crate::turn::{
-    core::event::EventQueue,
+    io::driver::DriverDesk,
     wire::data::{HEADROOM, TAILROOM},
 };
 
@@ -16,14 +16,13 @@ pub(super) struct Desk {
     pub(super) read: Box<[u8]>,
     /// Where a datagram becomes a message for the client.
     pub(super) scratch: Box<[u8]>,
-    /// What the session that had the last input has told.
-    pub(super) events: EventQueue,
+    pub(super) driver_desk: DriverDesk,
 }
 
 thread_local! {
     pub(super) static DESK: RefCell<Desk> = RefCell::new(Desk {
         read: vec![0; READ_BUFFER].into(),
         scratch: vec![0; HEADROOM + 65_536 + TAILROOM].into(),
-        events: EventQueue::new(),
+        driver_desk: DriverDesk::new(),
     });
 }

@@ -1,0 +1,495 @@
+//! Datagrams that wait to leave by one socket, and then leave together.
+//!
+//! A worker gathers here what one turn sends. Datagrams that follow each other to one receiver and have one length (the
+//! last may be shorter) are a *run*: the kernel takes it in one call and cuts it up itself (UDP_SEGMENT), which costs a
+//! fraction of sending one by one. Runs are found when the outbox is emptied, so whoever fills it need not know of them.
+//! The order of datagrams is kept.
+//!
+//! A way with a small MTU, or an interface that cannot do it, refuses a run before anything of it is sent. Its datagrams
+//! then go singly, and so does everything to that receiver for a while.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use nix::libc;
+
+use crate::{
+    observe::metrics::TurnCounters,
+    turn::{
+        core::packet::{DropReason, Path},
+        wire::data::IcmpError,
+    },
+};
+
+/// Datagrams that wait at most: as many as the kernel takes as one run, in every version that can do it.
+const MAX_DATAGRAMS: usize = 64;
+
+/// Bytes that wait at most, but for the last datagram.
+const MAX_BYTES: usize = 128 * 1024;
+
+/// Bytes of a run at most: what fits into an IPv4 datagram, less a little for options.
+const MAX_RUN_BYTES: usize = 65_000;
+
+/// How long a receiver gets no runs after one was refused.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+
+/// Receivers that are remembered for that. Beyond, a run may be tried in vain, which costs one call.
+const MAX_REFUSERS: usize = 256;
+
+/// How often a call is repeated that failed for an earlier datagram.
+const ATTEMPTS: usize = 4;
+
+/// Buffers that grew beyond this are given back when they are empty.
+const KEPT_CAPACITY: usize = MAX_BYTES + 65_536;
+
+/// What datagrams leave by.
+pub(super) trait DatagramSocket {
+    /// Sends `bytes` as one datagram or, with a `segment` size, as a run of such that are that long, now or never. `source`
+    /// is the address to send from, if the socket has several.
+    fn send(&self, to: SocketAddr, source: Option<IpAddr>, bytes: &[u8], segment: Option<u16>) -> io::Result<()>;
+
+    /// Sends datagrams to several receivers, each as [`Self::send`] would; returns how many of the first were sent, which is
+    /// one at least.
+    ///
+    /// # Errors
+    /// Why the first of them was not sent.
+    fn send_each(&self, datagrams: &[(SocketAddr, Option<IpAddr>, &[u8])]) -> io::Result<usize>;
+
+    /// Whether runs can be sent at all.
+    fn takes_runs(&self) -> bool;
+
+    /// Takes what the network has reported about datagrams that were sent. While a report waits, the next call on the
+    /// socket fails in its place.
+    fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)>;
+}
+
+/// What a datagram is, to those who count.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Contents {
+    /// An answer, or an indication of ours.
+    Own,
+    /// Relayed data, with this many bytes of payload.
+    Relayed(Path, usize),
+}
+
+impl Contents {
+    /// Of a datagram that carries `payload` along `path`.
+    pub(super) fn relayed(path: Path, payload: &[u8]) -> Self {
+        Self::Relayed(path, payload.len())
+    }
+
+    /// It is gone.
+    pub(super) fn count(self, counters: &TurnCounters) {
+        if let Self::Relayed(path, bytes) = self {
+            counters.relayed(path, bytes);
+        }
+    }
+}
+
+/// See the module's header.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    waiting: Vec<Waiting>,
+    /// Receivers that get no runs, and until when.
+    refusers: HashMap<IpAddr, Instant>,
+    /// What a datagram counts as that the kernel does not take.
+    lost: DropReason,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    to: SocketAddr,
+    source: Option<IpAddr>,
+    len: usize,
+    contents: Contents,
+}
+
+impl Outbox {
+    /// An empty one. What the kernel does not take counts as `lost`.
+    pub(super) fn new(lost: DropReason) -> Self {
+        Self { bytes: Vec::new(), waiting: Vec::new(), refusers: HashMap::new(), lost }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether it must be emptied before more is put in.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= MAX_DATAGRAMS || self.bytes.len() >= MAX_BYTES
+    }
+
+    /// Puts a datagram behind the others.
+    pub(super) fn push(&mut self, to: SocketAddr, source: Option<IpAddr>, datagram: &[u8], contents: Contents) {
+        self.bytes.extend_from_slice(datagram);
+        self.waiting.push(Waiting { to, source, len: datagram.len(), contents });
+    }
+
+    /// Sends all, and counts it. Returns what the network has reported meanwhile about earlier datagrams.
+    pub(super) fn flush(
+        &mut self,
+        socket: &impl DatagramSocket,
+        counters: &TurnCounters,
+        now: Instant,
+    ) -> Vec<(SocketAddr, IcmpError)> {
+        let mut sending = Sending { socket, counters, lost: self.lost, reports: Vec::new() };
+        let mut bytes = &self.bytes[..];
+        let mut waiting = &self.waiting[..];
+        if let [only] = waiting {
+            sending.one((only.to, only.source, bytes, only.contents));
+            waiting = &[];
+        }
+        let mut singles = Vec::new();
+        while let Some(first) = waiting.first() {
+            let takes_runs = socket.takes_runs() && !is_refused(&self.refusers, first.to.ip(), now);
+            let (run, rest) = waiting.split_at(if takes_runs { run_len(waiting) } else { 1 });
+            let (contents, behind) = bytes.split_at(run.iter().map(|datagram| datagram.len).sum());
+            (waiting, bytes) = (rest, behind);
+            if run.len() > 1 {
+                sending.each(&mut singles);
+                if sending.run(run, contents).is_ok() {
+                    continue;
+                }
+                refuse(&mut self.refusers, first.to.ip(), now);
+            }
+            let mut contents = contents;
+            for datagram in run {
+                let (this, behind) = contents.split_at(datagram.len);
+                contents = behind;
+                singles.push((datagram.to, datagram.source, this, datagram.contents));
+            }
+        }
+        sending.each(&mut singles);
+        let reports = sending.reports;
+        self.waiting.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_CAPACITY);
+        reports
+    }
+}
+
+/// An outbox that is being emptied.
+struct Sending<'a, S> {
+    socket: &'a S,
+    counters: &'a TurnCounters,
+    lost: DropReason,
+    reports: Vec<(SocketAddr, IcmpError)>,
+}
+
+/// The kernel takes no run to this receiver. Nothing was sent.
+struct NoRun;
+
+/// Receiver, address to send from, what is sent, and what that is.
+type Single<'b> = (SocketAddr, Option<IpAddr>, &'b [u8], Contents);
+
+impl<S: DatagramSocket> Sending<'_, S> {
+    /// Sends a run, whole or, where the kernel has no room for it, perhaps in part.
+    fn run(&mut self, run: &[Waiting], bytes: &[u8]) -> Result<(), NoRun> {
+        let Waiting { to, source, len, .. } = run[0];
+        let (socket, segment) = (self.socket, u16::try_from(len).ok());
+        match send_past_reports(socket, &mut self.reports, || socket.send(to, source, bytes, segment)) {
+            Ok(()) => {
+                self.counters.sent_run();
+                run.iter().for_each(|datagram| datagram.contents.count(self.counters));
+            }
+            Err(error) if is_about_runs(&error) => {
+                self.counters.refused_run();
+                return Err(NoRun);
+            }
+            Err(error) => run.iter().for_each(|_| self.cannot_send(&error)),
+        }
+        Ok(())
+    }
+
+    /// Sends each by itself, with few calls.
+    fn each(&mut self, singles: &mut Vec<Single<'_>>) {
+        let datagrams: Vec<_> = singles.iter().map(|(to, source, bytes, _)| (*to, *source, *bytes)).collect();
+        let mut sent = 0;
+        while let Some(&single) = singles.get(sent) {
+            if sent + 1 < singles.len()
+                && let Ok(count) = self.socket.send_each(&datagrams[sent..])
+            {
+                let behind = singles.len().min(sent + count.max(1));
+                singles[sent..behind].iter().for_each(|(.., contents)| contents.count(self.counters));
+                sent = behind;
+                continue;
+            }
+            // By itself it tells what is wrong with it.
+            self.one(single);
+            sent += 1;
+        }
+        singles.clear();
+    }
+
+    fn one(&mut self, (to, source, bytes, contents): Single<'_>) {
+        let socket = self.socket;
+        match send_past_reports(socket, &mut self.reports, || socket.send(to, source, bytes, None)) {
+            Ok(()) => contents.count(self.counters),
+            Err(error) => self.cannot_send(&error),
+        }
+    }
+
+    fn cannot_send(&self, error: &io::Error) {
+        tracing::trace!(%error, "cannot send");
+        self.counters.dropped(self.lost);
+    }
+}
+
+/// How many of the first datagrams are a run.
+fn run_len(waiting: &[Waiting]) -> usize {
+    let Some((first, rest)) = waiting.split_first() else {
+        return 0;
+    };
+    // A run of empty datagrams has no segment size.
+    if first.len == 0 {
+        return 1;
+    }
+    let mut bytes = first.len;
+    let mut count = 1;
+    for next in rest {
+        bytes += next.len;
+        let joins = next.to == first.to && next.source == first.source && (1..=first.len).contains(&next.len);
+        if !joins || bytes > MAX_RUN_BYTES {
+            break;
+        }
+        count += 1;
+        if next.len < first.len {
+            break;
+        }
+    }
+    count
+}
+
+/// Sends by `attempt`, again if an earlier datagram is to blame that it failed: what was reported about such is added to
+/// `reports`.
+pub(super) fn send_past_reports(
+    socket: &impl DatagramSocket,
+    reports: &mut Vec<(SocketAddr, IcmpError)>,
+    attempt: impl Fn() -> io::Result<()>,
+) -> io::Result<()> {
+    let mut sent = attempt();
+    for _ in 1..ATTEMPTS {
+        match &sent {
+            Err(error) if is_perhaps_of_earlier(error) => {}
+            _ => break,
+        }
+        let taken = socket.take_icmp();
+        if taken.is_empty() {
+            break;
+        }
+        reports.extend(taken);
+        sent = attempt();
+    }
+    sent
+}
+
+/// Whether the kernel may mean a report that waits, and not what it was given. If it has run out of memory, part of a run
+/// may be on its way.
+fn is_perhaps_of_earlier(error: &io::Error) -> bool {
+    !matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN | libc::EINVAL | libc::EIO))
+}
+
+/// Whether it is because of UDP_SEGMENT that the kernel refuses: larger than the way takes, or an interface that cannot.
+fn is_about_runs(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::EINVAL | libc::EIO))
+}
+
+fn is_refused(refusers: &HashMap<IpAddr, Instant>, ip: IpAddr, now: Instant) -> bool {
+    !refusers.is_empty() && refusers.get(&ip).is_some_and(|until| now < *until)
+}
+
+fn refuse(refusers: &mut HashMap<IpAddr, Instant>, ip: IpAddr, now: Instant) {
+    if refusers.len() >= MAX_REFUSERS {
+        refusers.retain(|_, until| now < *until);
+    }
+    if refusers.len() < MAX_REFUSERS {
+        refusers.insert(ip, now + REFUSED_FOR);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::observe::metrics::Metrics;
+
+    /// A socket that refuses what it is told to, and remembers the rest.
+    #[derive(Default)]
+    struct Recorder {
+        /// For each call that is to fail: its number, and why.
+        errors: HashMap<usize, i32>,
+        /// Runs to these fail.
+        without_runs: Vec<IpAddr>,
+        icmp: RefCell<Vec<(SocketAddr, IcmpError)>>,
+        calls: RefCell<usize>,
+        /// Receiver, segment size, bytes.
+        sent: RefCell<Vec<(SocketAddr, Option<u16>, Vec<u8>)>>,
+    }
+
+    impl DatagramSocket for Recorder {
+        fn send(&self, to: SocketAddr, _: Option<IpAddr>, bytes: &[u8], segment: Option<u16>) -> io::Result<()> {
+            let call = self.calls.replace_with(|calls| *calls + 1);
+            if !self.icmp.borrow().is_empty() {
+                return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
+            }
+            if let Some(error) = self.errors.get(&call) {
+                return Err(io::Error::from_raw_os_error(*error));
+            }
+            if segment.is_some() && self.without_runs.contains(&to.ip()) {
+                return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
+            }
+            self.sent.borrow_mut().push((to, segment, bytes.to_vec()));
+            Ok(())
+        }
+
+        /// As sendmmsg: up to the first that fails.
+        fn send_each(&self, datagrams: &[(SocketAddr, Option<IpAddr>, &[u8])]) -> io::Result<usize> {
+            for (count, (to, source, bytes)) in datagrams.iter().enumerate() {
+                match self.send(*to, *source, bytes, None) {
+                    Err(error) if count == 0 => return Err(error),
+                    Err(_) => return Ok(count),
+                    Ok(()) => {}
+                }
+            }
+            Ok(datagrams.len())
+        }
+
+        fn takes_runs(&self) -> bool {
+            true
+        }
+
+        fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)> {
+            self.icmp.take()
+        }
+    }
+
+    impl Recorder {
+        /// Each datagram as its receiver sees it.
+        fn datagrams(&self) -> Vec<(SocketAddr, Vec<u8>)> {
+            let sent = self.sent.borrow();
+            let each = sent.iter().flat_map(|(to, segment, bytes)| match segment {
+                None => vec![(*to, bytes.clone())],
+                Some(segment) => bytes.chunks((*segment).into()).map(|chunk| (*to, chunk.to_vec())).collect(),
+            });
+            each.collect()
+        }
+
+        /// Calls that sent something, by their numbers of datagrams.
+        fn runs(&self) -> Vec<usize> {
+            let len = |(_, segment, bytes): &(_, Option<u16>, Vec<u8>)| {
+                segment.map_or(1, |segment| bytes.len().div_ceil(segment.into()))
+            };
+            self.sent.borrow().iter().map(len).collect()
+        }
+    }
+
+    fn to(host: u8) -> SocketAddr {
+        SocketAddr::from(([203, 0, 113, host], 9))
+    }
+
+    /// Sends datagrams of these lengths to these hosts, each with its number inside; returns what was sent and lost.
+    fn flush(socket: &Recorder, datagrams: &[(u8, usize)]) -> (u64, u64) {
+        flush_at(socket, &mut Outbox::new(DropReason::SendToPeer), datagrams, Instant::now())
+    }
+
+    fn flush_at(socket: &Recorder, outbox: &mut Outbox, datagrams: &[(u8, usize)], now: Instant) -> (u64, u64) {
+        let metrics = Metrics::new();
+        let counters = metrics.add_turn_worker();
+        for (number, (host, len)) in datagrams.iter().enumerate() {
+            let contents = Contents::Relayed(Path::ToPeerKernel, *len);
+            outbox.push(to(*host), None, &vec![number as u8; *len], contents);
+        }
+        outbox.flush(socket, &counters, now);
+        assert!(outbox.is_empty());
+        let page = metrics.encode();
+        let value = |name: &str| {
+            let line = page.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().parse().unwrap()
+        };
+        let sent = value("bimcc_rtc_turn_relayed_packets_total{direction=\"to_peer\",path=\"kernel\"}");
+        (sent, value("bimcc_rtc_turn_dropped_packets_total{reason=\"send_to_peer\"}"))
+    }
+
+    fn expected(datagrams: &[(u8, usize)]) -> Vec<(SocketAddr, Vec<u8>)> {
+        let numbered = datagrams.iter().enumerate();
+        numbered.map(|(number, (host, len))| (to(*host), vec![number as u8; *len])).collect()
+    }
+
+    #[test]
+    fn runs_have_one_receiver_and_one_length_and_may_end_with_a_shorter_one() {
+        for (datagrams, runs) in [
+            (vec![(1, 100); 5], vec![5]),
+            (vec![(1, 100), (1, 100), (1, 99), (1, 99), (1, 100)], vec![3, 1, 1]),
+            (vec![(1, 100), (2, 100), (2, 100), (1, 100)], vec![1, 2, 1]),
+            (vec![(1, 0), (1, 0), (1, 100), (1, 0), (1, 100)], vec![1, 1, 1, 1, 1]),
+            (vec![(1, 30_000); 5], vec![2, 2, 1]),
+            (vec![(1, 65_507); 2], vec![1, 1]),
+            (vec![(1, 10), (1, 20), (1, 20)], vec![1, 2]),
+        ] {
+            let socket = Recorder::default();
+            assert_eq!(flush(&socket, &datagrams), (datagrams.len() as u64, 0));
+            assert_eq!(socket.runs(), runs, "{datagrams:?}");
+            assert_eq!(socket.datagrams(), expected(&datagrams));
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_refuses_a_run_gets_all_singly_for_a_while() {
+        let socket = Recorder { without_runs: vec![to(1).ip()], ..Recorder::default() };
+        let mut outbox = Outbox::new(DropReason::SendToPeer);
+        let start = Instant::now();
+        let datagrams = [(1, 100), (1, 100), (1, 100), (2, 100), (2, 100)];
+        for (after, calls) in [(Duration::ZERO, 5), (Duration::from_secs(1), 4), (REFUSED_FOR, 5)] {
+            socket.calls.take();
+            socket.sent.take();
+            assert_eq!(flush_at(&socket, &mut outbox, &datagrams, start + after), (5, 0));
+            assert_eq!(socket.runs(), [1, 1, 1, 2]);
+            assert_eq!(socket.datagrams(), expected(&datagrams));
+            assert_eq!(socket.calls.take(), calls, "after {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_report_about_an_earlier_datagram_costs_nothing() {
+        let report = (to(9), IcmpError { kind: 3, code: 3, data: 0 });
+        for datagrams in [vec![(1, 100); 8], vec![(1, 100)], vec![(1, 100), (2, 50), (2, 50)]] {
+            let socket = Recorder { icmp: vec![report].into(), ..Recorder::default() };
+            assert_eq!(flush(&socket, &datagrams), (datagrams.len() as u64, 0));
+            assert_eq!(socket.datagrams(), expected(&datagrams));
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_has_no_room_for_is_lost_and_never_repeated() {
+        for error in [libc::ENOBUFS, libc::EAGAIN] {
+            let socket = Recorder { errors: HashMap::from([(0, error)]), ..Recorder::default() };
+            assert_eq!(flush(&socket, &[(1, 100), (1, 100), (2, 100)]), (1, 2));
+            assert_eq!(socket.datagrams(), [(to(2), vec![2; 100])]);
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_cannot_be_sent_harms_no_other() {
+        // The run, its first, its second.
+        let socket = Recorder { errors: HashMap::from([(0, libc::EIO), (2, libc::EPERM)]), ..Recorder::default() };
+        assert_eq!(flush(&socket, &[(1, 100), (1, 100), (1, 100)]), (2, 1));
+        assert_eq!(socket.datagrams(), [(to(1), vec![0; 100]), (to(1), vec![2; 100])]);
+    }
+
+    #[test]
+    fn receivers_without_runs_are_forgotten_for_new_ones() {
+        let mut refusers = HashMap::new();
+        let now = Instant::now();
+        let ip = |n: u32| IpAddr::V4(n.into());
+        (0..2 * MAX_REFUSERS as u32).for_each(|n| refuse(&mut refusers, ip(n), now));
+        assert_eq!(refusers.len(), MAX_REFUSERS);
+        refuse(&mut refusers, ip(7_000), now + REFUSED_FOR);
+        assert!(is_refused(&refusers, ip(7_000), now + REFUSED_FOR) && refusers.len() == 1);
+    }
+}
