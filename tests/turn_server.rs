@@ -15,7 +15,7 @@ use bimcc_rtc::{
     membership::{Directory, RoomTag},
     observe::metrics::Metrics,
     turn::{
-        io::{BoundSockets, Workers},
+        io::{BoundSockets, Relaying, Workers},
         shared::Lifetimes,
     },
     values::{member::MemberId, ports::RelayPorts},
@@ -249,7 +249,8 @@ impl InProcess {
         let metrics = Metrics::new();
         let bound = BoundSockets::new(&[(Ipv4Addr::LOCALHOST, 0).into()], 2).unwrap();
         let server = bound.addresses()[0];
-        let workers = bound.start(shared, relay_ports, &metrics).unwrap();
+        let workers =
+            bound.start(shared, Relaying { ports: relay_ports, latency_budget: Duration::ZERO }, &metrics).unwrap();
         Self { server, metrics, secret, directory, _workers: workers }
     }
 

@@ -32,7 +32,7 @@ use crate::{
     tls::Tls,
     turn::{
         self,
-        io::Workers,
+        io::{Relaying, Workers},
         shared::{
             peer_policy,
             quota::{PerAddress, QuotaLimits, Quotas},
@@ -96,8 +96,8 @@ impl Parts {
             },
             shutdown.clone(),
         ));
-        let workers =
-            listening.turn_udp.start(turn.clone(), config.relay_ports, &metrics).context("cannot start TURN")?;
+        let relaying = Relaying { ports: config.relay_ports, latency_budget: config.relay_latency_budget };
+        let workers = listening.turn_udp.start(turn.clone(), relaying, &metrics).context("cannot start TURN")?;
 
         let resume_key = ResumeKey::new(&kept.resume_key);
         let signaling = Signaling::new(

@@ -106,6 +106,8 @@ pub struct Config {
     pub admin_listen_is_default: bool,
     /// TURN worker threads.
     pub workers: usize,
+    /// How long a worker may rest to find more packets.
+    pub relay_latency_budget: Duration,
     /// Where secrets are kept.
     pub state_dir: PathBuf,
     /// Directives of tracing's `EnvFilter`.

@@ -14,6 +14,9 @@ use crate::values::{host::Host, ports::RelayPorts};
 /// Half of what a voice takes.
 const LEAST_BITRATE: u64 = 8_000;
 
+/// Longer rests of a TURN worker are heard in a call.
+const LONGEST_LATENCY_BUDGET: Duration = Duration::from_millis(10);
+
 /// Addresses to listen on: the written one, or both wildcards where only a port was given.
 pub(super) struct Listen {
     pub(super) addresses: Vec<SocketAddr>,
@@ -82,6 +85,21 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return Err(broken());
     }
     Ok(Duration::from_secs(total))
+}
+
+/// Microseconds or milliseconds, at most 10 ms: `300us`, `1ms`, `0`.
+pub(super) fn latency_budget(text: &str) -> Result<Duration, String> {
+    let number = |suffix| text.strip_suffix(suffix).and_then(digits);
+    let budget = match (number("us"), number("ms")) {
+        (Some(micros), _) => Duration::from_micros(micros),
+        (_, Some(millis)) => Duration::from_millis(millis),
+        _ if text == "0" => Duration::ZERO,
+        _ => return Err(format!("{text:?} is no short time: expected for example 300us, 1ms or 0")),
+    };
+    if budget > LONGEST_LATENCY_BUDGET {
+        return Err(format!("{text} is too long: calls would suffer from more than 10ms"));
+    }
+    Ok(budget)
 }
 
 /// `LO-HI` or `none`. Ports below 1024 are refused because browsers drop candidates with them.
@@ -270,6 +288,18 @@ mod tests {
         for text in ["", "h", "6 h", "1h30", "-5s", "5w", "1.5h", "99999999999999999999s", "9999999999999999999d", "5é"]
         {
             assert!(duration(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn latency_budgets() {
+        for (text, micros) in [("300us", 300), ("1ms", 1000), ("0", 0), ("0us", 0), ("10ms", 10_000)] {
+            assert_eq!(latency_budget(text).unwrap().as_micros(), micros, "{text}");
+        }
+        for text in
+            ["", "us", "300", "1s", "11ms", "10001us", "-1us", "0.3ms", "300 us", "99999999999999999999us", "5é"]
+        {
+            assert!(latency_budget(text).is_err(), "{text:?}");
         }
     }
 

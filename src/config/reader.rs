@@ -31,6 +31,9 @@ const ALLOCATIONS_PER_PEER: usize = 24;
 /// The realm is in every challenge, and a challenge to a stranger must stay small.
 const MAX_REALM_BYTES: usize = 40;
 
+/// How long a TURN worker may rest: a small part of what a jitter buffer holds.
+const RELAY_LATENCY_BUDGET: Duration = Duration::from_micros(300);
+
 /// Reads settings one by one; where one is wrong it notes the mistake and goes on with the default.
 pub(super) struct Reader {
     settings: Settings,
@@ -106,6 +109,9 @@ impl Reader {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from);
                 self.count("workers", cores.min(1024), 1..=1024)
             },
+            relay_latency_budget: self
+                .one("relay-latency-budget", parse::latency_budget)
+                .unwrap_or(RELAY_LATENCY_BUDGET),
             state_dir: self.state_dir(env),
             log: self.one("log", log::directives).unwrap_or_else(log::default_directives),
             log_format: self

@@ -63,6 +63,7 @@ pub const KEYS: &[SettingKey] = &[
     one("max-bitrate-per-allocation"),
     many("alternate-server"),
     one("workers"),
+    one("relay-latency-budget"),
     one("state-dir"),
     one("log"),
     one("log-format"),

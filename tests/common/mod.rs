@@ -31,7 +31,7 @@ use bimcc_rtc::{
     signaling::{Limits, ResumeKey, Signaling, Timing},
     turn::{
         self,
-        io::{BoundSockets, Workers},
+        io::{BoundSockets, Relaying, Workers},
         shared::{
             Lifetimes, Terms,
             auth::{Authority, NonceKeys},
@@ -118,7 +118,8 @@ impl Server {
         let turn = BoundSockets::new(&["127.0.0.1:0".parse().unwrap()], 1).unwrap();
         let turn_address = turn.addresses()[0];
         let shared = turn_on_loopback(directory.clone(), Secret::new(*b"test"), Lifetimes::default());
-        let workers = turn.start(shared, RelayPorts::None, &metrics).unwrap();
+        let workers =
+            turn.start(shared, Relaying { ports: RelayPorts::None, latency_budget: Duration::ZERO }, &metrics).unwrap();
         let turn = Some(workers.streams().clone());
         let front = Front { signaling: Arc::new(signaling), turn, settings: options.http };
         let task = tokio::spawn(front.serve(vec![listener], options.tls.map(Into::into), shutdown));

@@ -6,12 +6,13 @@ use std::{
         Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Unit,
 };
 use tracing::span::EnteredSpan;
@@ -42,6 +43,9 @@ pub struct TurnCounters {
     drops: PerLabel<DropReason, AtomicU64>,
     runs: AtomicU64,
     refused_runs: AtomicU64,
+    /// Rests, by the bucket of their length.
+    rests: [AtomicU64; REST_BUCKETS.len() + 1],
+    rested_micros: AtomicU64,
     requests: PerLabel<TurnMethod, AtomicU64>,
     successes: PerLabel<TurnMethod, AtomicU64>,
     errors: PerLabel<TurnMethod, PerLabel<ErrorCode, AtomicU64>>,
@@ -52,6 +56,9 @@ pub struct TurnCounters {
     /// Where what happens is told, too.
     journal: Option<Arc<Journal>>,
 }
+
+/// Longest rests of each bucket, in microseconds; the last bucket has no end.
+const REST_BUCKETS: [u64; 6] = [50, 100, 200, 300, 500, 1000];
 
 /// Opened and closed, whose difference is the gauge.
 #[derive(Debug, Default)]
@@ -126,6 +133,14 @@ impl TurnCounters {
         add(&self.refused_runs, 1);
     }
 
+    /// A worker has rested so long, to find more packets.
+    pub fn rested(&self, rest: Duration) {
+        let micros = rest.as_micros() as u64;
+        let bucket = REST_BUCKETS.iter().position(|most| micros <= *most).unwrap_or(REST_BUCKETS.len());
+        add(&self.rests[bucket], 1);
+        add(&self.rested_micros, micros);
+    }
+
     /// How many of these there are.
     pub fn held(&self, what: Held) -> i64 {
         let OpenedAndClosed { opened, closed } = &self.held[what];
@@ -163,6 +178,7 @@ impl Collector for TurnMetrics {
         let workers = self.workers.read().unwrap_or_else(PoisonError::into_inner);
         let mut page = CountersPage { encoder, workers: &workers };
         page.packets()?;
+        page.rests()?;
         page.requests()?;
         page.held()?;
         if let Some(directory) = self.directory.get() {
@@ -200,6 +216,17 @@ impl CountersPage<'_, '_> {
             "Runs of packets that the kernel refused, so that they went one by one",
             refused,
         )
+    }
+
+    fn rests(&mut self) -> fmt::Result {
+        let seconds = |micros: u64| micros as f64 / 1e6;
+        let ends = REST_BUCKETS.iter().map(|most| seconds(*most)).chain([f64::MAX]);
+        let buckets: Vec<_> = ends.enumerate().map(|(bucket, end)| (end, self.sum(|c| &c.rests[bucket]))).collect();
+        let (sum, count) = (self.sum(|c| &c.rested_micros), buckets.iter().map(|(_, count)| count).sum());
+        let help = "How long workers have rested to find more packets, which delayed those that came meanwhile";
+        let (unit, kind) = (Some(&Unit::Seconds), MetricType::Histogram);
+        let mut metric = self.encoder.encode_descriptor("turn_rests", help, unit, kind)?;
+        metric.encode_histogram::<NoLabelSet>(seconds(sum), count, &buckets, None)
     }
 
     fn requests(&mut self) -> fmt::Result {

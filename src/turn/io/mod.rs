@@ -13,6 +13,7 @@ mod outbox;
 mod payload;
 mod relay;
 mod relay_socket;
+mod rest;
 mod socket;
 mod stream;
 mod udp;
@@ -23,7 +24,7 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use mio::{Poll, Waker};
@@ -33,6 +34,7 @@ use self::{
     driver::WorkerCommon,
     mailbox::{Mailbox, Mailboxes, WorkerCommand},
     relay::HeldRelays,
+    rest::Rests,
     socket::UdpSocket,
     udp::{Setup, WAKER, Worker},
 };
@@ -55,6 +57,15 @@ pub struct BindError {
     pub address: SocketAddr,
     /// Why.
     pub source: io::Error,
+}
+
+/// How workers relay.
+#[derive(Clone, Copy, Debug)]
+pub struct Relaying {
+    /// Which ports relayed addresses have.
+    pub ports: RelayPorts,
+    /// How long a worker may rest to find more packets, which delays those that come meanwhile; zero: it never rests.
+    pub latency_budget: Duration,
 }
 
 /// Listening sockets, not read yet.
@@ -96,7 +107,7 @@ impl BoundSockets {
     ///
     /// # Errors
     /// When the system refuses an epoll instance or a thread.
-    pub fn start(self, shared: Arc<Shared>, relay_ports: RelayPorts, metrics: &Metrics) -> io::Result<Workers> {
+    pub fn start(self, shared: Arc<Shared>, relaying: Relaying, metrics: &Metrics) -> io::Result<Workers> {
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
         for _ in &self.workers {
@@ -111,7 +122,7 @@ impl BoundSockets {
         let common = |index, counters| WorkerCommon {
             index,
             counters,
-            relay_ports,
+            relay_ports: relaying.ports,
             shared: shared.clone(),
             limiter: limiter.clone(),
             mailboxes: mailboxes.clone(),
@@ -127,6 +138,7 @@ impl BoundSockets {
                 listeners,
                 common: common(u16::try_from(index).expect("MAX_WORKERS fits"), metrics.add_turn_worker()),
                 commands,
+                rests: Rests::new(relaying.latency_budget),
             })?;
             threads.push(thread::Builder::new().name(format!("turn-{index}")).spawn(move || worker.run())?);
         }

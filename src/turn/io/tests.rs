@@ -1,6 +1,9 @@
 //! What only the inside can bring about: deliveries that come too late, to clients over each transport.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::{
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+    time::Duration,
+};
 
 use stun::{
     attributes::*,
@@ -80,7 +83,9 @@ impl World {
         let metrics = Metrics::new();
         let bound = BoundSockets::new(&[SocketAddr::new(HERE, 0)], 1).unwrap();
         let server = bound.addresses()[0];
-        let workers = bound.start(shared.clone(), RelayPorts::None, &metrics).unwrap();
+        let workers = bound
+            .start(shared.clone(), Relaying { ports: RelayPorts::None, latency_budget: Duration::ZERO }, &metrics)
+            .unwrap();
         let credential = credentials::mint(&secret, &User::api("alice").unwrap(), 99_999_999_999);
         Self { metrics, shared, workers, server, credential }
     }

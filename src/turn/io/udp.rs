@@ -9,11 +9,17 @@ use std::{
     collections::{BTreeSet, HashMap},
     io,
     net::SocketAddr,
+    num::NonZeroU64,
     sync::mpsc,
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use mio::{Poll, Registry, Token};
+use rustix::{
+    thread::set_current_timer_slack,
+    time::{ClockId, clock_gettime},
+};
 use slab::Slab;
 use socket2::Socket;
 
@@ -21,6 +27,7 @@ use super::{
     driver::{ClientTransport, Driver, DriverDesk, DriverTurn, Handover, WorkerCommon},
     mailbox::{Parcel, WorkerCommand},
     outbox::{Contents, Outbox},
+    rest::Rests,
     socket::{Buffers, LISTENER_BATCH, RELAY_BATCH, Received, UdpSocket},
 };
 use crate::{
@@ -56,12 +63,16 @@ const MAILBOX_BUDGET: usize = 256;
 /// turns makes many; one that is forgotten early costs its client a 437 for what is over anyway.
 const MAX_ENDED: usize = 1024;
 
+/// How much longer than asked for a rest may be, in nanoseconds.
+const TIMER_SLACK: NonZeroU64 = NonZeroU64::new(5_000).unwrap();
+
 /// What a worker is made of.
 pub(super) struct Setup {
     pub(super) poll: Poll,
     pub(super) listeners: Vec<UdpSocket>,
     pub(super) common: WorkerCommon,
     pub(super) commands: mpsc::Receiver<WorkerCommand>,
+    pub(super) rests: Rests,
 }
 
 /// The thread's loop and what it waits for.
@@ -73,6 +84,7 @@ pub(super) struct Worker {
     unfinished: Vec<Token>,
     /// The sockets to read in this turn; kept for its memory.
     ready: Vec<Token>,
+    rests: Rests,
     clients: Clients,
 }
 
@@ -94,6 +106,8 @@ struct Means {
     now: Now,
     desk: DriverDesk,
     generation: u32,
+    /// Datagrams that this turn has brought.
+    datagrams: usize,
 }
 
 /// A socket that clients send to, and what waits to leave by it.
@@ -192,6 +206,7 @@ impl Worker {
                     now: read_clocks(),
                     desk: DriverDesk::new(),
                     generation: 0,
+                    datagrams: 0,
                 },
             },
             poll: setup.poll,
@@ -199,12 +214,15 @@ impl Worker {
             buffers: Buffers::new(),
             unfinished: Vec::new(),
             ready: Vec::new(),
+            rests: setup.rests,
         })
     }
 
     /// Serves until told to stop.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = mio::Events::with_capacity(256);
+        // Best effort: by default the kernel lets a thread sleep 50 µs longer than it wants to.
+        let _ = set_current_timer_slack(Some(TIMER_SLACK));
         loop {
             let may_wait = self.unfinished.is_empty() && self.clients.mailbox().fall_asleep();
             let timeout = if may_wait { self.clients.time_to_deadline() } else { Some(Duration::ZERO) };
@@ -243,6 +261,19 @@ impl Worker {
             }
             self.clients.handle_deadlines();
             self.clients.flush();
+            self.rest();
+        }
+    }
+
+    /// Lets packets come together, if that pays.
+    fn rest(&mut self) {
+        let datagrams = std::mem::take(&mut self.clients.means.datagrams);
+        let now = Instant::now();
+        if self.unfinished.is_empty()
+            && let Some(rest) = self.rests.after(datagrams, now, processor_time)
+        {
+            thread::sleep(rest);
+            self.clients.means.common.counters.rested(now.elapsed());
         }
     }
 
@@ -302,6 +333,7 @@ impl Clients {
         for index in 0..count {
             let received = buffers.received(index);
             let buffer = buffers.buffer(index);
+            self.means.datagrams += received.datagrams().count();
             self.with_client(slot, |driver, transport, turn| {
                 for (start, end) in received.datagrams() {
                     driver.handle_network(PeerAddr(received.from), InPlace { buffer, start, end }, transport, turn);
@@ -329,6 +361,7 @@ impl Clients {
                 is_handled[index] = true;
                 let buffer = buffers.buffer(index);
                 for (start, end) in received.datagrams() {
+                    self.means.datagrams += 1;
                     self.handle_client(listener, tuple, InPlace { buffer, start, end });
                 }
             }
@@ -407,6 +440,7 @@ impl Clients {
 
     fn handle_parcel(&mut self, mut parcel: Parcel) {
         let Parcel { home, from, to, .. } = parcel;
+        self.means.datagrams += 1;
         let from = (from, Via::InProcess);
         self.deliver(home.slot as usize, from, (to, home.owner), parcel.payload.in_place());
         self.means.common.mailboxes.give_back(parcel);
@@ -506,6 +540,11 @@ impl Clients {
 /// Where in `whole` its slice `part` begins.
 fn offset_in(whole: &[u8], part: &[u8]) -> usize {
     part.as_ptr().addr() - whole.as_ptr().addr()
+}
+
+/// Of this thread.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 pub(super) fn read_clocks() -> Now {
