@@ -3,14 +3,14 @@
 //!
 //! | room | what |
 //! |---|---|
-//! | [`wire`] | bytes |
+//! | [`wire`] | bytes to messages and back |
 //! | [`shared`] | what all sessions share: credentials, peer policy, quotas, live relayed addresses |
-//! | [`core`] | one client's session: every rule of the RFC, sans-IO |
+//! | [`core`] | the session of one client: every rule of the RFCs, sans-IO |
 //! | [`io`] | workers and streams: sockets, timers, and performing what sessions ask for |
 //!
-//! Not done, and answered as the RFC says for a server that does not know them: TCP relays (RFC 6062; 442), mobility (RFC
-//! 8016).
-//! Two deliberate deviations (channel numbers, the default family) are explained in docs/TURN.md.
+//! Not supported: TCP relays (RFC 6062; answered with 442) and mobility (RFC 8016). Requests for them are answered as
+//! the RFC says for a server that does not know them. Two deliberate deviations (channel numbers, the default family)
+//! are explained in docs/TURN.md.
 
 pub mod core;
 pub mod io;

@@ -1,7 +1,7 @@
-//! An allocation with its permissions and channels, and how long each of them lives (RFC 8656 sections 7 to 12).
+//! An allocation with its permissions and channels, and their lifetimes (RFC 8656 sections 7 to 12).
 //!
-//! Few per allocation, so they are short sorted lists: compact, and found by binary search on the packet path.
-//! Rules that need the outside world (policy, quotas) are in [`super::session`].
+//! An allocation has few of them, so they are kept in short sorted lists: compact, and a binary search finds them on
+//! the packet path. Rules that need the outside world (policy, quotas) are in [`super::session`].
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -38,18 +38,19 @@ pub const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
 /// Lifetime of a channel binding (RFC 8656 section 12).
 pub const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
 
-/// How long neither number nor peer of an expired channel may be bound to something else (RFC 8656 section 12).
+/// How long the number and the peer of an expired channel cannot be bound to anything else (RFC 8656 section 12).
 pub const CHANNEL_REST: Duration = Duration::from_secs(300);
 
-/// Permissions and channels that one allocation may have. A browser needs one per candidate of its peers.
+/// How many permissions, and how many channels, one allocation may have. A browser needs one for each candidate of its
+/// peers.
 pub const MAX_PEERS: usize = 256;
 
-/// Leave to exchange data with an IP address.
+/// Permission to exchange data with an IP address.
 #[derive(Clone, Copy, Debug)]
 pub struct Permission {
     /// The peer's address; the port does not matter.
     pub ip: IpAddr,
-    /// How to get there.
+    /// How the peer is reached.
     pub reach: Reach,
     expires: Instant,
 }
@@ -62,12 +63,12 @@ struct Channel {
     is_bound: bool,
 }
 
-/// The number or the peer of a ChannelBind is in use otherwise: 400.
+/// The number or the peer of a ChannelBind is already bound to something else; the answer is 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("channel number or peer bound otherwise")]
 pub struct ChannelConflict;
 
-/// There are [`MAX_PEERS`] already: 403.
+/// There are [`MAX_PEERS`] already; the answer is 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many permissions or channels")]
 pub struct TooManyPeers;
@@ -80,7 +81,7 @@ pub struct Allocation {
     permissions: Vec<Permission>,
     channels: Vec<Channel>,
     meter: Option<Box<Meter>>,
-    /// The transaction that gave up one of two relayed addresses, and the answer, for retransmissions.
+    /// The transaction that gave up one of two relayed addresses, and its answer, which a retransmission gets again.
     pub gave_up_by: Option<Box<(TransactionId, Box<[u8]>)>>,
     families: Families,
     since: Instant,
@@ -90,32 +91,32 @@ pub struct Allocation {
 /// The terms of an allocation.
 #[derive(Debug)]
 pub struct Grant {
-    /// The username that made it: nobody else may use it.
+    /// The username that made the allocation. No other user may use it.
     pub username: Box<str>,
     /// The long-term key of that user.
     pub key: Key,
-    /// When the credential ends, in Unix seconds. Says nothing about the allocation's life.
+    /// When the credential expires, in Unix seconds. The allocation may live longer.
     pub credential_expires_at: u64,
-    /// On whose behalf it lives.
+    /// On whose behalf the allocation exists.
     pub owner: OwnerTag,
-    /// The member, for member credentials.
+    /// The member, if the credential belongs to one.
     pub member: Option<AllocatingMember>,
-    /// What peers see: one address, or one of each family.
+    /// The relayed addresses: one, or one of each family.
     pub leases: ByFamily<Option<Lease>>,
-    /// The transaction that made it, and the answer, for retransmissions.
+    /// The transaction that made the allocation, and its answer, which a retransmission gets again.
     pub made_by: (TransactionId, Box<[u8]>),
-    /// The policy's revision at which the permissions were last judged.
+    /// The policy's revision for which the permissions were last checked.
     pub policy_revision: u64,
 }
 
-/// A relayed address, which lives for itself (RFC 8656 section 8.1).
+/// A relayed address, which has a lifetime of its own (RFC 8656 section 8.1).
 #[derive(Debug)]
 pub struct Lease {
-    /// What peers see.
+    /// The address that peers see.
     pub address: SocketAddr,
     /// When it ends unless refreshed.
     pub expires: Instant,
-    /// The place in the quotas, given back when this is dropped.
+    /// The place in the quotas. Dropping this gives it back.
     pub place: QuotaPlace,
 }
 
@@ -126,9 +127,9 @@ pub struct AllocatingMember {
     pub id: MemberId,
     /// Its room's watch.
     pub watch: Arc<RoomWatch>,
-    /// The watch's revision at which the permissions were last judged.
+    /// The watch's revision for which the permissions were last checked.
     pub seen: u64,
-    /// How the directory knows the allocation.
+    /// The directory's reference to the allocation.
     pub entry: AllocationRef,
 }
 
@@ -147,17 +148,17 @@ impl Allocation {
         }
     }
 
-    /// Limits what it may relay from its beginning on.
+    /// Limits the rate at which it may relay, from its beginning.
     #[must_use]
     pub fn limited_to(mut self, rate: Option<Bitrate>) -> Self {
         self.meter = rate.map(|rate| Box::new(Meter::new(rate, self.since)));
         self
     }
 
-    /// Lets so much payload go this way now: it is taken off what it may relay, and added to what it has.
+    /// Lets `bytes` of payload pass in this direction: takes them off the rate limit, and adds them to the totals.
     ///
     /// # Errors
-    /// [`DropReason::Bitrate`] if that is too much; then nothing is taken.
+    /// [`DropReason::Bitrate`] if the limit does not allow that many; then nothing is taken.
     #[inline]
     pub fn admit(&mut self, direction: Direction, bytes: usize, now: Instant) -> Result<(), DropReason> {
         if let Some(meter) = &mut self.meter
@@ -179,12 +180,12 @@ impl Allocation {
         self.grant.leases[family].as_ref().map(|lease| lease.address)
     }
 
-    /// When a relayed address ends next; `None` if there is none left.
+    /// When the next relayed address ends; `None` if there is none left.
     pub fn next_end(&self) -> Option<Instant> {
         self.grant.leases.iter().map(|lease| lease.expires).min()
     }
 
-    /// Gives up the relayed address of this family, and what was for its peers.
+    /// Gives up the relayed address of this family, with the permissions and channels of peers of that family.
     pub fn give_up(&mut self, family: Family, events: &mut EventQueue) {
         let Some(lease) = self.grant.leases[family].take() else {
             return;
@@ -200,7 +201,7 @@ impl Allocation {
         events.push(SessionEvent::RelayEnded { family, address: lease.address });
     }
 
-    /// Ends all of it.
+    /// Ends the whole allocation.
     pub fn end(mut self, tuple: FiveTuple, reason: EndReason, now: Instant, events: &mut EventQueue) {
         for family in Family::BOTH {
             self.give_up(family, events);
@@ -212,7 +213,7 @@ impl Allocation {
         events.push(SessionEvent::Ended(Box::new(Ended { holder, families, reason, totals, duration })));
     }
 
-    /// The permission for `ip`, if in force.
+    /// The permission for `ip`, if one is in force.
     pub fn permission(&self, ip: IpAddr, now: Instant) -> Option<&Permission> {
         let index = self.permissions.binary_search_by(|p| p.ip.cmp(&ip)).ok()?;
         Some(&self.permissions[index]).filter(|p| now < p.expires)
@@ -237,7 +238,7 @@ impl Allocation {
         events.push(SessionEvent::Permitted { ip, reach, is_new: found.is_err() });
     }
 
-    /// Judges every permission again: `judge` gives the new reach, or `None` to end it.
+    /// Checks every permission again: `judge` returns the new reach, or `None` to end the permission.
     pub fn judge_again(&mut self, mut judge: impl FnMut(&Permission) -> Option<Reach>, events: &mut EventQueue) {
         self.permissions.retain_mut(|permission| match judge(permission) {
             Some(reach) => {
@@ -254,16 +255,16 @@ impl Allocation {
     /// Whether `number` may be bound to `peer` (RFC 8656 section 12.2).
     ///
     /// # Errors
-    /// [`ChannelConflict`] if either is taken, or rests after having been.
+    /// [`ChannelConflict`] if either is taken, or was taken until less than [`CHANNEL_REST`] ago.
     pub fn may_bind(&self, number: u16, peer: SocketAddr) -> Result<(), ChannelConflict> {
         let conflicts = |c: &Channel| (c.number == number) != (c.peer == peer);
         if self.channels.iter().any(conflicts) { Err(ChannelConflict) } else { Ok(()) }
     }
 
-    /// Binds or refreshes a channel that [`Self::may_bind`].
+    /// Binds or refreshes a channel that [`Self::may_bind`] has allowed.
     ///
     /// # Errors
-    /// [`TooManyPeers`]
+    /// [`TooManyPeers`] if there are [`MAX_PEERS`] channels already.
     pub fn bind(
         &mut self,
         number: u16,
@@ -296,7 +297,7 @@ impl Allocation {
         self.channels.iter().find(|c| c.peer == peer && now < c.bound_until).map(|c| c.number)
     }
 
-    /// When something here ends next; `None` if there is nothing.
+    /// When the next lease, permission or channel ends; `None` if there is none.
     pub fn next_deadline(&self) -> Option<Instant> {
         let permissions = self.permissions.iter().map(|p| p.expires);
         let channels =
@@ -304,7 +305,7 @@ impl Allocation {
         permissions.chain(channels).chain(self.next_end()).min()
     }
 
-    /// Drops what has ended. The allocation is over when no relayed address is left.
+    /// Drops what has expired. The allocation is over when no relayed address is left.
     pub fn expire(&mut self, now: Instant, events: &mut EventQueue) {
         for family in Family::BOTH {
             if self.grant.leases[family].as_ref().is_some_and(|lease| lease.expires <= now) {

@@ -1,7 +1,7 @@
-//! What a session tells: all that is rare, in the order in which it happened.
+//! What a session reports: all rare events, in the order in which they happened.
 //!
-//! Logs, metrics, accounting and the directory learn from these and from nothing else. Data that is relayed is no event:
-//! its sums come with [`Ended`].
+//! Logs, metrics, accounting and the directory learn from these events and from nothing else. Relayed data causes no
+//! event: its totals come with [`Ended`].
 
 use std::{
     collections::VecDeque,
@@ -23,27 +23,27 @@ use crate::{
     },
 };
 
-/// One thing that a session tells.
+/// One event that a session reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionEvent {
-    /// A request was read. Retransmissions are told too.
+    /// A request was read. Retransmissions are reported too.
     Requested(TurnMethod),
-    /// A response was made, a success or an error; the same again for a retransmission.
+    /// A response was made, a success or an error. A retransmission causes another such event.
     Answered {
-        /// What was asked for.
+        /// The method of the request.
         method: TurnMethod,
-        /// What became of it.
+        /// The result.
         outcome: Result<(), ErrorCode>,
     },
-    /// More about a request that is not granted, where the code does not say why.
+    /// The reason why a request was refused, where the error code does not say it.
     Refused(Objection),
-    /// There is an allocation.
+    /// An allocation was made.
     Allocated(Box<Allocated>),
-    /// All or one of its relayed addresses live on.
+    /// One or all of the relayed addresses were refreshed.
     Refreshed {
-        /// How long.
+        /// Their new lifetime.
         lifetime: Duration,
-        /// The credential's expiry has passed, which ends nothing.
+        /// Whether the credential has already expired. That does not end the allocation.
         is_after_expiry: bool,
     },
     /// A permission is in force, for [`crate::turn::core::allocation::PERMISSION_LIFETIME`] from now.
@@ -52,7 +52,7 @@ pub enum SessionEvent {
         ip: IpAddr,
         /// How it is reached.
         reach: Reach,
-        /// Else it was refreshed.
+        /// Whether it is new; otherwise it was refreshed.
         is_new: bool,
     },
     /// A permission has ended.
@@ -66,54 +66,54 @@ pub enum SessionEvent {
         number: u16,
         /// The peer behind it.
         peer: SocketAddr,
-        /// Else it was refreshed.
+        /// Whether it is new; otherwise it was refreshed.
         is_new: bool,
     },
-    /// A channel is bound no more.
+    /// A channel is no longer bound.
     ChannelEnded {
         /// Its number.
         number: u16,
         /// The peer that was behind it.
         peer: SocketAddr,
     },
-    /// A relayed address is the client's no more, or never came to be: its socket must be closed before anything else is
-    /// done for this client.
+    /// A relayed address no longer belongs to the client, or was bound but not used. Its socket must be closed before
+    /// anything else is done for this client.
     RelayEnded {
         /// Its family.
         family: Family,
         /// The address as it was advertised.
         address: SocketAddr,
     },
-    /// The directory knows of an allocation that then was not granted.
+    /// The directory knows of an allocation that was not granted after all.
     Withdrawn(MemberEntry),
-    /// The allocation is over. All that it had was told to have ended before.
+    /// The allocation is over. The end of everything that it had was reported before.
     Ended(Box<Ended>),
 }
 
-/// Why something is not granted.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Objection {
-    /// Credentials.
+    /// The credential is not accepted.
     Credential(CredentialRefusal),
-    /// A peer.
+    /// A peer is not allowed.
     Peer {
         /// Its address.
         ip: IpAddr,
-        /// What is against it.
+        /// Why the peer is not allowed.
         reason: PeerRefusal,
     },
 }
 
-/// Whose an allocation is.
+/// To whom an allocation belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The name in its credential.
     pub username: Box<str>,
-    /// On whose behalf it lives.
+    /// On whose behalf the allocation exists.
     pub owner: OwnerTag,
-    /// The member, for member credentials.
+    /// The member, if the credential belongs to one.
     pub member: Option<MemberEntry>,
-    /// The client's transport address, and that of ours that it uses.
+    /// The client's transport address, and the server address that it uses.
     pub tuple: FiveTuple,
 }
 
@@ -122,16 +122,16 @@ pub struct Holder {
 pub struct MemberEntry {
     /// The member.
     pub id: MemberId,
-    /// How the directory calls the allocation.
+    /// The directory's reference to the allocation.
     pub entry: AllocationRef,
 }
 
-/// An allocation that has come to be.
+/// An allocation that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allocated {
-    /// Whose it is.
+    /// To whom it belongs.
     pub holder: Holder,
-    /// What peers see.
+    /// The addresses that peers see.
     pub relayed: ByFamily<Option<SocketAddr>>,
     /// How long it lives unless refreshed.
     pub lifetime: Duration,
@@ -140,11 +140,11 @@ pub struct Allocated {
 /// An allocation that is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Whose it was.
+    /// To whom it belonged.
     pub holder: Holder,
-    /// Of which families it had relayed addresses when it was made.
+    /// The families of its relayed addresses when it was made.
     pub families: Families,
-    /// Why.
+    /// Why it ended.
     pub reason: EndReason,
     /// What it has relayed.
     pub totals: Totals,
@@ -163,25 +163,26 @@ labels! {
         MemberLeft = "member_left",
         /// Its client's connection ended.
         TransportGone = "transport_gone",
-        /// The server ends, or needs the connection's place for somebody else.
+        /// The server is shutting down, or needs the connection's place for another client.
         Server = "server",
     }
 }
 
-/// What sessions have told and nobody has heard yet. One queue serves many sessions, if it is heard after each input.
+/// Events that sessions have reported and nobody has read yet. One queue can serve many sessions, if it is emptied
+/// after each input.
 #[derive(Debug, Default)]
 pub struct EventQueue(VecDeque<SessionEvent>);
 
-/// An allocation with many peers tells much when it ends; so much room is kept.
+/// The end of an allocation with many peers causes many events. Afterwards the queue keeps at most this capacity.
 const KEPT_CAPACITY: usize = 64;
 
 impl EventQueue {
-    /// Nothing.
+    /// An empty queue.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The oldest that nobody has heard.
+    /// Takes the oldest event.
     pub fn poll(&mut self) -> Option<SessionEvent> {
         let event = self.0.pop_front();
         if event.is_none() {
@@ -190,7 +191,7 @@ impl EventQueue {
         event
     }
 
-    /// Whether all was heard.
+    /// Whether all events were taken.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -201,7 +202,8 @@ impl EventQueue {
 }
 
 impl SessionEvent {
-    /// Tells `directory` what it must know. Before the client gets the answer: its next packet may depend on it.
+    /// Tells `directory` what it must know. This must be called before the client gets the answer, because the client's
+    /// next packet may depend on it.
     pub fn tell(&self, directory: &Directory) {
         match self {
             Self::Allocated(allocated) => {

@@ -3,7 +3,7 @@
 use crate::values::label::labels;
 
 labels! {
-    /// What there may be many of, each of which comes to be and ends.
+    /// Kinds of state that are counted when they begin and when they end.
     pub enum Held {
         /// Client sessions (5-tuples with state).
         Sessions = "sessions",

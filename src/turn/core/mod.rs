@@ -1,4 +1,5 @@
-//! Every rule of the RFC for one client, sans-IO: what comes in, what shall be done, and what there is to tell.
+//! Every rule of the RFC for one client, sans-IO: it takes inputs, and returns what its owner must do and the events to
+//! report.
 
 pub mod allocation;
 pub mod event;
@@ -12,7 +13,7 @@ pub mod transport;
 
 #[cfg(test)]
 mod tests {
-    /// What a core must know nothing of: it tells what it has to tell, and is given all else.
+    /// Names that the core must not use: it returns events, and gets everything else as arguments.
     #[test]
     fn the_core_neither_counts_nor_logs_nor_waits() {
         let core = [

@@ -1,21 +1,22 @@
-//! What becomes of a packet: the way it goes, or why it goes nowhere.
+//! What happens to a packet: the path that it takes, or why it is dropped.
 
 use crate::values::label::labels;
 
 labels! {
-    /// The way of a relayed packet, named after its direction.
+    /// The path of a relayed packet, named after its direction.
     pub enum Path {
-        /// From a client to a peer on the network: counted when the kernel took it.
+        /// From a client to a peer on the network: counted when the kernel has accepted it.
         ToPeerKernel = "to_peer",
-        /// From a peer on the network to a client: counted when the kernel took it.
+        /// From a peer on the network to a client: counted when the kernel has accepted it.
         ToClientKernel = "to_client",
-        /// From one client of this server to another without the kernel between: counted at the receiving client, once.
+        /// From one client of this server to another without the kernel in between; counted once, at the receiving
+        /// client.
         InProcess = "client_to_client",
     }
 }
 
 impl Path {
-    /// What it went through.
+    /// What carries the packet.
     pub const fn through(self) -> &'static str {
         match self {
             Self::ToPeerKernel | Self::ToClientKernel => "kernel",
@@ -25,13 +26,13 @@ impl Path {
 }
 
 labels! {
-    /// Why a packet went nowhere.
+    /// Why a packet was dropped.
     pub enum DropReason {
         /// Neither STUN nor ChannelData, or broken.
         Malformed = "malformed",
-        /// Too short to be a legal Allocate, so not worth a challenge (amplification).
+        /// Too short to be a legal Allocate, so it gets no challenge (amplification).
         TooShortToChallenge = "too_short_to_challenge",
-        /// The source got its share of answers to unproven addresses.
+        /// The source has used up the answers that an unproven address gets.
         RateLimited = "rate_limited",
         /// Data or an indication without an allocation.
         NoAllocation = "no_allocation",
@@ -39,9 +40,9 @@ labels! {
         NoPermission = "no_permission",
         /// Channel not bound.
         NoChannel = "no_channel",
-        /// To an own address at which no relayed address lives.
+        /// The peer is an address of this host that is not a live relayed address.
         OwnAddress = "own_address",
-        /// The owners of the two relayed addresses may not talk (another room).
+        /// The owners of the two relayed addresses may not exchange data (they are in different rooms).
         OtherRoom = "other_room",
         /// The receiving worker's queue is full.
         QueueFull = "queue_full",
@@ -49,9 +50,9 @@ labels! {
         SendToPeer = "send_to_peer",
         /// The kernel refused to send to a client.
         SendToClient = "send_to_client",
-        /// The oldest that waited for a client on a stream, who takes less than is sent to it.
+        /// A client on a stream reads more slowly than data arrives for it; the oldest waiting packet was dropped.
         SlowClient = "slow_client",
-        /// More than an allocation may relay in its time.
+        /// The allocation has exceeded its bit rate.
         Bitrate = "bitrate",
     }
 }

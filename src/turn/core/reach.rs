@@ -5,7 +5,7 @@ use crate::values::member::MemberId;
 /// How a permitted peer is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// An address of this host: in process only.
+    /// It has an address of this host: data is delivered in process only.
     Own,
     /// Over the network, as long as the named member (if any) is in the room.
     Network {

@@ -1,19 +1,20 @@
 //! One client's TURN session: a sans-IO state machine (RFC 8656; RFC 8489 for Binding and authentication).
 //!
-//! All TURN state belongs to one client 5-tuple, so this is the unit, and there is no object that holds all clients.
-//! Whoever owns the client's transport drives it:
+//! All TURN state belongs to the 5-tuple of one client, so there is one session for each, and no object that holds all
+//! clients. The owner of the client's transport drives the session:
 //!
 //! 1. Hand each datagram of the client to [`Session::handle_client`] and perform the [`Output`].
 //! 2. On [`Output::BindRelay`], bind relay sockets, then call [`Session::handle_relay_bound`] and send its reply.
 //! 3. Hand each datagram that reaches a relayed address to [`Session::handle_peer`] and send what it wrote; hand errors
-//!    that the network reports about datagrams to peers to [`Session::handle_icmp`].
+//!    that the network reports about datagrams sent to peers to [`Session::handle_icmp`].
 //! 4. At [`Session::next_deadline`], call [`Session::handle_timeout`].
-//! 5. After each of these, and before what they return is performed, hear all that [`Context::events`] holds: each
-//!    [`SessionEvent::RelayEnded`](crate::turn::core::event::SessionEvent::RelayEnded) closes a relay socket. Then, when [`Session::is_idle`], forget the session. A session
-//!    for a stranger is made on the stack and forgotten at once: strangers create no state.
+//! 5. After each of these, and before performing what they return, read all of [`Context::events`]: each
+//!    [`SessionEvent::RelayEnded`](crate::turn::core::event::SessionEvent::RelayEnded) closes a relay socket. Then
+//!    forget the session if it [`is_idle`](Session::is_idle). A session for a stranger is made on the stack and
+//!    forgotten at once, so strangers create no state.
 //!
-//! No clock, no socket, no runtime, and nothing is counted or logged: time and everything that sessions share come in with
-//! [`Context`], what there is to tell goes out by it. Methods that touch a packet of data do not allocate.
+//! The session uses no clock, no socket and no runtime, and it counts and logs nothing: [`Context`] brings the time and
+//! everything that sessions share, and takes the events. Methods that handle a packet of data do not allocate.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -57,16 +58,16 @@ mod places;
 mod refusal;
 mod requests;
 
-/// How long the answer to the Refresh that ended an allocation is kept for its retransmissions: a client gives up after
+/// How long the answer to the Refresh that ended an allocation is kept for retransmissions. A client gives up after
 /// 39.5 s (RFC 8489 section 6.2.1).
 const RETRANSMISSIONS: Duration = Duration::from_secs(40);
 
-/// Both clocks.
+/// The time by both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// For lifetimes.
+    /// Monotonic time, for lifetimes.
     pub instant: Instant,
-    /// For credentials and nonces, in seconds.
+    /// Unix time in seconds, for credentials and nonces.
     pub unix: u64,
 }
 
@@ -77,18 +78,18 @@ pub struct Context<'a> {
     pub now: Now,
     /// What all sessions share.
     pub shared: &'a Shared,
-    /// Answers to strangers.
+    /// Limits answers to strangers.
     pub limiter: &'a AnswerLimiter,
-    /// Where sessions put what they have to tell.
+    /// Where sessions put what they have to report.
     pub events: &'a mut EventQueue,
 }
 
-/// What the owner shall do.
+/// What the owner must do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output<'p> {
     /// Nothing.
     Nothing,
-    /// The datagram goes nowhere.
+    /// Drop the datagram.
     Dropped(DropReason),
     /// Send this to the client.
     Reply(Vec<u8>),
@@ -98,7 +99,7 @@ pub enum Output<'p> {
     ToPeer {
         /// The peer's transport address.
         peer: SocketAddr,
-        /// What to send, part of the client's datagram.
+        /// The payload, a part of the client's datagram.
         payload: &'p [u8],
         /// How the peer is reached.
         reach: Reach,
@@ -112,38 +113,39 @@ pub enum Output<'p> {
 pub enum Via {
     /// From the relay socket.
     Network,
-    /// From another client of this process, whose relayed address the peer's is.
+    /// From another client of this process. The peer's address is the relayed address of that client.
     InProcess,
 }
 
 /// The relayed addresses that an Allocate waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayWish {
-    /// Of which families.
+    /// Their families.
     pub families: Families,
-    /// On which port.
+    /// Their ports.
     pub port: PortWish,
 }
 
-/// What is asked of the port of a relayed address.
+/// What a request requires of the port of a relayed address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortWish {
-    /// Nothing.
+    /// Any free port.
     Any,
-    /// EVEN-PORT.
+    /// EVEN-PORT: an even port.
     Even,
-    /// EVEN-PORT with the R bit: an even one, and the next is held for [`crate::turn::shared::Lifetimes::reservation`].
+    /// EVEN-PORT with the R bit: an even port, and the next port is held for
+    /// [`crate::turn::shared::Lifetimes::reservation`].
     EvenAndNext,
-    /// RESERVATION-TOKEN: this one, which is held.
+    /// RESERVATION-TOKEN: this address, which is already held.
     Reserved(SocketAddr),
 }
 
-/// What was bound for a [`RelayWish`]: all of it or, of two families, a part. Nothing is 508 for this client.
+/// What was bound for a [`RelayWish`]: all of it, or one of two families. If nothing was bound, the client gets 508.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BoundRelays {
     /// The relayed addresses as they are advertised.
     pub relayed: ByFamily<Option<SocketAddr>>,
-    /// The next port that is held, and a random token for it.
+    /// The next port, which is held, and a random token for it.
     pub next: Option<(ReservationToken, SocketAddr)>,
 }
 
@@ -151,7 +153,7 @@ pub struct BoundRelays {
 #[derive(Debug)]
 pub struct Session {
     tuple: FiveTuple,
-    /// Whether the client's address cannot be forged: there was a handshake.
+    /// Whether the client is on a connection. Its address cannot be forged then, because there was a handshake.
     is_on_stream: bool,
     state: SessionState,
     /// Numbers Data indications.
@@ -160,23 +162,23 @@ pub struct Session {
 
 #[derive(Debug)]
 enum SessionState {
-    /// Nothing is kept.
+    /// There is no state.
     Idle,
     /// An Allocate waits for its relay socket.
     Binding(Box<Binding>),
     Allocated(Box<Allocation>),
-    /// The allocation was ended by the client, who may ask again whether it was.
+    /// The client ended the allocation. It may retransmit that request, and then gets the same answer.
     Ended(Box<LastReply>),
 }
 
-/// An Allocate that waits for its relay socket.
+/// The state of [`SessionState::Binding`].
 #[derive(Debug)]
 struct Binding {
     request: Request,
     pending: PendingAllocate,
 }
 
-/// What was decided before the relay socket is bound.
+/// What is decided before the relay socket is bound.
 #[derive(Debug)]
 struct PendingAllocate {
     username: Box<str>,
@@ -187,13 +189,13 @@ struct PendingAllocate {
     owner: OwnerTag,
     wish: RelayWish,
     places: ByFamily<Option<QuotaPlace>>,
-    /// For the port that is held.
+    /// The place in the quotas for the port that is held.
     next_place: Option<QuotaPlace>,
-    /// A family that was wished for and cannot be had, and why.
+    /// A requested family that is not available, and why.
     missing: Option<(Family, ErrorCode)>,
 }
 
-/// How a client signs, and its answers are signed.
+/// How a client signs its requests. The answers are signed in the same way.
 #[derive(Clone, Copy, Debug)]
 struct Signature {
     key: Key,
@@ -214,24 +216,24 @@ impl Session {
         Self { tuple, is_on_stream: false, state: SessionState::Idle, indications: 0 }
     }
 
-    /// The same for a client on a connection. Nobody else gets the answers, so they are not bound in size and number:
-    /// what a client there does not read stops it soon enough.
+    /// A session without state, of a client on a connection. Answers on a connection reach nobody else, so their size
+    /// and number are not limited: a client that does not read them soon cannot send any more.
     pub fn on_stream(tuple: FiveTuple) -> Self {
         Self { is_on_stream: true, ..Self::new(tuple) }
     }
 
-    /// The 5-tuple it was made for.
+    /// The 5-tuple that the session was made for.
     pub fn tuple(&self) -> FiveTuple {
         self.tuple
     }
 
-    /// Whether nothing is lost by forgetting the session.
+    /// Whether the session has no state, so that it can be forgotten.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, SessionState::Idle)
     }
 
-    /// Whether all that is kept is an answer that the client may ask for again. An owner that holds too many of these may
-    /// [`Self::end`] them.
+    /// Whether the session only keeps its last answer, in case the client retransmits. An owner that holds too many
+    /// such sessions may [`Self::end`] them.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, SessionState::Ended(_))
     }
@@ -241,12 +243,12 @@ impl Session {
         matches!(self.state, SessionState::Allocated(_))
     }
 
-    /// The relayed address of a family, while there is one.
+    /// The relayed address of a family, if there is one.
     pub fn relayed(&self, family: Family) -> Option<SocketAddr> {
         self.allocation()?.relayed(family)
     }
 
-    /// On whose behalf the relay is, or is being bound.
+    /// On whose behalf the allocation exists or is being made.
     pub fn owner(&self) -> Option<OwnerTag> {
         match &self.state {
             SessionState::Binding(binding) => Some(binding.pending.owner),
@@ -271,11 +273,12 @@ impl Session {
         outcome.unwrap_or_else(Output::Dropped)
     }
 
-    /// A datagram from `peer` reached the relayed address; its payload is at `buffer[start..end]`. Writes the message for
-    /// the client in place and returns where it is. Needs [`data::HEADROOM`] before and [`data::TAILROOM`] behind.
+    /// A datagram from `peer` reached the relayed address; its payload is at `buffer[start..end]`. Writes the message
+    /// for the client in place and returns its range. The buffer needs [`data::HEADROOM`] before and [`data::TAILROOM`]
+    /// behind the payload.
     ///
-    /// A permission for an address of this host is for what comes in process. Over the network such a source is forged,
-    /// or a service of this host that has no business here.
+    /// A permission for an address of this host admits only data that comes in process. From the network, such a source
+    /// address is forged, or belongs to a service of this host that must not be relayed.
     ///
     /// RFC 8656 sections 11.3 and 12.7.
     pub fn handle_peer(
@@ -303,13 +306,14 @@ impl Session {
         written.ok_or(DropReason::Malformed)
     }
 
-    /// The network says what became of a datagram to `peer`: the message for the client, if it is told.
+    /// The network reports an error about a datagram to `peer`. Returns the message for the client, if the client is
+    /// told.
     ///
     /// RFC 8656 section 11.5.
     pub fn handle_icmp(&mut self, peer: SocketAddr, error: IcmpError, cx: &mut Context<'_>) -> Option<Vec<u8>> {
         self.expire(cx);
         self.judge_again(cx);
-        // Destination unreachable and time exceeded; for ICMPv6 packet too big as well.
+        // Destination unreachable and time exceeded; for ICMPv6 also packet too big.
         let is_told = match Family::of(peer.ip()) {
             Family::V4 => matches!(error.kind, 3 | 11),
             Family::V6 => matches!(error.kind, 1..=3),
@@ -319,7 +323,7 @@ impl Session {
         Some(data::icmp_indication(peer, error, self.indication_id()))
     }
 
-    /// It need differ, not be unguessable: nothing answers an indication.
+    /// The ids must differ but may be guessable, because nobody answers an indication.
     fn indication_id(&self) -> TransactionId {
         let mut id = [0; 12];
         id[4..].copy_from_slice(&self.indications.to_be_bytes());
@@ -335,7 +339,7 @@ impl Session {
         }
     }
 
-    /// Ends what has come to its time.
+    /// Ends everything that has expired.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         let now = cx.now.instant;
         match &mut self.state {
@@ -350,7 +354,8 @@ impl Session {
         }
     }
 
-    /// Timers may be late; a relayed address that is over must neither relay nor be refreshed.
+    /// Ends an expired allocation even if its timer is late: an expired relayed address must not relay, and must not be
+    /// refreshed.
     fn expire(&mut self, cx: &mut Context<'_>) {
         let next_end = self.allocation().and_then(Allocation::next_end);
         if next_end.is_some_and(|end| end <= cx.now.instant) {
@@ -358,7 +363,7 @@ impl Session {
         }
     }
 
-    /// Ends the allocation, if there is one, and forgets what it left.
+    /// Ends the allocation, if there is one, and forgets all state.
     pub fn end(&mut self, reason: EndReason, cx: &mut Context<'_>) {
         if let SessionState::Allocated(allocation) = std::mem::replace(&mut self.state, SessionState::Idle) {
             allocation.end(self.tuple, reason, cx.now.instant, cx.events);
@@ -389,7 +394,8 @@ impl Session {
         Ok(Output::ToPeer { peer, payload, reach, dont_fragment })
     }
 
-    /// Looks at the permissions again if a member left the room or the host's addresses changed: two loads otherwise.
+    /// Checks the permissions again if a member has left the room or the host's addresses have changed. Otherwise this
+    /// costs two loads.
     #[inline]
     fn judge_again(&mut self, cx: &mut Context<'_>) {
         let Some(allocation) = self.allocation() else {
@@ -429,7 +435,7 @@ impl Session {
             }
             match reach(owner, permission.ip, shared) {
                 Ok(reach) => Some(reach),
-                // No longer among the member's latest addresses, which ends nothing that is in force.
+                // The address is no longer among the member's latest, but that does not end a permission in force.
                 Err(PeerRefusal::NotInRoom | PeerRefusal::NotPublic) if member_stays == Some(true) => {
                     Some(permission.reach)
                 }
@@ -454,7 +460,7 @@ impl Session {
     }
 }
 
-/// How `owner` may reach `ip` today.
+/// How `owner` may reach `ip` now.
 fn reach(owner: OwnerTag, ip: IpAddr, shared: &Shared) -> Result<Reach, PeerRefusal> {
     match shared.policy.judge(owner, ip, &shared.directory) {
         Verdict::Own => Ok(Reach::Own),

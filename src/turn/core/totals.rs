@@ -1,6 +1,6 @@
 //! Sums of what is relayed.
 
-/// What an allocation has relayed: payload that was let through, whatever became of it on the network.
+/// What an allocation has relayed: payload that was allowed through, whatever happened to it on the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// From the client to its peers.
@@ -12,8 +12,8 @@ pub struct Totals {
 /// One direction of [`Totals`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Total {
-    /// Datagrams.
+    /// Number of datagrams.
     pub packets: u64,
-    /// Their payload.
+    /// Bytes of their payload.
     pub bytes: u64,
 }

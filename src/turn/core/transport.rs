@@ -1,9 +1,9 @@
-//! Over what a client reaches TURN, and how its connection ends, if it has one.
+//! How a client reaches TURN, and how its connection ends, if it has one.
 
 use crate::values::label::labels;
 
 labels! {
-    /// Over what a client reaches TURN.
+    /// The transport over which a client reaches TURN.
     #[derive(Default)]
     #[allow(missing_docs, reason = "the names say it")]
     pub enum Transport {
@@ -19,15 +19,15 @@ labels! {
     pub enum StreamClose {
         /// The client closed it.
         Client = "client",
-        /// It broke.
+        /// The connection broke.
         ConnectionLost = "connection_lost",
-        /// What came was neither STUN nor ChannelData.
+        /// The client sent something that is neither STUN nor ChannelData.
         NotTurn = "not_turn",
-        /// A message that is longer than such a client may send.
+        /// The client announced a message that is longer than it may send.
         MessageTooLong = "message_too_long",
         /// There was no allocation for too long.
         NoAllocation = "no_allocation",
-        /// The server ends, or needed the place for somebody else.
+        /// The server is shutting down, or needed the place for another client.
         Server = "server",
     }
 }

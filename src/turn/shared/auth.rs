@@ -1,12 +1,13 @@
 //! Who a request comes from: nonces and long-term keys (RFC 8489 section 9.2).
 //!
-//! Nonces are stateless: `<cookie><time><tag>`, where the tag is an HMAC over the time and the client's transport address,
-//! so a stranger costs no memory and one client's nonce is useless to another. The cookie tells that the challenge offers
-//! password algorithms, so that nobody on the way can take that offer away unnoticed. All workers share the key. An attacker who
-//! sees a nonce can use it from that very address only, for an hour at most, and still needs the password.
+//! Nonces are stateless: `<cookie><time><tag>`, where the tag is an HMAC over the time and the client's transport
+//! address, so a stranger costs no memory and one client's nonce is useless to another. The cookie says that the
+//! challenge offers password algorithms, so that nobody on the path can remove that offer unnoticed. All workers share
+//! the key. An attacker who sees a nonce can use it from that very address only, for an hour at most, and still needs
+//! the password.
 //!
-//! Passwords follow from the shared secrets, those of members from what is derived of these ([`crate::credentials`]), so
-//! keys are computed, not looked up.
+//! Passwords are computed from the shared secrets, and those of members from secrets derived from these
+//! ([`crate::credentials`]), so keys are not looked up anywhere.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -30,23 +31,24 @@ labels! {
         Expired = "expired",
         /// Its member is not in a room.
         NotHere = "not_here",
-        /// The signature fits no password that it may have.
+        /// No password that this user may have fits the signature.
         WrongPassword = "wrong_password",
     }
 }
 
-/// How long a nonce is good, in seconds (RFC 8489 section 9.2 leaves it to the server).
+/// How long a nonce is valid, in seconds (RFC 8489 section 9.2 leaves it to the server).
 pub const NONCE_LIFETIME: u64 = 3600;
 
-/// What each nonce begins with: the fixed cookie and the security features (RFC 8489 section 9.2), of which "password
-/// algorithms" alone is set. Anonymous usernames are not offered: names from which passwords are computed cannot be found by
-/// their hash.
+/// The beginning of each nonce: the fixed cookie and the security features (RFC 8489 section 9.2), of which "password
+/// algorithms" alone is set. Anonymous usernames are not offered: the server computes passwords from names and stores
+/// no list of them, so it could not find a name by its hash.
 const COOKIE: &[u8; 13] = b"obMatJos2gAAA";
 
 /// Length of time and tag on the wire.
 const SIGNED_LEN: usize = 22;
 
-/// Length of the tag: enough against guessing, and each byte of a challenge is one that a stranger can have sent to somebody.
+/// Length of the tag: long enough against guessing, but short, because a stranger can make this server send each byte
+/// of a challenge to a victim.
 const TAG_LEN: usize = 12;
 
 const RAW_LEN: usize = 4 + TAG_LEN;
@@ -57,7 +59,7 @@ pub const NONCE_LEN: usize = COOKIE.len() + SIGNED_LEN;
 /// Clocks of one machine may step back a little between making a nonce and checking it.
 const CLOCK_STEP_BACK: u64 = 60;
 
-/// The keys that nonces are signed with.
+/// The keys by which nonces are signed.
 #[derive(Debug)]
 pub struct NonceKeys {
     current: hmac::Key,
@@ -65,7 +67,7 @@ pub struct NonceKeys {
 }
 
 impl NonceKeys {
-    /// Keys from random bytes; `previous` still verifies.
+    /// Makes keys from random bytes; `previous` still verifies.
     pub fn new(current: &[u8; 32], previous: Option<&[u8; 32]>) -> Self {
         let key = |bytes: &[u8; 32]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
         Self { current: key(current), previous: previous.map(key) }
@@ -102,7 +104,7 @@ impl NonceKeys {
         let signed = signed_part(client, time);
         [Some(&self.current), self.previous.as_ref()].into_iter().flatten().any(|key| {
             let tag = hmac::sign(key, &signed);
-            // Equality of keyed tags in constant time: a difference tells nothing about where it is.
+            // Compares the tags in constant time, so that the time does not show where they differ.
             tag.as_ref()[..TAG_LEN].iter().zip(&raw[4..]).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
         })
     }
@@ -120,17 +122,17 @@ fn signed_part(client: SocketAddr, time: [u8; 4]) -> [u8; 22] {
     bytes
 }
 
-/// The realm and the secrets from which every user's key follows.
+/// The realm and the secrets from which the key of every user is computed.
 #[derive(Debug)]
 pub struct Authority {
     realm: String,
     secrets: Vec<Secret>,
-    /// The one of each secret.
+    /// The secret derived from each of `secrets`.
     member_secrets: Vec<Secret>,
 }
 
 impl Authority {
-    /// All `secrets` verify, so that one can be replaced without a break.
+    /// All `secrets` verify, so that one can be replaced without an interruption.
     pub fn new(realm: String, secrets: Vec<Secret>, member_key: &MemberKey) -> Self {
         let member_secrets = secrets.iter().map(|secret| member_key.secret(secret)).collect();
         Self { realm, secrets, member_secrets }
@@ -141,7 +143,7 @@ impl Authority {
         &self.realm
     }
 
-    /// The keys that `username`, which is `user`'s, may have, the preferred secret's first.
+    /// The keys that `username`, which is `user`, may have. The key of the preferred secret comes first.
     pub fn keys(&self, user: &User, username: &str, algorithm: PasswordAlgorithm) -> impl Iterator<Item = Key> {
         let secrets = match user {
             User::Member(_) => &self.member_secrets,
@@ -183,7 +185,7 @@ mod tests {
         let nonce = keys.make(client(1), NOW);
         for i in 0..NONCE_LEN {
             let mut broken = nonce;
-            // Of the last character two bits are not used, and must be 0.
+            // Two bits of the last character are not used and must be 0.
             broken[i] = if broken[i] == b'A' { b'Q' } else { b'A' };
             assert!(!keys.is_fresh(&broken, client(1), NOW), "byte {i}");
         }

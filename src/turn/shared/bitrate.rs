@@ -7,10 +7,11 @@ use std::{
 
 use crate::values::token_bucket::{Flow, Nanos, TokenBucket};
 
-/// What may come at once is what the rate allows in this time: room for a video key frame, or for a burst of a file.
+/// The amount that may come at once is what the rate allows in this time: enough for a key frame of a video, or for a
+/// burst of a file.
 const BURST: Duration = Duration::from_millis(500);
 
-/// Whatever the rate, one datagram of full size passes.
+/// The smallest burst, in bytes: one datagram of full size passes at any rate.
 const LEAST_BURST: u64 = 65_536;
 
 /// Bits per second of payload, in each direction.
@@ -29,7 +30,7 @@ pub enum Direction {
 /// What an allocation has left of its rate. Sans-IO: time comes in.
 #[derive(Debug)]
 pub struct Meter {
-    /// Of bits.
+    /// Rate and burst, in bits.
     flow: Flow,
     since: Instant,
     from_client: TokenBucket,
@@ -37,13 +38,13 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Full buckets.
+    /// A meter with full buckets.
     pub fn new(rate: Bitrate, now: Instant) -> Self {
         let full = TokenBucket::default();
         Self { flow: Flow::new(rate.0, rate.burst()), since: now, from_client: full, to_client: full }
     }
 
-    /// Takes `bytes` of payload off; `false` if that is too much, and nothing is taken.
+    /// Takes `bytes` of payload. Returns `false`, and takes nothing, if that is too much.
     pub fn admits(&mut self, direction: Direction, bytes: usize, now: Instant) -> bool {
         let bucket = match direction {
             Direction::FromClient => &mut self.from_client,
@@ -64,7 +65,7 @@ impl Bitrate {
 mod tests {
     use super::*;
 
-    /// Bytes that pass within a second, offered every 10 ms.
+    /// How many bytes pass within a second if some are offered every 10 ms.
     fn in_a_second(meter: &mut Meter, direction: Direction, start: Instant) -> usize {
         let mut passed = 0;
         for step in 1..=100 {

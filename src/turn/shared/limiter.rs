@@ -1,9 +1,9 @@
-//! How often addresses that have proven nothing get an answer.
+//! How often an unproven address gets an answer.
 //!
-//! A UDP source can be forged, so every answer to a stranger may hit a victim. Each source (an IPv4 address, an IPv6 /64)
-//! gets a token bucket, which all workers share; without a token the request is dropped, not answered. The
-//! buckets live in a table of fixed size, found by a keyed hash: strangers create no state, and sources that share a
-//! bucket share its tokens, which an attacker cannot arrange for a chosen victim.
+//! A UDP source can be forged, so every answer to a stranger may hit a victim. Each source (an IPv4 address, an IPv6
+//! /64) has a token bucket, which all workers share; without a token the request is dropped, not answered. The buckets
+//! live in a table of fixed size, found by a keyed hash, so strangers create no state. Sources that share a bucket
+//! share its tokens; because the hash is keyed, an attacker cannot choose to share the bucket of a victim.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -18,7 +18,7 @@ use crate::values::token_bucket::{Flow, Nanos, TokenBucket};
 /// Answers per second that one source gets in the long run.
 pub const ANSWERS_PER_SECOND: u32 = 500;
 
-/// Answers that one source gets at once: a class behind one address starting its calls.
+/// Answers that one source gets at once: enough for a school class behind one address that starts its calls.
 pub const BURST: u32 = 5000;
 
 const BUCKETS: usize = 8192;
@@ -30,12 +30,12 @@ const FLOW: Flow = Flow::new(NonZeroU64::new(ANSWERS_PER_SECOND as u64).expect("
 pub struct AnswerLimiter {
     hasher: RandomState,
     started: Instant,
-    /// A [`TokenBucket`] each, by the time since `started`: one number, so that no lock is needed.
+    /// Each is a [`TokenBucket`] in time since `started`. It is one number, so no lock is needed.
     buckets: Box<[AtomicU64]>,
 }
 
 impl AnswerLimiter {
-    /// Full buckets. `hasher` holds the random key.
+    /// A limiter with full buckets. `hasher` holds the random key.
     pub fn new(hasher: RandomState, now: Instant) -> Self {
         Self {
             hasher,
@@ -88,7 +88,7 @@ mod tests {
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });
         assert_eq!(given, BURST);
-        // One that is late gives nothing either.
+        // A time in the past gives no tokens either.
         assert_eq!(admitted(&limiter, start + Duration::from_secs(1)), ANSWERS_PER_SECOND);
         assert_eq!(admitted(&limiter, start), 0);
     }

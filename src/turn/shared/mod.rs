@@ -1,4 +1,4 @@
-//! What all sessions of the process share: who may, how much, and with whom.
+//! What all sessions of the process share: who may use TURN, how much, and with which peers.
 
 pub mod auth;
 pub mod bitrate;
@@ -29,14 +29,14 @@ pub struct Shared {
     pub relayed: relayed::RelayedTable,
     /// Relayed addresses that are held for a later allocation.
     pub reservations: reservation::Reservations,
-    /// On what terms allocations are granted.
+    /// The terms on which allocations are granted.
     pub terms: Terms,
-    /// Once it has begun there are no new allocations any more.
+    /// Once a shutdown has begun, no new allocations are granted.
     pub shutdown: Shutdown,
 }
 
 impl Shared {
-    /// At a start: nobody has an allocation.
+    /// The state at the start, without allocations.
     pub fn new(
         nonces: auth::NonceKeys,
         authority: auth::Authority,
@@ -60,25 +60,25 @@ impl Shared {
     }
 }
 
-/// On what terms allocations are granted.
+/// The terms on which allocations are granted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terms {
-    /// For how long.
+    /// How long they live.
     pub lifetimes: Lifetimes,
-    /// What one may relay, if there is a limit.
+    /// The limit on what one allocation may relay, if there is one.
     pub bitrate: Option<bitrate::Bitrate>,
     /// Where clients of each family are sent instead (RFC 8489 section 10).
     pub alternates: ByFamily<Option<SocketAddr>>,
 }
 
-/// How long allocations are granted for (RFC 8656 section 7.2).
+/// How long allocations live (RFC 8656 section 7.2).
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetimes {
-    /// Without a wish, and at least.
+    /// The lifetime if the client names none, and the shortest one.
     pub default: Duration,
-    /// At most.
+    /// The longest lifetime.
     pub max: Duration,
-    /// For an address that is held for a later allocation: as long as section 7.2 recommends.
+    /// How long an address is held for a later allocation, as section 7.2 recommends.
     pub reservation: Duration,
 }
 
@@ -90,13 +90,13 @@ impl Default for Lifetimes {
 }
 
 impl Lifetimes {
-    /// The usual ones, but none above `max`.
+    /// The default lifetimes, but none above `max`.
     pub fn up_to(max: Duration) -> Self {
         let usual = Self::default();
         Self { default: usual.default.min(max), max: usual.max.min(max), ..usual }
     }
 
-    /// What a client that asks for `requested` seconds gets.
+    /// The lifetime for a client that asks for `requested` seconds.
     pub fn granted(self, requested: Option<u32>) -> Duration {
         let requested = requested.map_or(self.default, |seconds| Duration::from_secs(seconds.into()));
         requested.clamp(self.default, self.max)

@@ -1,14 +1,15 @@
 //! Which peer addresses may be relayed to.
 //!
-//! Three layers, the first that has an opinion decides:
-//! 1. *Never*, whatever is configured: loopback, "this network", link-local and cloud metadata, multicast, broadcast, the
-//!    host's default gateways, trusted proxies. IPv4 addresses in IPv6 clothes are judged by the IPv4 inside.
-//! 2. *Own addresses* of this host: permissions are granted (they are by IP, and every relayed address shares one), but
-//!    data is delivered in process only, to a live relayed address whose owner may talk to the sender
-//!    ([`PeerPolicy::may_talk`]). No UDP service of this host can be reached.
-//! 3. The configured lists (deny before allow), then the mode of the credential's kind.
+//! There are three layers, and the first one that applies decides:
+//! 1. *Never*, whatever is configured: loopback, "this network", link-local and cloud metadata, multicast, broadcast,
+//!    the host's default gateways, trusted proxies. An IPv4 address inside an IPv6 address is judged as well.
+//! 2. *Own addresses* of this host: permissions are granted (a permission is for an IP address, which all relayed
+//!    addresses share), but data is delivered in process only, to a live relayed address whose owner may talk to the
+//!    sender ([`PeerPolicy::may_talk`]). No UDP service of this host can be reached.
+//! 3. The configured lists (deny before allow), then the [`Mode`] for this kind of credential.
 //!
-//! Asked at CreatePermission and ChannelBind, and again when [`PeerPolicy::revision`] or the room's watch moved.
+//! The policy is asked at CreatePermission and ChannelBind, and again after [`PeerPolicy::revision`] or the revision of
+//! the room's watch has changed.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -27,72 +28,72 @@ use crate::{
     values::{family::ByFamily, label::labels, member::MemberId, prefixes::Prefixes, relayed_address::RelayedAddress},
 };
 
-/// Whom a kind of credential may reach.
+/// Which peers a kind of credential may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Addresses at which a member of the same room has been verified. For API credentials, which have no room: nobody
-    /// but other API users' relayed addresses.
+    /// Addresses at which a member of the same room has been verified. For API credentials, which have no room: only
+    /// the relayed addresses of other API users.
     Members,
-    /// Public unicast addresses, and all that [`Self::Members`] reaches.
+    /// Public unicast addresses, and everything that [`Self::Members`] reaches.
     Public,
     /// Everything that is not in the never list.
     Any,
 }
 
-/// What an operator decides.
+/// The rules that an operator configures.
 #[derive(Clone, Debug)]
 pub struct PeerRules {
-    /// For credentials minted on join.
+    /// The mode for credentials minted on join.
     pub members: Mode,
-    /// For all other credentials.
+    /// The mode for all other credentials.
     pub api: Mode,
-    /// Reached by everybody, if not denied.
+    /// Peers that everybody reaches, if they are not denied.
     pub allow: Vec<IpNet>,
-    /// Reached by nobody.
+    /// Peers that nobody reaches.
     pub deny: Vec<IpNet>,
     /// Reverse proxies: never relayed to.
     pub trusted_proxies: Vec<IpNet>,
-    /// Test set-ups: loopback addresses are ordinary peers.
+    /// For tests: loopback addresses are ordinary peers.
     pub dangerously_allow_loopback: bool,
 }
 
-/// The addresses of this host, learned anew when interfaces change.
+/// The addresses of this host, read again when interfaces change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostAddresses {
-    /// What is delivered to this host, and every public address.
+    /// All addresses that are delivered to this host, and every public address of it.
     pub own: Prefixes,
     /// Default gateways.
     pub gateways: Vec<IpAddr>,
-    /// Where relaying happens, in each family that this host has.
+    /// The address for relaying, in each family that this host has.
     pub relay: ByFamily<Option<RelayedAddress>>,
 }
 
-/// What is known of a peer address.
+/// The policy's decision about a peer address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// An address of this host: permitted, delivered in process only.
+    /// It is an address of this host: permitted, but delivered in process only.
     Own,
-    /// May be sent to. If that is so because a member was verified there, it ends with that membership.
+    /// It may be sent to. If it is allowed because a member was verified there, that ends with the membership.
     Allowed {
         /// That member.
         because_of: Option<MemberId>,
     },
-    /// 403.
+    /// It is refused with 403.
     Refused(PeerRefusal),
 }
 
 labels! {
     /// Why a peer address is refused.
     pub enum PeerRefusal {
-        /// The first layer.
+        /// The first layer refuses it.
         NeverAllowed = "never_allowed",
-        /// `--deny-peer`.
+        /// `--deny-peer` names it.
         DeniedByConfig = "denied_by_config",
         /// No member of the room was verified there.
         NotInRoom = "not_in_room",
-        /// Public addresses alone are allowed, and this is none.
+        /// Only public addresses are allowed, and this is not one.
         NotPublic = "not_public",
-        /// Not the policy's own: the allocation has as many as it may.
+        /// The allocation has as many peers as it may have. (The policy itself never returns this.)
         TooManyPeers = "too_many_peers",
     }
 }
@@ -116,13 +117,13 @@ impl PeerPolicy {
         self.host.load_full()
     }
 
-    /// Interfaces changed: verdicts in force are judged anew.
+    /// Interfaces have changed. All peers in force are judged again.
     pub fn set_host(&self, host: HostAddresses) {
         self.host.store(Arc::new(host));
         self.revision.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Moves with [`Self::set_host`].
+    /// A number that changes with each [`Self::set_host`].
     pub fn revision(&self) -> u64 {
         self.revision.load(Ordering::Acquire)
     }
@@ -134,7 +135,7 @@ impl PeerPolicy {
         if lifted {
             return Verdict::Allowed { because_of: None };
         }
-        // What the form hides must not excuse what it is: fe80::5efe:8.8.8.8 is on this link first of all.
+        // Both forms are checked: fe80::5efe:8.8.8.8 contains a public address, but is itself link-local.
         let faces = [peer, inner];
         if faces.into_iter().any(is_never_allowed) {
             return Verdict::Refused(PeerRefusal::NeverAllowed);
@@ -169,7 +170,7 @@ impl PeerPolicy {
         }
     }
 
-    /// Whether data may pass between two allocations of this server: both sides must be allowed to reach the other.
+    /// Whether data may pass between two allocations of this server: each side must be allowed to reach the other.
     pub fn may_talk(&self, a: OwnerTag, b: OwnerTag) -> bool {
         let reaches = |from, to| match (from, to) {
             (OwnerTag::Room(from), OwnerTag::Room(to)) if from == to => true,
@@ -188,8 +189,8 @@ impl PeerPolicy {
     }
 }
 
-/// The IPv4 address inside an IPv6 one, where the network would take it out again: mapped, compatible, 6to4, NAT64 (the
-/// well-known prefix; the other is in [`is_never_allowed`]), Teredo and ISATAP.
+/// The IPv4 address inside an IPv6 address, for all forms that the network would translate: mapped, compatible, 6to4,
+/// NAT64 (the well-known prefix; the other is in [`is_never_allowed`]), Teredo and ISATAP.
 fn innermost(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {
         return address;
@@ -197,7 +198,7 @@ fn innermost(address: IpAddr) -> IpAddr {
     let s = v6.segments();
     let v4 = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match s {
-        // ::a.b.c.d, but not :: and ::1, which are addresses of their own.
+        // ::a.b.c.d, but not :: and ::1, which are ordinary IPv6 addresses.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address,
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => v4(high, low),
         // SIIT, RFC 2765.
@@ -220,7 +221,7 @@ fn is_never_allowed(address: IpAddr) -> bool {
                 || ip.is_link_local()
                 // Multicast, reserved, broadcast.
                 || a >= 224
-                // Metadata services outside of link-local: Azure, Alibaba, Oracle.
+                // Metadata services outside the link-local range: Azure, Alibaba, Oracle.
                 || [[168, 63, 129, 16], [100, 100, 100, 200], [192, 0, 0, 192]].contains(&ip.octets())
         }
         IpAddr::V6(ip) => {
@@ -229,10 +230,10 @@ fn is_never_allowed(address: IpAddr) -> bool {
                 || ip.is_loopback()
                 || ip.is_multicast()
                 || s[0] & 0xffc0 == 0xfe80
-                // Site-local, deprecated but still routed by some.
+                // Site-local: deprecated, but some networks still route it.
                 || s[0] & 0xffc0 == 0xfec0
-                // Local-use NAT64 (RFC 8215). Where the IPv4 address stands depends on the length of the network's
-                // prefix, which we do not know, so it could be any.
+                // Local-use NAT64 (RFC 8215). The place of the IPv4 address depends on the length of the network's
+                // prefix, which is not known here, so it could be any address.
                 || s[..3] == [0x64, 0xff9b, 1]
                 // AWS and GCP metadata.
                 || ip == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
@@ -245,7 +246,7 @@ fn is_unique_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(ip) if ip.is_unique_local())
 }
 
-/// The IANA special-purpose registries, without what [`is_never_allowed`] has already.
+/// The IANA special-purpose registries, without the ranges that [`is_never_allowed`] already covers.
 fn is_public_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => {
@@ -259,7 +260,7 @@ fn is_public_unicast(address: IpAddr) -> bool {
         }
         IpAddr::V6(ip) => {
             let s = ip.segments();
-            // Global unicast is 2000::/3; of it, documentation and the IETF block are not public.
+            // Global unicast is 2000::/3. In it, the documentation ranges and the IETF block are not public.
             s[0] & 0xe000 == 0x2000
                 && !(s[0] == 0x2001 && (s[1] == 0xdb8 || s[1] < 0x200))
                 && !(s[0] == 0x3fff && s[1] < 0x1000)

@@ -1,7 +1,8 @@
-//! How many allocations there may be: in all (508), for one user and, whoever they say they are, for the clients at one
-//! address (486): everybody who joins is a user, and so is each expiry without a name.
+//! How many allocations there may be: in total (508), for one user (486), and for the clients at one address (486),
+//! whatever users they are. A limit for each user is not enough, because everybody who joins is a user, and so is each
+//! expiry without a name.
 //!
-//! Asked when a client allocates, never per packet.
+//! The quotas are asked when a client allocates, never for a packet.
 
 use std::{
     collections::HashMap,
@@ -18,29 +19,30 @@ use crate::{
     },
 };
 
-/// What bounds them.
+/// The limits.
 #[derive(Clone, Debug)]
 pub struct QuotaLimits {
-    /// In all.
+    /// Of all allocations.
     pub total: usize,
-    /// Of each address family: as many as there are ports.
+    /// Of each address family: the number of ports.
     pub ports: usize,
-    /// Of any one user.
+    /// Of one user.
     pub per_user: usize,
     /// Of the clients at one address.
     pub per_address: PerAddress,
-    /// Where relay ports are, each is a file of those that others take too.
+    /// If relay ports are real sockets, the pool of open files from which each takes one, as others do.
     pub files: Option<Arc<Pool>>,
 }
 
-/// How many the clients at one address may have. In IPv6 a /48 is one; loopback is none.
+/// How many allocations the clients at one address may have. In IPv6, a /48 counts as one address; loopback does not
+/// count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerAddress {
-    /// It does not matter where they are.
+    /// The address does not matter.
     Unlimited,
-    /// As many as are left for others.
+    /// As many as are still left for others.
     LeftForOthers,
-    /// So many.
+    /// At most this many.
     AtMost(usize),
 }
 
@@ -65,16 +67,16 @@ struct OfFamily {
     sites: Sites,
 }
 
-/// Why there is no place for another allocation.
+/// The quota that is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuotaExceeded {
-    /// This user has its share: 486.
+    /// The quota of this user: 486.
     #[error("allocation quota of this user reached")]
     User,
-    /// The clients at this address have theirs: 486.
+    /// The quota of the clients at this address: 486.
     #[error("allocation quota of this address reached")]
     Address,
-    /// The server is full: 508.
+    /// The quota of the whole server: 508.
     #[error("allocation quota of the server reached")]
     Server,
 }
@@ -90,12 +92,12 @@ pub struct QuotaPlace {
 }
 
 impl Quotas {
-    /// Nothing is taken yet.
+    /// Quotas of which nothing is taken yet.
     pub fn new(limits: QuotaLimits) -> Arc<Self> {
         Arc::new(Self { limits, counts: Mutex::default() })
     }
 
-    /// At most `total` allocations, at most `per_user` for any one user, wherever they are.
+    /// At most `total` allocations, and at most `per_user` for one user, at any address.
     pub fn up_to(total: usize, per_user: usize) -> Arc<Self> {
         let per_address = PerAddress::Unlimited;
         Self::new(QuotaLimits { total, ports: usize::MAX, per_user, per_address, files: None })
@@ -121,7 +123,8 @@ impl Quotas {
             PerAddress::LeftForOthers => (Site::of(address), None),
             PerAddress::AtMost(max) => (Site::of(address), Some(*max)),
         };
-        // No more than half of what may be, and of the ports of one family: there may be more allocations than these.
+        // An address may have as many as are left for others, both of all places and of the ports of this family,
+        // because there may be more allocations than ports of one family.
         let of_family = &counts.of_family[family];
         let free_ports = ports.saturating_sub(of_family.taken).min(free);
         if !counts.sites.may_have_another(site, free, max) || !of_family.sites.may_have_another(site, free_ports, max) {
@@ -197,7 +200,7 @@ mod tests {
         assert!(files.take().is_some());
     }
 
-    /// All that many users at `addresses`, in turns, get.
+    /// All places that many users at `addresses` get when they take turns.
     fn all_at(quotas: &Arc<Quotas>, addresses: &[&str]) -> Vec<QuotaPlace> {
         let addresses = addresses.iter().cycle().enumerate();
         let take = |(index, address): (usize, &&str)| {

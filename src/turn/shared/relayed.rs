@@ -1,41 +1,43 @@
 //! The table of live relayed addresses of this process.
 //!
-//! Data for one of them never goes to the kernel: its owner is looked up here, by exact address, and gets it directly.
-//! That is the main case (two browsers behind bad NATs), it needs no hairpin, and it closes the hole that permissions by
-//! IP address leave: a permission for this server's IP reaches relayed addresses of those who may talk, and nothing else.
+//! Data for one of them never goes to the kernel: its owner is found here, by the exact address, and gets the data
+//! directly. This is the main case (two browsers behind bad NATs), and it needs no hairpinning. It also closes the hole
+//! that permissions for IP addresses leave: a permission for this server's IP address reaches only the relayed
+//! addresses of clients that may exchange data, and no service of this host.
 //!
-//! One word per port and family, read with one load: the packet path takes no lock. A port is used once per family, even
-//! if the advertised address changed meanwhile, so the port finds the owner, who then compares the whole address.
+//! There is one word for each port and family, and one load reads it, so the packet path takes no lock. A port is used
+//! once per family, even if the advertised address has changed meanwhile. So the port is enough to find the owner,
+//! which then compares the whole address.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{membership::RoomTag, values::family::Family};
 
-/// Most workers that the table can tell apart.
+/// How many workers the table can distinguish.
 pub const MAX_WORKERS: usize = 1023;
 
 const SLOT_BITS: u32 = 22;
 
-/// A port that is held for somebody who has not come yet: no worker, so nobody lives there.
+/// A port that is held for a later allocation. The word names no worker, so [`RelayedTable::home`] finds nobody.
 const HELD: u64 = 1;
 
-/// On whose behalf an allocation lives, as far as data between allocations is concerned.
+/// On whose behalf an allocation exists. This decides between which allocations data may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OwnerTag {
     /// A member of this room.
     Room(RoomTag),
-    /// Whoever holds a credential of the API or of `mint`.
+    /// A user with a credential from the API or from `mint`.
     Api,
 }
 
-/// Where a relayed address lives and for whom.
+/// The session that owns a relayed address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Home {
     /// The worker that owns the session.
     pub worker: u16,
-    /// The worker's slot of the session.
+    /// The slot of the session in that worker.
     pub slot: u32,
-    /// Whose it is.
+    /// On whose behalf the allocation exists.
     pub owner: OwnerTag,
 }
 
@@ -68,7 +70,7 @@ pub struct RelayedTable {
 }
 
 impl RelayedTable {
-    /// An empty table: 1 MiB of address space, touched as ports are used.
+    /// An empty table: 1 MiB of address space, touched only where ports are used.
     pub fn new() -> Self {
         let ports = || std::iter::repeat_with(AtomicU64::default).take(1 << 16).collect();
         Self { v4: ports(), v6: ports() }
@@ -83,13 +85,13 @@ impl RelayedTable {
         self.port(family, port).compare_exchange(0, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Claims `port` for nobody yet. `false` if an allocation has it, or it is held already.
+    /// Holds `port` for a later allocation. `false` if an allocation has it, or it is held already.
     #[must_use]
     pub fn hold(&self, family: Family, port: u16) -> bool {
         self.port(family, port).compare_exchange(0, HELD, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Gives a `port` that was held to `home`. `false` if it was not, or `home` is out of range.
+    /// Gives a `port` that was held to `home`. `false` if it was not held, or `home` is out of range.
     #[must_use]
     pub fn hand_over(&self, family: Family, port: u16, home: Home) -> bool {
         let Some(word) = home.pack() else {
@@ -103,7 +105,7 @@ impl RelayedTable {
         self.port(family, port).store(0, Ordering::Release);
     }
 
-    /// Who lives at `port`.
+    /// The owner of `port`.
     pub fn home(&self, family: Family, port: u16) -> Option<Home> {
         Home::unpack(self.port(family, port).load(Ordering::Acquire))
     }

@@ -1,8 +1,8 @@
 //! Relayed addresses that are held for a later allocation: EVEN-PORT with the R bit and RESERVATION-TOKEN (RFC 8656
 //! sections 7.1 and 7.2).
 //!
-//! What is here are the rules: who may have which address until when. The sockets, which keep everybody else from the
-//! ports, are held by [`crate::turn::io`], which also asks for what has expired.
+//! This module holds the rules: who may have which address until when. The sockets, which keep the ports from everybody
+//! else, are held by [`crate::turn::io`], which also asks here what has expired.
 
 use std::{
     collections::HashMap,
@@ -26,17 +26,17 @@ pub struct Reservation {
     pub relayed: SocketAddr,
     /// Who may have it.
     pub username: Box<str>,
-    /// On whose behalf: the user may have moved to another room meanwhile.
+    /// On whose behalf the address was reserved. The user may have moved to another room meanwhile.
     pub owner: OwnerTag,
     /// Its place in the quotas.
     pub place: QuotaPlace,
 }
 
-/// All reservations of the process. A short lock at a rare request; nothing of it is on the way of a packet.
+/// All reservations of the process. The lock is taken for a short time and at rare requests, never for a packet.
 #[derive(Debug, Default)]
 pub struct Reservations {
     by_token: Mutex<HashMap<ReservationToken, (Reservation, Instant)>>,
-    /// So that whoever looks for the next deadline takes no lock while there are none.
+    /// The number of reservations, so that [`Self::next_deadline`] takes no lock while there are none.
     count: AtomicUsize,
 }
 
@@ -48,7 +48,7 @@ impl Reservations {
         self.count.store(by_token.len(), Ordering::Release);
     }
 
-    /// Gives the address of `token` to this user, if it is theirs. Once.
+    /// Gives the address of `token` to this user, if it is reserved for them. This works once.
     pub fn take(&self, token: &ReservationToken, username: &str, owner: OwnerTag, now: Instant) -> Option<Reservation> {
         let mut by_token = self.lock();
         let (held, until) = by_token.get(token)?;
@@ -60,7 +60,7 @@ impl Reservations {
         Some(reservation)
     }
 
-    /// When [`Self::expire`] has something to do next.
+    /// When the next reservation expires.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
@@ -68,7 +68,7 @@ impl Reservations {
         self.lock().values().map(|(_, until)| *until).min()
     }
 
-    /// Ends what nobody came for: these addresses are free again.
+    /// Removes the reservations that have expired and returns their addresses, which are free again.
     pub fn expire(&self, now: Instant) -> Vec<SocketAddr> {
         let mut by_token = self.lock();
         let mut expired = Vec::new();

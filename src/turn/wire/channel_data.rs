@@ -5,8 +5,8 @@ pub const CHANNEL_HEADER_LEN: usize = 4;
 
 /// Channel numbers that may be bound.
 ///
-/// RFC 8656 section 12 narrowed these to 0x4000-0x4FFF so that other protocols can share the socket (RFC 7983). Nothing
-/// shares ours, and clients of RFC 5766 use all of them, so all are accepted.
+/// RFC 8656 section 12 narrowed the range to 0x4000-0x4FFF so that other protocols can share the socket (RFC 7983). No
+/// other protocol shares this socket, and clients of RFC 5766 use the whole range, so the whole range is accepted.
 pub const CHANNEL_NUMBERS: std::ops::RangeInclusive<u16> = 0x4000..=0x7FFF;
 
 /// Whether a datagram that begins with this byte is ChannelData and not STUN.

@@ -1,4 +1,4 @@
-//! What a request asks for, and with which code it may be refused.
+//! Methods of requests, and the error codes with which they may be refused.
 
 use crate::values::label::labels;
 
@@ -62,7 +62,7 @@ impl ErrorCode {
             Self::BadRequest => "Bad Request",
             Self::Unauthenticated => "Unauthorized",
             Self::Forbidden => "Forbidden",
-            // Short: this one also answers strangers, whose requests may be small.
+            // Short, because strangers get this answer too, and their requests may be small.
             Self::UnknownAttribute => "Unknown",
             Self::AllocationMismatch => "Allocation Mismatch",
             Self::StaleNonce => "Stale Nonce",

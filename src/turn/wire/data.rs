@@ -1,5 +1,5 @@
-//! What a call is made of beside ChannelData: Send and Data indications, read and written in place, without allocating.
-//! (Data indications that carry an ICMP error are rare, and allocate.)
+//! Send and Data indications, which carry the data of a call where ChannelData does not. They are read and written in
+//! place, without allocating. (Data indications that carry an ICMP error are rare, and allocate.)
 //!
 //! RFC 8656 section 11.
 
@@ -16,11 +16,11 @@ use stun::{
 
 use crate::turn::wire::header::{COMPREHENSION_OPTIONAL, HEADER_LEN, TransactionId, stun_len, xor_address, xor_pad};
 
-/// Bytes before a payload that turning it into a Data indication may need: header, an IPv6 XOR-PEER-ADDRESS and the
-/// header of DATA. A channel header needs 4 of them.
+/// The bytes before a payload that are needed to turn it into a Data indication: header, an IPv6 XOR-PEER-ADDRESS and
+/// the header of DATA. A channel header needs 4 of them.
 pub const HEADROOM: usize = HEADER_LEN + 24 + 4;
 
-/// Bytes behind a payload that padding DATA may need.
+/// The bytes behind a payload that the padding of DATA may need.
 pub const TAILROOM: usize = 3;
 
 const TYPE_SEND_INDICATION: u16 = 0x0016;
@@ -31,11 +31,11 @@ const ATTR_ICMP: AttrType = AttrType(0x8004);
 /// What an ICMP message says about a datagram that a client sent to a peer (RFC 8656 section 18.13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpError {
-    /// The type, of ICMP or ICMPv6 as the peer's family says.
+    /// The type: of ICMPv6 if the peer has an IPv6 address, else of ICMP.
     pub kind: u8,
     /// The code.
     pub code: u8,
-    /// The next hop's MTU where the datagram was too big, else 0.
+    /// The MTU of the next hop if the datagram was too big, else 0.
     pub data: u32,
 }
 
@@ -46,18 +46,18 @@ pub struct SendIndication<'a> {
     pub peer: SocketAddr,
     /// DATA.
     pub payload: &'a [u8],
-    /// DONT-FRAGMENT is there.
+    /// Whether DONT-FRAGMENT is present.
     pub dont_fragment: bool,
 }
 
-/// Whether the bytes begin as a Send indication does; [`SendIndication::decode`] tells whether they are one.
+/// Whether the bytes begin like a Send indication. [`SendIndication::decode`] checks whether they are one.
 pub fn is_send_indication(bytes: &[u8]) -> bool {
     bytes.starts_with(&TYPE_SEND_INDICATION.to_be_bytes())
 }
 
 impl<'a> SendIndication<'a> {
-    /// Reads a Send indication without allocating. `None` if it is malformed, lacks an attribute or has a
-    /// comprehension-required one that is unknown: to be dropped (RFC 8656 section 11.2).
+    /// Reads a Send indication without allocating. `None` if it is malformed, lacks an attribute or has an unknown
+    /// attribute that is comprehension-required; then it must be dropped (RFC 8656 section 11.2).
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         if !is_send_indication(bytes) || stun_len(bytes)? != bytes.len() {
             return None;
@@ -91,7 +91,8 @@ impl<'a> SendIndication<'a> {
 }
 
 /// Turns the payload at `buffer[start..end]` into a Data indication from `peer`, in place (RFC 8656 section 11.3).
-/// Returns where the indication begins and ends. Needs [`HEADROOM`] before and [`TAILROOM`] behind; `None` without.
+/// Returns where the indication begins and ends. The buffer needs [`HEADROOM`] before and [`TAILROOM`] behind the
+/// payload; without them the result is `None`.
 pub fn write_data_indication(
     buffer: &mut [u8],
     start: usize,
@@ -125,7 +126,7 @@ pub fn write_data_indication(
     Some((begin, start + padded))
 }
 
-/// A Data indication that says what became of a datagram to `peer` (RFC 8656 section 11.5).
+/// A Data indication that reports an ICMP error about a datagram to `peer` (RFC 8656 section 11.5).
 pub fn icmp_indication(peer: SocketAddr, error: IcmpError, transaction: TransactionId) -> Vec<u8> {
     let mut message = Message::new();
     message.typ = MessageType { method: METHOD_DATA, class: CLASS_INDICATION };

@@ -1,39 +1,40 @@
 //! Where one message ends and the next begins on a TCP or TLS connection (RFC 8656 sections 3.1 and 12.5).
 //!
-//! STUN messages announce their length, which is a multiple of 4. ChannelData does too, and is padded to a multiple of 4
-//! on streams. What begins like neither cannot be skipped, because nothing says where it ends: the connection is over.
+//! STUN messages announce their length, which is a multiple of 4. ChannelData does too, and is padded to a multiple of
+//! 4 on streams. Bytes that begin like neither cannot be skipped, because nothing says where they end, so the
+//! connection must be closed.
 //!
-//! Sans-IO. Bytes come as the network has cut them; a [`Deframer`] keeps only those of a message that is not whole yet, and
-//! never more than the message that the caller is ready to take.
+//! Sans-IO. Bytes come in pieces as the network has cut them. A [`Deframer`] keeps only the bytes of a message that is
+//! not complete yet, and never more than the longest message that the caller accepts.
 
 use crate::turn::wire::{
     channel_data::{CHANNEL_HEADER_LEN, is_channel_data},
     header::{HEADER_LEN, stun_len},
 };
 
-/// The longest message there is: a STUN header before as much as its length field can say.
+/// The longest possible message: a STUN header and the largest length that its length field can announce.
 pub const LONGEST_MESSAGE: usize = HEADER_LEN + 0xFFFC;
 
-/// A buffer that grew beyond this is given back once its message was taken.
+/// A buffer that grew beyond this size is freed after its message was taken.
 const KEPT_CAPACITY: usize = 4096;
 
 /// Why no message can be found in a stream any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
-    /// It begins like no STUN message and no ChannelData.
+    /// The bytes begin neither like a STUN message nor like ChannelData.
     #[error("neither STUN nor ChannelData")]
     NotTurn,
-    /// It announces more bytes than the caller would take.
+    /// The message announces more bytes than the caller accepts.
     #[error("a message that is too long")]
     TooLong,
 }
 
-/// What the beginning of a message says about its length.
+/// What the first bytes of a message say about its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Measured {
-    /// It takes this many bytes to tell.
+    /// This many bytes are needed to know the length.
     Needs(usize),
-    /// Its length, and the length with padding.
+    /// The length is known, and so is the length with padding.
     Whole { len: usize, padded: usize },
 }
 
@@ -60,26 +61,26 @@ fn measure(bytes: &[u8]) -> Result<Measured, FramingError> {
     Ok(Measured::Whole { len, padded: len })
 }
 
-/// Puts together the messages of one connection. See the module's header.
+/// Assembles the messages of one connection. See the module's header.
 #[derive(Debug, Default)]
 pub struct Deframer {
     /// The beginning of a message, or all of it if `is_taken`.
     partial: Vec<u8>,
-    /// The message in `partial` was given out.
+    /// Whether the message in `partial` was returned to the caller.
     is_taken: bool,
 }
 
 impl Deframer {
-    /// At the beginning of a stream.
+    /// A deframer at the beginning of a stream.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The next message (without padding) that is whole, given that `bytes` are the next of the stream. Takes what it has
-    /// used from their front; when it returns `None` it has used all of them.
+    /// The next complete message (without padding), where `bytes` are the next bytes of the stream. Removes the bytes
+    /// that it has used from the front of `bytes`; when it returns `None` it has used all of them.
     ///
     /// # Errors
-    /// [`FramingError`]; a message that takes more than `longest` bytes is refused as soon as it says so.
+    /// [`FramingError`]. A message of more than `longest` bytes is refused as soon as it announces its length.
     pub fn next_message<'a, 'b: 'a>(
         &'a mut self,
         bytes: &mut &'b [u8],
@@ -119,13 +120,13 @@ impl Deframer {
         }
     }
 
-    /// Bytes that are kept for a message that is not whole.
+    /// How many bytes are kept of a message that is not complete.
     pub fn kept(&self) -> usize {
         if self.is_taken { 0 } else { self.partial.len() }
     }
 }
 
-/// Puts `message` behind what is to be written, padded as it must be on a stream.
+/// Appends `message` to `out`, padded as it must be on a stream.
 pub fn frame(message: &[u8], out: &mut Vec<u8>) {
     let padding = message.len().next_multiple_of(4) - message.len();
     out.extend_from_slice(message);
@@ -138,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// Everything that comes out when a stream is cut at `cuts`, and the error at its end.
+    /// All messages that come out when a stream is cut at `cuts`, and the error at its end.
     fn deframe(stream: &[u8], cuts: &[usize], longest: usize) -> (Vec<Vec<u8>>, Option<FramingError>) {
         let mut deframer = Deframer::new();
         let mut messages = Vec::new();

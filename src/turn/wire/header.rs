@@ -1,4 +1,4 @@
-//! What all STUN messages begin with (RFC 8489 section 5), and addresses that are hidden from routers with it.
+//! The header of all STUN messages (RFC 8489 section 5), and the addresses that are XORed with parts of it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,7 +7,7 @@ use stun::message::MAGIC_COOKIE;
 /// Length of the fixed STUN header (RFC 8489 section 5).
 pub const HEADER_LEN: usize = 20;
 
-/// Attributes below this are comprehension-required (RFC 8489 section 14).
+/// Attributes with numbers below this are comprehension-required (RFC 8489 section 14).
 pub(super) const COMPREHENSION_OPTIONAL: u16 = 0x8000;
 
 /// Correlates a request with its response (RFC 8489 section 5).

@@ -1,4 +1,4 @@
-//! Keys of the long-term credential mechanism, and what they sign (RFC 8489 sections 9.2, 14.5 and 14.6).
+//! Keys of the long-term credential mechanism, and signatures made with them (RFC 8489 sections 9.2, 14.5 and 14.6).
 
 use std::fmt;
 
@@ -11,15 +11,15 @@ use stun::{
 
 use crate::turn::wire::header::HEADER_LEN;
 
-/// Length of the value of MESSAGE-INTEGRITY-SHA256. Shorter ones are for usages that say so (RFC 8489 section 14.6).
+/// Length of the value of MESSAGE-INTEGRITY-SHA256. Only usages that say so may shorten it (RFC 8489 section 14.6).
 pub(super) const SHA256_LEN: usize = 32;
 
 /// How username, realm and password become a key (RFC 8489 section 18.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordAlgorithm {
-    /// What everybody uses, and whoever names none.
+    /// The usual algorithm, also for clients that name none.
     Md5,
-    /// What newer clients choose from our challenge.
+    /// The algorithm that newer clients choose from the challenge.
     Sha256,
 }
 
@@ -31,7 +31,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key of a user by one of the algorithms.
+    /// Computes the key of a user by one of the algorithms.
     pub fn new(algorithm: PasswordAlgorithm, username: &str, realm: &str, password: &str) -> Self {
         let mut bytes = [0; SHA256_LEN];
         match algorithm {
@@ -44,7 +44,7 @@ impl Key {
         Self { algorithm, bytes }
     }
 
-    /// By which algorithm it was made.
+    /// The algorithm by which it was computed.
     pub fn algorithm(&self) -> PasswordAlgorithm {
         self.algorithm
     }
@@ -67,7 +67,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// By which attribute a message is signed. A response is signed as its request was (RFC 8489 section 9.2.4).
+/// The attribute that signs a message. A response is signed as its request was (RFC 8489 section 9.2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Integrity {
     /// MESSAGE-INTEGRITY: HMAC-SHA1.
@@ -76,10 +76,10 @@ pub enum Integrity {
     Sha256,
 }
 
-/// Signs all that is in `message`.
+/// Signs everything that is in `message` so far.
 pub(super) fn sign(message: &mut Message, key: &Key, integrity: Integrity) {
     match integrity {
-        // Fails only behind a FINGERPRINT, which comes last.
+        // This fails only after a FINGERPRINT, and that is always added last.
         Integrity::Sha1 => drop(MessageIntegrity(key.as_bytes().to_vec()).add_to(message)),
         Integrity::Sha256 => {
             let signature = hmac::sign(&key.hmac_sha256(), &signed_by_sha256(&message.raw));
@@ -88,7 +88,7 @@ pub(super) fn sign(message: &mut Message, key: &Key, integrity: Integrity) {
     }
 }
 
-/// Whether the signature of this kind in `message` was made with `key`. Compared in constant time.
+/// Whether the signature of this kind in `message` was made with `key`. They are compared in constant time.
 pub(super) fn verify(message: &mut Message, key: &Key, integrity: Integrity) -> bool {
     match integrity {
         Integrity::Sha1 => MessageIntegrity(key.as_bytes().to_vec()).check(message).is_ok(),
@@ -114,8 +114,8 @@ pub fn long_term_key(username: &str, realm: &str, password: &str) -> [u8; 16] {
     key.try_into().expect("MD5 has 16 bytes")
 }
 
-/// What MESSAGE-INTEGRITY-SHA256 behind `before` signs: the header's length takes the attribute in (RFC 8489 section
-/// 14.6).
+/// The bytes that MESSAGE-INTEGRITY-SHA256 signs if `before` precedes it: the length in the header includes the
+/// attribute (RFC 8489 section 14.6).
 fn signed_by_sha256(before: &[u8]) -> Vec<u8> {
     let mut signed = before.to_vec();
     let len = (before.len() - HEADER_LEN + 4 + SHA256_LEN) as u16;

@@ -1,8 +1,8 @@
 //! Bytes to typed STUN/TURN requests and back. The only module that knows the `stun` and `turn` crates.
 //!
-//! Two speeds. Requests and responses (rare, authenticated; here, their keys in `keys`) go through
-//! `stun::message::Message`. What a call is made of (ChannelData is in [`super::channel_data`], Send and Data
-//! indications in `data`) is read and written in place. Nothing here decides anything: refusals are made in
+//! Requests and responses are rare and authenticated; they are here, their keys in `keys`, and they go through
+//! `stun::message::Message`. The data of a call must be fast, so it is read and written in place: ChannelData in
+//! [`super::channel_data`], Send and Data indications in `data`. Nothing here decides anything: refusals are made in
 //! [`crate::turn::core::session`].
 //!
 //! RFC 8489 sections 5, 6, 9.2 and 14; RFC 8656 section 18.
@@ -43,21 +43,21 @@ pub const SHORTEST_ALLOCATE: usize = HEADER_LEN + 8;
 
 const FINGERPRINT_LEN: usize = 8;
 
-/// The longest request that is read. The longest that makes sense permits 256 IPv6 peers and has a long username; a
-/// stranger must not have us take apart the 16,000 attributes that fit into a datagram.
+/// The longest request that is read. The longest useful request permits 256 IPv6 peers and has a long username. A
+/// stranger must not make the server parse the 16,000 attributes that fit into a datagram.
 pub const LONGEST_REQUEST: usize = 8192;
 
 /// Attributes that the crates do not know (RFC 8656 section 18).
 const ATTR_ADDITIONAL_ADDRESS_FAMILY: AttrType = AttrType(0x8000);
-/// The number of a draft (draft-martinsen-tram-ssoda), which coturn and its tools had up to version 4.6.
+/// The number of a draft (draft-martinsen-tram-ssoda), which coturn and its tools used up to version 4.6.
 const ATTR_ADDITIONAL_ADDRESS_FAMILY_OF_DRAFT: AttrType = AttrType(0x8032);
 const ATTR_ADDRESS_ERROR_CODE: AttrType = AttrType(0x8001);
 
-/// Value of PASSWORD-ALGORITHMS in every challenge, the preferred first: SHA-256 and MD5, neither with parameters (RFC
-/// 8489 sections 14.11 and 18.5).
+/// Value of PASSWORD-ALGORITHMS in every challenge, in order of preference: SHA-256 and MD5, neither with parameters
+/// (RFC 8489 sections 14.11 and 18.5).
 const PASSWORD_ALGORITHMS: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
 
-/// What attributes call an address family (RFC 8656 section 18.8).
+/// The number of an address family in attributes (RFC 8656 section 18.8).
 fn number_of(family: Family) -> u8 {
     match family {
         Family::V4 => 1,
@@ -65,12 +65,12 @@ fn number_of(family: Family) -> u8 {
     }
 }
 
-/// `None` for a family that we do not know.
+/// `None` for an unknown family.
 fn family_of(number: u8) -> Option<Family> {
     Family::BOTH.into_iter().find(|family| number_of(*family) == number)
 }
 
-/// What a client asks of the port of its relayed address (RFC 8656 section 18.7).
+/// What a client requires of the port of its relayed address (RFC 8656 section 18.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EvenPort {
     /// The R bit: the next port is to be reserved for a later allocation.
@@ -80,12 +80,12 @@ pub struct EvenPort {
 /// Names a reserved relayed address (RFC 8656 section 18.11).
 pub type ReservationToken = [u8; 8];
 
-/// The attribute is there but does not have the form its type says: answered with 400.
+/// The attribute is present but does not have the form of its type; the answer is 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed attribute")]
 pub struct MalformedAttribute;
 
-/// The bytes are no request of ours: dropped without an answer (RFC 8489 section 6.3).
+/// The bytes are not a request that this server answers; they are dropped (RFC 8489 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotARequest {
     /// Broken STUN: lengths, cookie or FINGERPRINT are wrong.
@@ -101,7 +101,7 @@ pub enum NotARequest {
 pub struct Request {
     message: Message,
     method: TurnMethod,
-    /// How many attributes count: those before MESSAGE-INTEGRITY.
+    /// The number of attributes that count: those before MESSAGE-INTEGRITY.
     visible: usize,
     integrity: Option<Integrity>,
     has_fingerprint: bool,
@@ -111,7 +111,7 @@ impl Request {
     /// Reads one datagram (or one message of a stream), which must be exactly one STUN message.
     ///
     /// # Errors
-    /// [`NotARequest`]: nothing must be answered.
+    /// [`NotARequest`], which must not be answered.
     pub fn decode(bytes: &[u8]) -> Result<Self, NotARequest> {
         if stun_len(bytes) != Some(bytes.len()) || bytes.len() > LONGEST_REQUEST {
             return Err(NotARequest::Malformed);
@@ -144,13 +144,13 @@ impl Request {
         if !has_length(sha1, 20) || !has_length(sha256, keys::SHA256_LEN) {
             return Err(NotARequest::Malformed);
         }
-        // The stronger counts where both are there (RFC 8489 section 9.2.4).
+        // If both are present, the stronger one counts (RFC 8489 section 9.2.4).
         let integrity = sha256.map(|_| Integrity::Sha256).or(sha1.map(|_| Integrity::Sha1));
         let visible = sha1.into_iter().chain(sha256).min().or(fingerprint).unwrap_or(attributes.len());
         Ok(Self { method, visible, integrity, has_fingerprint: fingerprint.is_some(), message })
     }
 
-    /// Which method is asked for.
+    /// The requested method.
     pub fn method(&self) -> TurnMethod {
         self.method
     }
@@ -160,27 +160,29 @@ impl Request {
         TransactionId(self.message.transaction_id.0)
     }
 
-    /// Whether it is as long as the shortest legal Allocate. FINGERPRINT does not count: the answer has one too.
+    /// Whether it is as long as the shortest legal Allocate. FINGERPRINT does not count, because then the answer has
+    /// one too.
     pub fn may_be_an_allocate(&self) -> bool {
         let fingerprint = if self.has_fingerprint { FINGERPRINT_LEN } else { 0 };
         self.message.raw.len() >= SHORTEST_ALLOCATE + fingerprint
     }
 
-    /// By which attribute it is signed, if at all (not whether that is right).
+    /// The attribute that signs it, if any. The signature may be wrong.
     pub fn integrity(&self) -> Option<Integrity> {
         self.integrity
     }
 
-    /// Whether its signature was made with `key`. Compared in constant time.
+    /// Whether its signature was made with `key`. The comparison takes constant time.
     pub fn is_signed_with(&mut self, key: &Key) -> bool {
         self.integrity.is_some_and(|integrity| keys::verify(&mut self.message, key, integrity))
     }
 
-    /// PASSWORD-ALGORITHM, which comes with our own PASSWORD-ALGORITHMS or not at all (RFC 8489 section 9.2.4).
+    /// PASSWORD-ALGORITHM, which comes together with the PASSWORD-ALGORITHMS of the challenge, or not at all (RFC 8489
+    /// section 9.2.4).
     ///
     /// # Errors
-    /// If one is there without the other, or they are not what a challenge of ours offers: somebody may be trying to
-    /// talk the client into the weaker.
+    /// If one is present without the other, or they differ from what this server's challenge offers: somebody on the
+    /// path may be trying to make the client use the weaker algorithm.
     pub fn password_algorithm(&self) -> Result<PasswordAlgorithm, MalformedAttribute> {
         match (self.value(ATTR_PASSWORD_ALGORITHM), self.value(ATTR_PASSWORD_ALGORITHMS)) {
             (None, None) => Ok(PasswordAlgorithm::Md5),
@@ -190,17 +192,17 @@ impl Request {
         }
     }
 
-    /// USERNAME, if it is there and UTF-8.
+    /// USERNAME, if it is present and UTF-8.
     pub fn username(&self) -> Option<&str> {
         self.text(ATTR_USERNAME)
     }
 
-    /// REALM, if it is there and UTF-8.
+    /// REALM, if it is present and UTF-8.
     pub fn realm(&self) -> Option<&str> {
         self.text(ATTR_REALM)
     }
 
-    /// NONCE, if it is there.
+    /// NONCE, if it is present.
     pub fn nonce(&self) -> Option<&[u8]> {
         self.value(ATTR_NONCE)
     }
@@ -221,7 +223,7 @@ impl Request {
         Ok(self.fixed(ATTR_LIFETIME)?.map(u32::from_be_bytes))
     }
 
-    /// REQUESTED-ADDRESS-FAMILY: the outer `None` if absent, the inner one if it names no family we know.
+    /// REQUESTED-ADDRESS-FAMILY: the outer `Option` is `None` if it is absent, the inner one if the family is unknown.
     ///
     /// # Errors
     /// If the attribute's length is wrong.
@@ -275,7 +277,7 @@ impl Request {
 
     /// Comprehension-required attributes that this server does not know, each once (RFC 8489 section 6.3.1).
     pub fn unknown_attributes(&self) -> Vec<u16> {
-        // Those that belong into responses are known as well: unexpected, and so ignored.
+        // Attributes of responses are known as well; they are unexpected here, so they are ignored.
         const KNOWN: [AttrType; 20] = [
             ATTR_MAPPED_ADDRESS,
             ATTR_USERNAME,
@@ -328,7 +330,7 @@ impl Request {
     }
 }
 
-/// A response in the making. Call [`Self::finish`] last.
+/// A response that is being built. Call [`Self::finish`] last.
 #[derive(Debug)]
 pub struct Response {
     message: Message,
@@ -346,7 +348,7 @@ impl Response {
         let mut response = Self::new(request, CLASS_ERROR_RESPONSE);
         let reason = code.reason_phrase().as_bytes().to_vec();
         let code = stun::error_code::ErrorCode(code.number());
-        // Fails only for reasons over 763 bytes.
+        // This fails only for a reason over 763 bytes.
         let _ = ErrorCodeAttribute { code, reason }.add_to(&mut response.message);
         response
     }
@@ -368,7 +370,7 @@ impl Response {
         self
     }
 
-    /// Adds ADDRESS-ERROR-CODE: why an address of this family was not given beside the other.
+    /// Adds ADDRESS-ERROR-CODE: why no address of this family was given in addition to the other.
     #[must_use]
     pub fn address_error(mut self, family: Family, code: ErrorCode) -> Self {
         let (class, number) = ((code.number() / 100) as u8, (code.number() % 100) as u8);
@@ -425,14 +427,14 @@ impl Response {
         self
     }
 
-    /// Adds SOFTWARE: only for clients that have proven who they are, as it makes answers larger.
+    /// Adds SOFTWARE. It makes answers larger, so only clients that have proven who they are get it.
     #[must_use]
     pub fn software(mut self) -> Self {
         self.message.add(ATTR_SOFTWARE, b"bimcc-rtc");
         self
     }
 
-    /// Signs all before.
+    /// Signs everything that was added before.
     #[must_use]
     pub fn signed(mut self, key: &Key, integrity: Integrity) -> Self {
         keys::sign(&mut self.message, key, integrity);
@@ -442,7 +444,7 @@ impl Response {
     /// The bytes to send, with FINGERPRINT if the request had one.
     pub fn finish(mut self) -> Vec<u8> {
         if self.fingerprint {
-            // Never fails.
+            // This never fails.
             let _ = FINGERPRINT.add_to(&mut self.message);
         }
         self.message.raw
@@ -450,7 +452,7 @@ impl Response {
 
     fn xor_address(mut self, attribute: AttrType, address: SocketAddr) -> Self {
         let value = XorMappedAddress { ip: address.ip(), port: address.port() };
-        // Never fails for a typed address.
+        // This never fails for an address of this type.
         let _ = value.add_to_as(&mut self.message, attribute);
         self
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`message`] | requests and responses |
 //! | [`data`] | Send and Data indications |
-//! | [`channel_data`] | what goes over channels |
+//! | [`channel_data`] | the framing of data on channels |
 //! | [`framing`] | messages in a stream |
 //! | [`header`] | where messages begin and end |
 //! | [`code`], [`keys`] | methods and error codes; keys of users |

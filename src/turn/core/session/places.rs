@@ -1,4 +1,5 @@
-//! What an Allocate asks for and may have: families, ports, places in the quotas (RFC 8656 section 7.2, steps 5 to 10).
+//! What an Allocate asks for and what it gets: families, ports, places in the quotas (RFC 8656 section 7.2, steps 5 to
+//! 10).
 
 use crate::{
     turn::{
@@ -9,7 +10,8 @@ use crate::{
 };
 
 impl PendingAllocate {
-    /// Takes a place in the quotas for each relayed address. Of two, the second is no reason to refuse the first.
+    /// Takes a place in the quotas for each relayed address. If there is no place for the second of two, the first is
+    /// still granted.
     pub(super) fn take_places(&mut self, client: IpAddr, cx: &Context<'_>) -> Result<(), RequestRefusal> {
         let take = |family| {
             cx.shared.quotas.take(&self.user, client, family).map_err(|exceeded| match exceeded {
@@ -37,7 +39,7 @@ impl PendingAllocate {
         Ok(())
     }
 
-    /// Takes the address that is held for `token`: 508 if there is none for this user.
+    /// Takes the address that is held for `token`: The answer is 508 if there is none for this user.
     pub(super) fn take_reserved(&mut self, token: &ReservationToken, cx: &Context<'_>) -> Result<(), RequestRefusal> {
         let reserved = cx.shared.reservations.take(token, &self.username, self.owner, cx.now.instant);
         let Reservation { relayed, place, .. } =
@@ -50,8 +52,8 @@ impl PendingAllocate {
     }
 }
 
-/// Which relayed addresses an Allocate asks for, as far as this host has them (RFC 8656 section 7.2, steps 7 and 9); and
-/// which of two it has not.
+/// The families of the relayed addresses that an Allocate asks for, as far as this host has them (RFC 8656 section 7.2,
+/// steps 7 and 9), and the one of two families that it does not have.
 pub(super) fn families(
     requested: Option<Option<Family>>,
     additional: Option<Option<Family>>,
@@ -68,9 +70,9 @@ pub(super) fn families(
             (false, true) => Ok((Families::One(Family::V6), Some((Family::V4, ErrorCode::AddressFamilyNotSupported)))),
             (false, false) => Err(RequestRefusal::Code(ErrorCode::AddressFamilyNotSupported)),
         },
-        // IPv6 beside IPv4 is the only thing that can be asked for.
+        // An additional family can only be IPv6.
         (None, Some(_)) => Err(RequestRefusal::Code(ErrorCode::BadRequest)),
-        // The RFC means IPv4; browsers never name a family, so a host without IPv4 gives IPv6.
+        // In the RFC, no family means IPv4. Browsers never name a family, so a host without IPv4 gives IPv6.
         (None, None) if has(Family::V4) => Ok((Families::One(Family::V4), None)),
         (None, None) if has(Family::V6) => Ok((Families::One(Family::V6), None)),
         (None, None) => Err(RequestRefusal::Code(ErrorCode::InsufficientCapacity)),

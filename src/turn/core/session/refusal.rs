@@ -1,20 +1,20 @@
-//! Why a request is not granted.
+//! Reasons to refuse a request.
 
 use std::net::SocketAddr;
 
 use crate::turn::wire::{code::ErrorCode, message::MalformedAttribute};
 
-/// Why a request is not granted.
+/// Why a request is refused.
 #[derive(Debug)]
 pub(super) enum RequestRefusal {
-    /// The client has not proven who it is: 401 or 438 with REALM and NONCE, and only as often as strangers are
-    /// answered.
+    /// The client has not proven who it is. The answer is this error with REALM and NONCE, and it is limited like all
+    /// answers to strangers.
     Unproven(ErrorCode),
-    /// An error for a client that has.
+    /// An error for a client that has proven who it is.
     Code(ErrorCode),
-    /// 420 with the list.
+    /// 420 with the list of these attributes.
     UnknownAttributes(Vec<u16>),
-    /// 300: try there.
+    /// 300: the client shall try this server.
     Alternate(SocketAddr),
 }
 

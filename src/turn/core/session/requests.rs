@@ -1,8 +1,8 @@
 //! The request methods, one handler each, in the order of the RFC's numbered steps.
 //!
-//! A refusal is a value: handlers return `Err(RequestRefusal)` and the one place that knows how to say no turns it
-//! into an error response. RFC 8656 sections 7 (Allocate), 8 (Refresh), 10 (CreatePermission), 12 (ChannelBind); RFC
-//! 8489 section 9.2.
+//! A refusal is a value: handlers return `Err(RequestRefusal)`, and one place ([`Session::refuse`]) turns it into an
+//! error response. RFC 8656 sections 7 (Allocate), 8 (Refresh), 10 (CreatePermission), 12 (ChannelBind); RFC 8489
+//! section 9.2.
 
 use crate::{
     credentials::{self, UsernameError},
@@ -81,7 +81,7 @@ impl Session {
         }
     }
 
-    /// RFC 8489 section 6.3.1. No authentication; the answer stays under 1.5 times the request.
+    /// RFC 8489 section 6.3.1. Needs no authentication; the answer stays under 1.5 times the size of the request.
     fn handle_binding<'p>(&self, request: &Request, cx: &mut Context<'_>) -> Output<'p> {
         if !self.may_answer(cx) {
             return Output::Dropped(DropReason::RateLimited);
@@ -103,11 +103,11 @@ impl Session {
         let (Some(username), Some(nonce), Some(_)) = (request.username(), request.nonce(), request.realm()) else {
             return Err(RequestRefusal::Unproven(ErrorCode::BadRequest));
         };
-        // Before anything is computed for a stranger.
+        // This check comes first, so that no key is computed for a stranger.
         if !cx.shared.nonces.is_fresh(nonce, self.tuple.client, cx.now.unix) {
             return Err(RequestRefusal::Unproven(ErrorCode::StaleNonce));
         }
-        // Every nonce of ours says that there is a choice of algorithms.
+        // Every nonce of this server says that password algorithms are offered.
         let algorithm = request
             .password_algorithm()
             .map_err(|MalformedAttribute| RequestRefusal::Unproven(ErrorCode::BadRequest))?;
@@ -133,7 +133,7 @@ impl Session {
         identity: Identity,
         cx: &mut Context<'_>,
     ) -> Result<PendingAllocate, RequestRefusal> {
-        // 1: authentication, as far as it is more than the long-term mechanism. Who may allocate at all?
+        // 1: what must be checked beyond the long-term mechanism: whether this user may allocate at all.
         let (expires_at, user) = user_of(&identity.username, cx)?;
         if expires_at <= cx.now.unix {
             return Err(credential_refused(CredentialRefusal::Expired, cx));
@@ -145,11 +145,11 @@ impl Session {
             },
             User::Api(_) => OwnerTag::Api,
         };
-        // 2: the 5-tuple must be free. (A retransmission was answered before.)
+        // 2: the 5-tuple must be free. (A retransmission has been answered before.)
         match &self.state {
             SessionState::Idle | SessionState::Ended(_) => {}
-            // Whoever made it: 441 is for requests other than Allocate (section 5), and 437 lets a client whose NAT gave
-            // it a used port try another.
+            // 437, whichever user made the allocation: 441 is for requests other than Allocate (section 5), and 437
+            // makes a client whose NAT gave it a used port try another one.
             SessionState::Binding(_) | SessionState::Allocated(_) => {
                 return Err(RequestRefusal::Code(ErrorCode::AllocationMismatch));
             }
@@ -162,7 +162,8 @@ impl Session {
         }
         let Wanted { wish, missing, token } = wanted(request, cx)?;
         let lifetime = cx.shared.terms.lifetimes.granted(request.lifetime()?);
-        // 11: elsewhere, or nowhere any more. No other server knows this one's members.
+        // 11: another server, or no allocation because of a shutdown. Members are not sent elsewhere, because no other
+        // server knows them.
         let alternate = cx.shared.terms.alternates[Family::of(self.tuple.server.ip())];
         if let (User::Api(_), Some(alternate)) = (&user, alternate) {
             return Err(RequestRefusal::Alternate(alternate));
@@ -182,7 +183,7 @@ impl Session {
             next_place: None,
             missing,
         };
-        // 5 again, and 10: a reserved address, or a place in the quotas for each new one.
+        // 5 again, and 10: a reserved address, or a place in the quotas for each new address.
         match token {
             Some(token) => pending.take_reserved(&token, cx)?,
             None => pending.take_places(self.tuple.client.ip(), cx)?,
@@ -196,10 +197,11 @@ impl Session {
         Output::BindRelay(wish)
     }
 
-    /// The relay sockets that an Allocate waits for are bound, or could not be. `entry` is how the owner finds this
+    /// The relay sockets that an Allocate waits for are bound, or could not be bound. By `entry` the owner finds this
     /// session when the member leaves. Returns the reply for the client.
     ///
-    /// What is not taken is told to have ended. What was bound as the next port is a reservation in any case.
+    /// For each address that is not used, a [`SessionEvent::RelayEnded`] is reported. The next port, if one was bound,
+    /// becomes a reservation in any case.
     pub fn handle_relay_bound(
         &mut self,
         bound: BoundRelays,
@@ -227,7 +229,7 @@ impl Session {
         }
         let member = match pending.user {
             User::Member(id) => {
-                // It may have left meanwhile, or have moved to another room.
+                // The member may have left meanwhile, or may have moved to another room.
                 let membership = cx.shared.directory.membership(id);
                 let opened = membership.filter(|_| cx.shared.directory.allocation_opened(id, entry));
                 let is_here = still_in_room(pending.owner, id, cx.shared);
@@ -280,13 +282,13 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Result<Vec<u8>, RequestRefusal> {
         let allocation = self.allocation_of(identity, cx)?;
-        // 1: REQUESTED-ADDRESS-FAMILY chooses one relayed address, which must be there; else all are meant.
+        // 1: REQUESTED-ADDRESS-FAMILY selects one relayed address, which must exist; without it all are meant.
         let families = match request.requested_family()? {
             None => Families::Both,
             Some(Some(family)) if allocation.relayed(family).is_some() => Families::One(family),
             Some(_) => return Err(RequestRefusal::Code(ErrorCode::PeerFamilyMismatch)),
         };
-        // 2: the lifetime, where 0 ends them.
+        // 2: the lifetime; 0 ends these addresses.
         let reply = |seconds: u32| sign(Response::success(request).lifetime(seconds), identity.signature);
         if request.lifetime()? == Some(0) {
             let reply = reply(0);
@@ -317,7 +319,7 @@ impl Session {
         Ok(reply(lifetime.as_secs() as u32))
     }
 
-    /// RFC 8656 section 10.2. All peers of one request are permitted, or none.
+    /// RFC 8656 section 10.2. Either all peers of a request are permitted, or none.
     fn handle_create_permission(
         &mut self,
         request: &Request,
@@ -387,7 +389,7 @@ impl Session {
         }
     }
 
-    /// Whether this is the Allocate that waits for its relay socket, sent again: its answer comes.
+    /// Whether this is a retransmission of the Allocate that waits for its relay socket. Its answer is still to come.
     fn is_being_answered(&self, request: &Request) -> bool {
         match &self.state {
             SessionState::Binding(binding) => {
@@ -397,7 +399,7 @@ impl Session {
         }
     }
 
-    /// The answer to a transaction of this user that must not be carried out twice.
+    /// The earlier answer to this transaction, if it is a retransmission of one that must not be carried out twice.
     fn earlier_reply(&self, request: &Request, identity: &Identity) -> Option<Vec<u8>> {
         let (username, (transaction, reply)) = match (&self.state, request.method()) {
             (SessionState::Allocated(allocation), TurnMethod::Allocate) => {
@@ -414,7 +416,7 @@ impl Session {
         is_same.then(|| reply.to_vec())
     }
 
-    /// Says no, if that is worth an answer; signed, if it is known how.
+    /// Makes the error response, if the client gets one. It is signed if the client's signature is known.
     fn refuse<'p>(
         &self,
         request: &Request,
@@ -454,7 +456,7 @@ impl Session {
         })
     }
 
-    /// Whether this client gets an answer although its request proves nothing.
+    /// Whether this client gets an answer although its request does not prove who it is.
     fn may_answer(&self, cx: &mut Context<'_>) -> bool {
         let ip = self.tuple.client.ip();
         self.is_on_stream
@@ -464,7 +466,7 @@ impl Session {
     }
 }
 
-/// RFC 8656 section 7.3: what an Allocate has got.
+/// RFC 8656 section 7.3: the success response to an Allocate.
 fn allocated_response(
     request: &Request,
     pending: &PendingAllocate,
@@ -485,12 +487,12 @@ fn allocated_response(
     response
 }
 
-/// What an Allocate wants of its relayed address.
+/// What an Allocate requires of its relayed addresses.
 struct Wanted {
     wish: RelayWish,
-    /// Which of two families cannot be had.
+    /// The one of two families that is not available.
     missing: Option<(Family, ErrorCode)>,
-    /// An address that is held for it.
+    /// The token of an address that is held for it.
     token: Option<ReservationToken>,
 }
 
@@ -501,15 +503,15 @@ fn wanted(request: &Request, cx: &Context<'_>) -> Result<Wanted, RequestRefusal>
     let even_port = request.even_port()?;
     let requested = request.requested_family()?;
     let additional = request.additional_family()?;
-    // 5: a reserved address has its port and its family.
+    // 5: a reserved address already has a port and a family, so the request must not name them.
     if token.is_some() && (even_port.is_some() || requested.is_some() || additional.is_some()) {
         return Err(RequestRefusal::Code(ErrorCode::BadRequest));
     }
-    // 6: one family by name, or a second one beside the first.
+    // 6: a request names one family, or an additional one, not both.
     if requested.is_some() && additional.is_some() {
         return Err(RequestRefusal::Code(ErrorCode::BadRequest));
     }
-    // 8: an even port, and the next.
+    // 8: an even port, and perhaps the next one as well.
     let port = match even_port {
         None => PortWish::Any,
         Some(even) if !even.reserves_next => PortWish::Even,
@@ -525,14 +527,14 @@ fn answered(method: TurnMethod, outcome: Result<(), ErrorCode>, cx: &mut Context
     cx.events.push(SessionEvent::Answered { method, outcome });
 }
 
-/// Relays that were bound for nothing.
+/// Reports that relays were bound but are not used.
 fn return_relays(bound: &BoundRelays, cx: &mut Context<'_>) {
     for (family, address) in Family::BOTH.into_iter().filter_map(|family| Some((family, bound.relayed[family]?))) {
         cx.events.push(SessionEvent::RelayEnded { family, address });
     }
 }
 
-/// Until when a username is good, and whose it is.
+/// When a username expires, and which user it names.
 fn user_of(username: &str, cx: &mut Context<'_>) -> Result<(u64, User), RequestRefusal> {
     credentials::parse_username(username).map_err(|error| {
         let reason = match error {
@@ -553,8 +555,9 @@ fn sign(response: Response, Signature { key, integrity }: Signature) -> Vec<u8> 
     response.software().signed(&key, integrity).finish()
 }
 
-/// Whether `peer` may be permitted, and how it is reached: 443 for the other family, 403 for the policy. A permission in
-/// force that stands because of a member is not judged again while that member is in the room.
+/// Whether `peer` may be permitted, and how it is reached: 443 if the peer's family has no relayed address, 403 if the
+/// policy refuses it. A permission that is in force because of a member is not checked again while that member is in
+/// the room.
 fn permissible(allocation: &Allocation, peer: SocketAddr, cx: &mut Context<'_>) -> Result<Reach, RequestRefusal> {
     if allocation.relayed(Family::of(peer.ip())).is_none() {
         return Err(RequestRefusal::Code(ErrorCode::PeerFamilyMismatch));

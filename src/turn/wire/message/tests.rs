@@ -66,7 +66,7 @@ fn rfc5769_2_1_every_flipped_bit_breaks_the_fingerprint() {
     for bit in 0..sample.len() * 8 {
         let mut flipped = sample.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        // Unless the flip hides the attribute itself.
+        // The flip may also hide the attribute itself.
         let is_gone = Request::decode(&flipped).is_ok_and(|request| !request.has_fingerprint);
         assert!(is_gone || Request::decode(&flipped).is_err(), "bit {bit}");
     }
@@ -90,13 +90,14 @@ fn rfc5769_2_3_sample_response_over_ipv6() {
     assert_eq!(sample_answer(client), sample);
 }
 
-/// The answer to the sample request, made as ours are but for SOFTWARE and the key, which are the RFC's.
+/// The answer to the sample request, made like this server's answers, except for SOFTWARE and the key, which are those
+/// of the RFC.
 fn sample_answer(client: &str) -> Vec<u8> {
     let request = Request::decode(&bytes(SAMPLE_REQUEST)).unwrap();
     let mut response = Response::success(&request);
     response.message.add(ATTR_SOFTWARE, b"test vector");
     let mut response = response.mapped(client.parse().unwrap());
-    // The samples pad with spaces.
+    // The samples use spaces as padding.
     response.message.raw[35] = b' ';
     MessageIntegrity(PASSWORD.into()).add_to(&mut response.message).unwrap();
     response.finish()
