@@ -1,21 +1,23 @@
-//! Steps of the wall clock: noticed, and understood where something is dated by it.
+//! Notices steps of the wall clock, and takes them into account for everything that is dated by it.
 //!
-//! A computer without a clock of its own learns the time some while after its start, an administrator sets it, a
-//! virtual machine is woken. What runs by the monotonic clock (renewal) does not notice, and what is dated by the wall
-//! clock (credentials, resume tokens) is suddenly old, or of tomorrow.
+//! The wall clock steps when a computer without a hardware clock learns the time some while after its start, when an
+//! administrator sets it, or when a virtual machine wakes up. Timers by the monotonic clock (renewal) do not notice
+//! this, and things that are dated by the wall clock (credentials, resume tokens) are suddenly old, or dated in the
+//! future.
 //!
-//! Pure: whoever has clocks says what they show. They are compared now and then, which works in every kernel, container
-//! and test, and also where a machine slept; a few seconds' delay harm nobody whose credentials live for hours.
+//! The module is pure: the caller passes what the clocks show. They are compared now and then, which works in every
+//! kernel, container and test, and also after a machine was asleep. A delay of a few seconds does no harm, because
+//! credentials live for hours.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant, SystemTime},
 };
 
-/// Clocks that are adjusted run apart by less than this between two renewals.
+/// Smaller differences are no steps: a clock that is being adjusted drifts by less than this between two renewals.
 const MIN_STEP: Duration = Duration::from_secs(5);
 
-/// Compares the clocks.
+/// Compares the two clocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StepWatch {
     at: Instant,
@@ -23,12 +25,12 @@ pub(crate) struct StepWatch {
 }
 
 impl StepWatch {
-    /// Both clocks as they are at the start.
+    /// Takes what both clocks show at the start.
     pub(crate) fn new(at: Instant, shown: SystemTime) -> Self {
         Self { at, shown }
     }
 
-    /// The step that the wall clock has made since the last one, if it has.
+    /// The step that the wall clock has made since the last look, if any.
     pub(crate) fn look(&mut self, now: Instant, shown: SystemTime) -> Option<Step> {
         let expected = self.shown.checked_add(now.saturating_duration_since(self.at))?;
         let size = shown.duration_since(expected).unwrap_or_else(|ahead| ahead.duration());
@@ -40,7 +42,7 @@ impl StepWatch {
     }
 }
 
-/// Unix seconds; 0 for what is before 1970.
+/// Unix seconds; 0 for times before 1970.
 pub(crate) fn unix(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
@@ -48,9 +50,9 @@ pub(crate) fn unix(time: SystemTime) -> u64 {
 /// What the wall clock would have shown, and what it showed instead, in Unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// Without the step.
+    /// What it would show without the step.
     pub(crate) before: u64,
-    /// With it.
+    /// What it shows.
     pub(crate) after: u64,
 }
 
@@ -70,7 +72,7 @@ impl Step {
     }
 }
 
-/// As many as are of use: who steps more often has no clock.
+/// More steps are not remembered: a clock that steps more often is of no use.
 const MAX_STEPS: usize = 16;
 
 /// The latest steps.
@@ -85,10 +87,11 @@ impl Steps {
         self.0.push_back(step);
     }
 
-    /// Whether what was dated `issued_at`, by the clock of its day, is younger than `ttl` at `now`.
+    /// Whether something dated `issued_at`, by the clock as it was then, is younger than `ttl` at `now`.
     pub(crate) fn is_younger(&self, issued_at: u64, ttl: u64, now: u64) -> bool {
-        // From before the start of this process, or by the clock as it is now. A date ahead of it was given by a clock
-        // that was ahead: one that this process has seen (then the steps below say how old it is), or another's.
+        // The simple case: the date comes from before the start of this process, or from the clock as it is now. A date
+        // in the future came from a clock that was ahead: the clock of this process before a step (then the steps below
+        // tell the age), or the clock of another process.
         let is_ahead = issued_at > now && self.0.iter().any(|step| issued_at <= step.before);
         if now < issued_at.saturating_add(ttl) && !is_ahead {
             return true;
@@ -135,7 +138,7 @@ mod tests {
             let step = Step { before: START, after };
             steps.push(step);
             for age in [0, 1, 100, TTL - 1, TTL, TTL + 1, 100_000] {
-                // Given `age` seconds ago, all before the step, which was just now; or in part.
+                // Issued `age` seconds ago. The step was just now, or in the middle of that time.
                 for since in [0, age / 2] {
                     let given_at = START - (age - since);
                     let young = steps.is_younger(given_at, TTL, after + since);

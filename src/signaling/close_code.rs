@@ -1,7 +1,8 @@
-//! Makes the WebSocket library answer a code of closing that it does not know.
+//! Makes the WebSocket library answer a close code that it does not know.
 //!
-//! 1014 is registered (IANA, "WebSocket Close Code Number Registry": bad gateway), but newer than the library, which
-//! answers it by 1002 as if the client had made a mistake. On its way in it becomes 1000 here, and so does the answer.
+//! 1014 is registered (IANA, "WebSocket Close Code Number Registry": bad gateway), but the library does not know it and
+//! answers with 1002, as if the client had made a mistake. This module changes the incoming 1014 into 1000, so the
+//! answer is 1000 as well.
 
 /// 1014 and 1000 differ in their second byte only.
 const FIRST_BYTE: u8 = 0x03;
@@ -12,7 +13,7 @@ const OPCODE: u8 = 0x0F;
 const CLOSE: u8 = 0x08;
 const IS_MASKED: u8 = 0x80;
 
-/// Follows the frames of one client, however its bytes are cut (RFC 6455 section 5.2).
+/// Follows the frames of one client, however its bytes are split (RFC 6455 section 5.2).
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     next: Next,
@@ -20,7 +21,7 @@ pub(super) struct Frames {
     is_masked: bool,
     mask: [u8; 4],
     len: u64,
-    /// Of the close code.
+    /// The first byte of the close code.
     first_byte: u8,
 }
 
@@ -30,15 +31,15 @@ enum Next {
     #[default]
     Opcode,
     ShortLength,
-    /// Of a longer length, with so many to come.
+    /// A byte of an extended length, with this many still to come.
     Length(u8),
     Mask(u8),
-    /// With so many before it.
+    /// A byte of the payload, with this many before it.
     Payload(u64),
 }
 
 impl Frames {
-    /// Takes in what was read, in order, and changes the code if it is there.
+    /// Takes the bytes that were read, in order, and changes the close code if they contain it.
     pub(super) fn mend(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
             let taken = match self.next {
@@ -109,7 +110,7 @@ impl Frames {
         }
     }
 
-    /// Behind so many bytes of the payload.
+    /// Continues after `before` bytes of the payload.
     fn goes_on_at(&mut self, before: u64) {
         self.next = if before < self.len { Next::Payload(before) } else { Next::Opcode };
     }
@@ -143,7 +144,7 @@ mod tests {
         frame(CLOSE, &[&code.to_be_bytes()[..], "näher \u{3f6}".as_bytes()].concat())
     }
 
-    /// Frames in which the code's bytes stand where they are none.
+    /// Frames in which the bytes of the code appear in other places, where they are not a close code.
     fn others() -> Vec<u8> {
         let code = [0x03, 0xF6];
         [

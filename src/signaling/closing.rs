@@ -4,12 +4,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::close_reason::CloseReason;
 
-/// The client should not come back by itself: it is here already, by another connection.
+/// The client should not come back by itself, because it is already here on another connection.
 const REPLACED: CloseCode = CloseCode::Library(4001);
-/// The client should not come back by itself: it was removed.
+/// The client should not come back by itself, because it was removed.
 const KICKED: CloseCode = CloseCode::Library(4002);
 
-/// The code and text of the Close frame that goes with a reason; `None` if the connection ends without one.
+/// The code and text of the Close frame for a reason; `None` if the connection ends without one.
 pub(crate) fn close_frame(reason: CloseReason) -> Option<(CloseCode, &'static str)> {
     match reason {
         CloseReason::Client | CloseReason::ConnectionLost => None,

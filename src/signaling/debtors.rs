@@ -1,19 +1,19 @@
-//! Who pays when all queues together hold too much: the queue whose waiting bytes, times how long the oldest of them has
-//! waited, are most.
+//! Which queue is given up when all queues together hold too much: the one whose waiting bytes, multiplied by the time
+//! that the oldest of them has waited, are most.
 //!
-//! So nobody pays for coming late, nobody hides by staying below the largest, and who reads a little now and then still
-//! has an old message in front. Queues are sorted by size to a factor of two, and by age within that, so that the worst
-//! of a hundred thousand is found by looking at a dozen.
+//! So a client is not punished for coming late, a client cannot hide by staying below the largest one, and a client
+//! that only reads a little now and then still has an old message in front. Queues are sorted by size to a factor of
+//! two, and by age within that. So the worst of a hundred thousand queues is found by looking at a dozen.
 //!
-//! Pure: no clock, no lock.
+//! The module is pure: no clock, no lock.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// The class of the smallest: all that hold less than twice this.
+/// The smallest class: queues that hold less than twice this many bytes.
 const SMALLEST: u32 = (64_u32 * 1024).ilog2();
 const CLASSES: usize = 10;
 
-/// Time in steps of 1/16 s, from some start. Finer ones would be noted anew with every frame.
+/// Time in steps of 1/16 s, from some start. With finer steps, the list would change with every frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Tick(pub(super) u32);
 
@@ -23,7 +23,7 @@ impl Tick {
     }
 }
 
-/// Where a queue stands among the debtors.
+/// The position of a queue among the debtors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
     class: usize,
@@ -31,13 +31,13 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// Of a queue that holds `bytes`, the oldest of which came at `since`.
+    /// The standing of a queue that holds `bytes`, of which the oldest came at `since`.
     pub(super) fn new(bytes: usize, since: Tick) -> Self {
         let class = bytes.checked_ilog2().unwrap_or(0).saturating_sub(SMALLEST) as usize;
         Self { class: class.min(CLASSES - 1), since }
     }
 
-    /// As a number, to be kept where no lock is needed; 0 stands for none.
+    /// The standing as a number, which can be stored without a lock; 0 stands for none.
     pub(super) fn to_number(standing: Option<Self>) -> u64 {
         standing.map_or(0, |Self { class, since }| (class as u64 + 1) << 32 | u64::from(since.0))
     }
@@ -53,11 +53,11 @@ impl Standing {
     }
 }
 
-/// Queues that hold more than their own share, each with a number of its own and a way to reach it.
+/// The queues that hold more than their own share, each with its number and a reference to it.
 #[derive(Debug)]
 pub(super) struct Debtors<T> {
     classes: [BTreeMap<(Tick, u64), T>; CLASSES],
-    /// Where each of them is listed.
+    /// The standing under which each of them is listed.
     standings: HashMap<u64, Standing>,
 }
 
@@ -73,8 +73,8 @@ impl<T> Debtors<T> {
         self.standings.insert(number, standing);
     }
 
-    /// A queue stands there now, or owes nothing any more. `reach` is needed where it is not on the list; one that is about to
-    /// pay is not.
+    /// Notes the standing of a queue, or that it owes nothing any more. `reach` is needed if the queue is not on the
+    /// list; a queue that is about to pay is not.
     pub(super) fn note(&mut self, number: u64, standing: Option<Standing>, reach: Option<impl FnOnce() -> T>) {
         if self.standings.get(&number) == standing.as_ref() {
             return;
@@ -92,13 +92,13 @@ impl<T> Debtors<T> {
         self.classes[standing.class].remove(&(standing.since, number))
     }
 
-    /// Takes out the one that is to pay.
+    /// Takes out the queue that must pay.
     pub(super) fn take_worst(&mut self, now: Tick) -> Option<T> {
         let oldest = self.classes.iter().enumerate().filter_map(|(class, debtors)| {
             let ((since, number), _) = debtors.first_key_value()?;
             Some((Standing { class, since: *since }, *number))
         });
-        // Among equals the one that connected first: to come late must not be a disadvantage.
+        // Among equals, the queue that connected first pays: coming late must not be a disadvantage.
         let worst = oldest.max_by_key(|(standing, number)| (standing.weight(now), u64::MAX - number));
         worst.and_then(|(_, number)| self.remove(number))
     }
@@ -117,7 +117,7 @@ mod tests {
 
     const KIB: usize = 1024;
 
-    /// Who pays of queues that hold so much since then, at tick 100.
+    /// The index of the queue that pays at tick 100. Each queue is given by its bytes and the tick of the oldest.
     fn payer<const N: usize>(queues: [(usize, u32); N]) -> usize {
         let mut debtors = Debtors::default();
         for (index, (bytes, since)) in queues.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What clients are told when something is wrong: codes in `_error`.
+//! The codes in `_error`, by which clients are told what is wrong.
 
 use std::borrow::Cow;
 
@@ -7,11 +7,11 @@ use crate::values::label::labels;
 labels! {
     /// The stable code of an `_error`.
     pub enum Code {
-        /// Not JSON, not an object, or a field is missing or of the wrong type.
+        /// The message is not a JSON object, or a field is missing or has the wrong type.
         BadMessage = "bad_message",
         /// The protocol has no such event.
         UnknownEvent = "unknown_event",
-        /// The event makes sense in a room only.
+        /// The event makes sense only in a room.
         NotJoined = "not_joined",
         /// The target is not in the sender's room.
         NoSuchPeer = "no_such_peer",
@@ -19,39 +19,39 @@ labels! {
         RoomFull = "room_full",
         /// The server has as many rooms as it may have.
         TooManyRooms = "too_many_rooms",
-        /// The room's name is no name.
+        /// The text is not a valid name of a room.
         BadRoom = "bad_room",
-        /// More messages than the connection may send; this one was not acted upon.
+        /// The connection sent more messages than it may; this one was ignored.
         RateLimited = "rate_limited",
-        /// The message, or a part of it, is over its limit.
+        /// The message, or a part of it, is too large.
         TooLarge = "too_large",
-        /// The resume token is not good for this room, or no longer good.
+        /// The resume token is not valid for this room, or no longer valid.
         BadToken = "bad_token",
-        /// The target is in the room, but its connection is gone and not yet back.
+        /// The target is in the room, but its connection is gone and it has not come back yet.
         PeerAway = "peer_away",
-        /// Another connection has taken over this one's place.
+        /// Another connection has taken over the place of this one.
         Replaced = "replaced",
     }
 }
 
 impl Code {
-    /// Whether only a faulty client gets this. The others happen to good clients too (a peer has just left, a room has
-    /// just filled up) and are not held against them.
+    /// Whether only a faulty client gets this code. Other codes also happen to good clients (a peer has just left, a
+    /// room has just filled up), so they do not count as bad messages.
     pub const fn is_clients_fault(self) -> bool {
         matches!(self, Self::BadMessage | Self::UnknownEvent | Self::BadRoom | Self::TooLarge)
     }
 }
 
-/// Why a message was not acted upon: becomes an `_error`.
+/// Why a message was refused. It becomes an `_error`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// For programs.
+    /// The code, for programs.
     pub code: Code,
-    /// For people.
+    /// The text, for people.
     pub message: Cow<'static, str>,
     /// The event that was refused, as far as it could be read.
     pub event: Option<String>,
-    /// The member that was meant.
+    /// The target of the event.
     pub target: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub struct Refusal {
 const MAX_ECHO: usize = 64;
 
 impl Refusal {
-    /// A refusal that knows nothing about the message.
+    /// A refusal without information about the message.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), event: None, target: None }
     }
@@ -73,7 +73,7 @@ impl Refusal {
         self
     }
 
-    /// Names the member that was meant.
+    /// Names the target of the event.
     #[must_use]
     pub fn of_target(mut self, target: &str) -> Self {
         if target.len() <= MAX_ECHO {

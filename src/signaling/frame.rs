@@ -1,4 +1,4 @@
-//! A frame on its way to clients: one text, however many queues it waits in.
+//! A frame on its way to clients: one text, even if it waits in many queues.
 
 use std::{
     fmt,
@@ -16,11 +16,11 @@ pub struct Frame(Arc<FrameText>);
 
 struct FrameText {
     text: Utf8Bytes,
-    /// How many queues count it among what they hold of the common bytes.
+    /// How many queues count it as common bytes.
     holders: AtomicUsize,
 }
 
-/// A text that was made with more spare room than this gives it back before it waits somewhere.
+/// A text with more spare capacity than this is shrunk before it waits in a queue.
 const MAX_SPARE: usize = 4096;
 
 impl Frame {
@@ -33,12 +33,12 @@ impl Frame {
         self.0.text.clone()
     }
 
-    /// Notes another holder. Whether it is the only one.
+    /// Adds a holder. Returns whether it is the only one.
     pub(crate) fn hold(&self) -> bool {
         self.0.holders.fetch_add(1, Ordering::Relaxed) == 0
     }
 
-    /// Takes back a [`Self::hold`]. Whether nobody else is left.
+    /// Takes back a [`Self::hold`]. Returns whether no holder is left.
     pub(crate) fn release(&self) -> bool {
         self.0.holders.fetch_sub(1, Ordering::Relaxed) == 1
     }

@@ -1,4 +1,4 @@
-//! The metrics of rooms, looked up once so that counting a message takes no lock. What happens to rooms and members is
+//! The metrics of rooms, looked up once, so that counting a message takes no lock. Changes of rooms and members are
 //! counted from the core's events.
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) struct Instruments {
     unknown: Counter,
     malformed: Counter,
     errors: PerLabel<Code, Counter>,
-    /// Where what happens is told, too.
+    /// The journal, which gets the same events.
     journal: Option<Arc<Journal>>,
 }
 
@@ -71,7 +71,7 @@ impl Instruments {
         self.sent.inc_by(frames as u64);
     }
 
-    /// What followed from one input.
+    /// Counts the events of one input.
     pub(crate) fn count_all(&self, events: &[RoomEvent]) {
         if let Some(journal) = &self.journal {
             journal.note_rooms(events);
@@ -96,7 +96,7 @@ impl Instruments {
                 if *how == Resume::WithinGrace {
                     self.members_away.dec();
                 } else {
-                    // The connection that is taken over is told by an `_error`.
+                    // The connection that lost its place gets an `_error`.
                     self.count_refused(Code::Replaced);
                 }
             }

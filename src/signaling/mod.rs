@@ -1,13 +1,13 @@
 //! Rooms and the messages in them, over WebSocket. The rules, with numbers, are in docs/PROTOCOL.md; in short:
 //!
-//! Text frames hold `{"eventName": string, "data": object}`. A client says `__join` and is answered by `_peers` with its
-//! id, the ids of those who are there and the iceServers to use; those who are there have got `_new_peer` before.
-//! The newcomer sends an `__offer` to each, gets an `_answer` from each, and both sides trade `__ice_candidate`s. Who
-//! leaves or loses its connection is reported by `_remove_peer`. `__message` reaches one member or all, without any
-//! peer connection. Whatever the server does not act upon is answered by `_error` with a stable code.
+//! Text frames hold `{"eventName": string, "data": object}`. A client sends `__join` and gets `_peers` with its id, the
+//! ids of the other members and the iceServers to use. The other members have got `_new_peer` before. The newcomer
+//! sends an `__offer` to each, gets an `_answer` from each, and both sides trade `__ice_candidate`s. `_remove_peer`
+//! reports a member that leaves or loses its connection. `__message` reaches one member or all, without any peer
+//! connection. The server answers every message that it refuses with an `_error` and a stable code.
 //!
-//! [`core`] has the rules of rooms and is pure, [`service`] owns the rooms and performs what follows, `wire` knows the frames,
-//! [`session`] is the shell around one socket.
+//! [`core`] has the rules of rooms and is pure, [`service`] owns the rooms and performs the effects, `wire` knows the
+//! frames, and [`session`] is the shell around one socket.
 
 mod clock;
 mod close_code;

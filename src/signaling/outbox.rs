@@ -1,16 +1,17 @@
-//! Ways to clients.
+//! The way from rooms to clients.
 
 use super::{close_reason::CloseReason, frame::Frame};
 
 /// The way to one client. It must neither block nor call back.
 pub trait Outbox {
-    /// Queues `frame`. When the queue is full the frame is lost and it is the outbox that sees to the client's end.
+    /// Queues `frame`. When the queue is full, the frame is lost, and the outbox makes sure that the connection is
+    /// closed.
     ///
     /// # Errors
-    /// [`QueueFull`] when the client does not keep up.
+    /// [`QueueFull`] if the client reads too slowly.
     fn try_send(&self, frame: Frame) -> Result<(), QueueFull>;
 
-    /// Has the connection closed for this reason once what is queued is out.
+    /// Closes the connection for this reason, once all queued frames are sent.
     fn end(&self, reason: CloseReason);
 }
 

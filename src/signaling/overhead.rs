@@ -1,9 +1,9 @@
-//! Slows down a client that sends much and says nothing: tiny fragments of a message that never ends. Close codes pass
-//! [`Frames`] on the way.
+//! Slows down a client that sends many bytes but no messages, for example tiny fragments of a message that never ends.
+//! The bytes also pass through [`Frames`], for the close codes.
 //!
-//! Fragments are put together below us, so the pace of messages does not see them. Here every byte is charged when it
-//! is read and given back with the message that it belongs to; what is left is framing, of which there is little in
-//! good traffic. The clock is looked at only when the allowance is used up, which good clients never see.
+//! The WebSocket library joins fragments, so the limit on messages does not see them. Here every byte is charged when
+//! it is read, and given back when its message is complete. What remains is framing, of which normal traffic has
+//! little. The clock is read only when the allowance is used up, which never happens to good clients.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
@@ -22,28 +22,30 @@ use tokio::{
 use super::close_code::Frames;
 use crate::values::token_bucket::{Flow, Nanos, TokenBucket};
 
-/// What may come at once beyond a message of full size: the framing of 18,000 messages or fragments at least.
+/// How many bytes may come at once beyond a message of full size: enough for the framing of at least 18,000 messages or
+/// fragments.
 const BURST: usize = 256 * 1024;
-/// What may come for ever: the framing of 4,600 messages or fragments per second at least.
+/// How many bytes may come per second in the long run: enough for the framing of at least 4,600 messages or fragments.
 const PER_SECOND: NonZeroU64 = NonZeroU64::new(65_536).expect("some");
 
-/// A stream that is read more slowly when too little comes of it.
+/// A stream that is read more slowly when its bytes yield too few messages.
 #[derive(Debug)]
 pub(super) struct MeasuredStream<S> {
     stream: S,
     frames: Frames,
-    /// Of bytes.
+    /// Rate and burst, in bytes.
     flow: Flow,
     since: Instant,
-    /// Bytes that may still be read. In debt after a read that took more.
+    /// The bytes that may still be read. It is in debt after a read that took more.
     allowance: TokenBucket,
-    /// When the clock was looked at.
+    /// When the clock was last read.
     looked_at: Nanos,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> MeasuredStream<S> {
-    /// For messages of at most `max_message_bytes`, behind what `frames` has followed.
+    /// A stream of messages of at most `max_message_bytes`. `frames` has already followed the bytes that were read
+    /// before.
     pub(super) fn new(stream: S, frames: Frames, max_message_bytes: usize) -> Self {
         let flow = Flow::new(PER_SECOND, max_message_bytes.saturating_add(BURST) as u64);
         Self {
@@ -57,7 +59,7 @@ impl<S> MeasuredStream<S> {
         }
     }
 
-    /// So many of the bytes were a message.
+    /// Gives back the bytes of a complete message.
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.allowance.give_back(bytes as u64, &self.flow);
     }
@@ -67,7 +69,7 @@ impl<S> MeasuredStream<S> {
         &mut self.stream
     }
 
-    /// Looks at the clock; `Some` is how long to wait if what time has brought is not enough.
+    /// Reads the clock. Returns how long to wait, if the allowance is still not enough.
     fn refill(&mut self) -> Option<Duration> {
         self.looked_at = Nanos::between(self.since.into_std(), Instant::now().into_std());
         self.debt()
@@ -82,7 +84,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for MeasuredStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.debt().is_some() {
-            // Timers count in milliseconds and round up: one wait is enough, or a few.
+            // Timers count in milliseconds and round up, so one wait is enough, or a few.
             while let Some(wait) = this.refill() {
                 let pause = this.pause.get_or_insert_with(|| Box::pin(sleep(wait)));
                 ready!(pause.as_mut().poll(cx));
@@ -131,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    /// How long reading takes. The clock is virtual: it moves only when everything waits.
+    /// How long reading takes. The clock is virtual: it moves only when all tasks wait.
     async fn read(stream: &mut MeasuredStream<Repeat>, bytes: usize) -> Duration {
         let before = Instant::now();
         let mut buffer = [0; 1024];

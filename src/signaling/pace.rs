@@ -1,7 +1,7 @@
-//! How much one connection may say and cause: a token bucket for all messages and for what the server sends because of
-//! them, and a count of bad ones.
+//! How much one connection may send and cause: a token bucket for all its messages and for everything that the server
+//! sends because of them, and a count of bad messages.
 //!
-//! No clock: the caller says when it is.
+//! The module reads no clock: the caller passes the time.
 
 use std::{
     collections::VecDeque,
@@ -14,27 +14,27 @@ use crate::{
     values::token_bucket::{Flow, Nanos, TokenBucket},
 };
 
-/// Messages that may come at once. A newcomer to a room of 30 makes 29 offers, each with some 20 candidates, in one go,
-/// and then renegotiates.
+/// How many messages may come at once. A newcomer to a room of 30 makes 29 offers, each with some 20 candidates, at
+/// once, and then renegotiates.
 const BURST: u64 = 2000;
-/// Messages per second that may come for ever.
+/// How many messages per second may come in the long run.
 const PER_SECOND: u64 = 200;
-/// A message costs as much as this, which is what the bucket counts in, and once more for each full unit of it.
+/// The bucket counts in bytes. A message costs this many, and the same again for each full unit of this size.
 const BYTES_PER_MESSAGE: usize = 4096;
-/// What goes to others costs less, because a room is there for one to be heard by many: a message for each full unit of
-/// this size.
+/// Frames to others cost less, because a room exists so that many hear one: the price of a message for each full unit
+/// of this size.
 const BYTES_TO_OTHERS_PER_MESSAGE: usize = 64 * 1024;
-/// However much a message caused, the connection is heard again after some seconds.
+/// The largest debt: whatever a message caused, the connection is heard again after some seconds.
 const MAX_DEBT: u64 = bytes_of(BURST / 2);
 
-/// Of bytes.
+/// Rate and burst, in bytes.
 const FLOW: Flow = Flow::new(NonZeroU64::new(bytes_of(PER_SECOND)).expect("some"), bytes_of(BURST));
 
 const fn bytes_of(messages: u64) -> u64 {
     messages * BYTES_PER_MESSAGE as u64
 }
 
-/// So many bad messages ...
+/// This many bad messages ...
 const MAX_BAD: usize = 20;
 /// ... within this time end the connection.
 const BAD_WITHIN: Duration = Duration::from_secs(10);
@@ -45,8 +45,8 @@ pub(crate) struct Pace {
     bucket: TokenBucket,
     /// When the latest message came.
     latest: Nanos,
-    /// When the latest bad messages came; empty for all good clients. No token bucket: they are so few that each is
-    /// kept.
+    /// When the latest bad messages came; empty for all good clients. This is no token bucket, because the messages are
+    /// so few that the time of each can be kept.
     bad: VecDeque<Instant>,
 }
 
@@ -55,22 +55,22 @@ impl Pace {
         Self { since: now, bucket: TokenBucket::default(), latest: Nanos::default(), bad: VecDeque::new() }
     }
 
-    /// Whether a message of `len` bytes may be acted upon.
+    /// Whether a message of `len` bytes is allowed.
     pub(crate) fn admit(&mut self, len: usize, now: Instant) -> bool {
         self.latest = Nanos::between(self.since, now);
-        // Where --max-message-bytes allows more than a burst, such a message must pass now and then.
+        // If --max-message-bytes allows more than a burst, such a message must still pass now and then.
         let cost = (1 + (len / BYTES_PER_MESSAGE) as u64).min(BURST);
         self.bucket.take(bytes_of(cost), &FLOW, self.latest)
     }
 
-    /// Takes off what a message of `len` bytes caused. That is known afterwards only, so the bucket may be in debt then.
+    /// Charges what a message of `len` bytes has caused. That is only known afterwards, so the bucket may go into debt.
     pub(crate) fn charge(&mut self, len: usize, sent: Sent) {
         let answer = sent.answered.saturating_sub(len) as u64;
         let others = bytes_of((sent.to_others / BYTES_TO_OTHERS_PER_MESSAGE) as u64);
         self.bucket.charge(answer.saturating_add(others), MAX_DEBT, &FLOW, self.latest);
     }
 
-    /// Notes a bad message. `false` if it was one too many.
+    /// Notes a bad message. Returns `false` if it was one too many.
     pub(crate) fn forgive(&mut self, now: Instant) -> bool {
         while self.bad.front().is_some_and(|first| now.saturating_duration_since(*first) > BAD_WITHIN) {
             self.bad.pop_front();

@@ -1,8 +1,8 @@
 //! The bounded queue between the rooms and one socket, and the bytes that all queues share.
 //!
-//! Each queue has some bytes of its own. What goes beyond is taken from the common ones: once for a frame that waits in
-//! many queues, and in full for each socket's copy of the one that is being written. When the common bytes are used up,
-//! [`super::debtors`] says which queue is given up for them.
+//! Each queue has some bytes of its own. Everything beyond is taken from the common bytes: once for a frame that waits
+//! in many queues, and in full for the copy that a socket is writing. When the common bytes are used up,
+//! [`super::debtors`] decides which queue is given up.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
@@ -25,31 +25,31 @@ use crate::{
     signaling::outbox::{Outbox, QueueFull},
 };
 
-/// Frames that may wait. A newcomer to a room of 30 is sent 29 answers and their candidates in one go.
+/// How many frames may wait. A newcomer to a room of 30 is sent 29 answers and their candidates at once.
 const MAX_FRAMES: usize = 2048;
-/// Bytes that may wait, not counting the first frame: a `_peers` may be long.
+/// How many bytes may wait, not counting the first frame: a `_peers` may be long.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
-/// An idle queue keeps room for no more than this.
+/// An idle queue keeps memory for no more frames than this.
 const KEPT_FRAMES: usize = 16;
 
-/// Bytes that each queue may hold without asking the others.
+/// How many bytes each queue may hold of its own.
 const OWN_BYTES: usize = 64 * 1024;
-/// Bytes that all queues together may hold beyond that. Many clients that do not read could else take gigabytes before
-/// each of them is given up.
+/// How many bytes all queues together may hold beyond that. Otherwise many clients that do not read could take
+/// gigabytes before each of them is given up.
 const COMMON_BYTES: usize = 128 * 1024 * 1024;
-/// What a frame takes beside its text.
+/// The bytes that a frame takes besides its text.
 const FRAME_OVERHEAD: usize = 64;
 
-/// What all queues of the process may hold together, beyond what each has of its own.
+/// The bytes that all queues of the process share, beyond those that each has of its own.
 #[derive(Debug)]
 pub(crate) struct CommonQueue {
     limit: usize,
-    /// Below zero for a moment when one gives back what another is about to take.
+    /// This is below zero for a moment when one queue gives back bytes that another is about to take.
     used: AtomicIsize,
-    /// Used by connections that are being closed for it, which takes a moment.
+    /// Bytes of connections that are being closed because of their debt, which takes a moment.
     forgiven: AtomicIsize,
     debtors: Lock<Debtors<Weak<Queue>>>,
-    /// One at a time sees to it that somebody pays, else two would pay where one is enough.
+    /// Only one thread at a time makes a queue pay; otherwise two queues could pay where one is enough.
     is_relieving: AtomicBool,
     last_number: AtomicU64,
     started: Instant,
@@ -86,7 +86,7 @@ impl CommonQueue {
         self.used.load(Ordering::Relaxed) > self.limit as isize
     }
 
-    /// Whether so much is held by connections that are being closed that none of them can be given time.
+    /// Whether connections that are being closed hold so much that they cannot be given time for a farewell.
     fn is_in_need(&self) -> bool {
         self.forgiven.load(Ordering::Relaxed) > (self.limit / 4) as isize
     }
@@ -95,7 +95,7 @@ impl CommonQueue {
         Tick::after(self.started.elapsed())
     }
 
-    /// Lets the worst debtors pay until there is enough for all others.
+    /// Makes the worst debtors pay until there is enough for all others.
     fn relieve(&self) {
         if self.is_relieving.swap(true, Ordering::Acquire) {
             return;
@@ -111,10 +111,10 @@ impl CommonQueue {
     }
 }
 
-/// Frames on their way to one client. The service puts in, the client's session takes out.
+/// Frames on their way to one client. The service puts frames in, the client's session takes them out.
 pub(crate) struct Queue {
     state: Lock<QueueState>,
-    /// What the debtors' list should have, as a number.
+    /// The standing that the debtors' list should have for this queue, as a number.
     standing: AtomicU64,
     changed: Notify,
     common: Arc<CommonQueue>,
@@ -125,16 +125,16 @@ pub(crate) struct Queue {
 struct QueueState {
     frames: VecDeque<Waiting>,
     being_written: Option<BeingWritten>,
-    /// Of the frames that wait and the one that is being written.
+    /// The bytes of the frames that wait and of the one that is being written.
     bytes: usize,
     /// How many of [`OWN_BYTES`] are in use.
     own: usize,
-    /// How many of what it holds are common bytes.
+    /// How many of its bytes are common bytes.
     counted: usize,
     overflowed: bool,
-    /// What [`CommonQueue::forgiven`] has because of it.
+    /// The share of this queue in [`CommonQueue::forgiven`].
     forgiven: usize,
-    /// Why a room wants the connection closed.
+    /// The reason why a room wants the connection closed.
     ended: Option<CloseReason>,
 }
 
@@ -155,7 +155,7 @@ fn cost(len: usize) -> usize {
 }
 
 impl QueueState {
-    /// Takes a frame in.
+    /// Adds a frame.
     fn push(&mut self, frame: Frame, now: Tick, common: &CommonQueue) {
         let len = frame.as_str().len();
         let is_counted = self.own + cost(len) > OWN_BYTES;
@@ -204,7 +204,7 @@ impl QueueState {
         }
     }
 
-    /// Forgets what waits. The frames are returned, to be dropped where it takes no lock.
+    /// Removes all waiting frames and returns them, so that the caller can drop them without a lock.
     fn clear(&mut self, common: &CommonQueue) -> VecDeque<Waiting> {
         let frames = std::mem::take(&mut self.frames);
         for Waiting { frame, is_counted, .. } in &frames {
@@ -236,7 +236,7 @@ impl Queue {
         Self { state, standing: AtomicU64::new(0), changed: Notify::new(), common, number }
     }
 
-    /// Takes the oldest frame, to be written; the one taken before has been.
+    /// Takes the oldest frame, which the caller will write. The frame taken before has been written.
     pub(crate) fn pop(&self) -> Option<Frame> {
         let mut state = self.state.lock();
         state.written(&self.common);
@@ -252,24 +252,24 @@ impl Queue {
         frame
     }
 
-    /// Notes where it stands among the debtors. Whether that is news for their list.
+    /// Notes the queue's standing among the debtors. Returns whether their list must be updated.
     fn note_standing(&self, state: &QueueState) -> bool {
         let owes = state.counted > 0 && state.forgiven == 0;
         let standing = state.oldest().filter(|_| owes).map(|since| Standing::new(state.bytes, since));
         let number = Standing::to_number(standing);
-        // Written under the lock of `state` only.
+        // It is written only under the lock of `state`.
         self.standing.swap(number, Ordering::Relaxed) != number
     }
 
-    /// Makes the debtors' list true. Of two who tell it, the later one tells what is true by then, whoever noted it. `reach` is
-    /// needed where the queue is not on the list.
+    /// Updates the debtors' list. If two threads do so, the later one writes the newest standing, whichever of them
+    /// noted it. `reach` is needed if the queue is not on the list.
     fn tell_standing(&self, reach: Option<&Arc<Self>>) {
         let mut debtors = self.common.debtors.lock();
         let standing = Standing::from_number(self.standing.load(Ordering::Relaxed));
         debtors.note(self.number, standing, reach.map(|reach| || Arc::downgrade(reach)));
     }
 
-    /// Gives up all it holds, and the client with it, unless it has been read meanwhile.
+    /// Gives up everything that the queue holds, and the client with it, unless the client has caught up meanwhile.
     fn pay(&self) {
         let mut state = self.state.lock();
         if state.counted == 0 {
@@ -277,7 +277,7 @@ impl Queue {
         }
         let frames = state.clear(&self.common);
         state.overflowed = true;
-        // What is being written goes with the connection. Nobody else must pay for that meanwhile.
+        // The frame that is being written ends with the connection. Until then, no other queue must pay for it.
         state.forgiven += state.counted;
         self.common.forgiven.fetch_add(state.counted as isize, Ordering::Relaxed);
         self.common.give_back(state.counted);
@@ -301,7 +301,7 @@ impl Queue {
         self.state.lock().frames.is_empty()
     }
 
-    /// Forgets what waits.
+    /// Removes all waiting frames.
     pub(crate) fn clear(&self) {
         let mut state = self.state.lock();
         let frames = state.clear(&self.common);
@@ -318,14 +318,14 @@ impl Queue {
         self.state.lock().forgiven > 0 && self.common.is_in_need()
     }
 
-    /// Why the connection is to be closed, if it is: a frame was lost because the client does not keep up, or its room
-    /// says so.
+    /// Why the connection must be closed, if it must: a frame was lost because the client reads too slowly, or a room
+    /// wants it.
     pub(crate) fn ended(&self) -> Option<CloseReason> {
         let state = self.state.lock();
         state.ended.or(state.overflowed.then_some(CloseReason::SlowReader))
     }
 
-    /// Waits until something was put in since the last call.
+    /// Waits until something has been put in since the last call.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -359,7 +359,7 @@ impl Outbox for Arc<Queue> {
         }
         if self.common.is_used_up() {
             self.common.relieve();
-            // It may have been the one that paid.
+            // This queue may be the one that paid.
             return if self.state.lock().overflowed { Err(QueueFull) } else { Ok(()) };
         }
         Ok(())

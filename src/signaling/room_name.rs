@@ -1,7 +1,7 @@
-//! Names of rooms: one name, however its letters are composed.
+//! Names of rooms, independent of how their letters are composed.
 //!
-//! Keyboards and file systems spell `é` as one code point or as two. Both mean the same room, so all names become NFC (the
-//! composed form, Unicode Annex 15) before they are looked up, measured, signed or told.
+//! Keyboards and file systems write `é` as one code point or as two. Both mean the same room, so all names are
+//! converted to NFC (the composed form, Unicode Annex 15) before they are looked up, measured, signed or sent.
 
 use std::borrow::Cow;
 
@@ -14,10 +14,11 @@ use super::{
 
 /// Longest name of a room, in bytes.
 pub const MAX_ROOM_BYTES: usize = 128;
-/// Composing takes less than this part of a text away: what is longer need not be looked at.
+/// Composing never makes a text this many times shorter, so a text that is too long by this factor need not be
+/// composed.
 const MAX_SHRINKAGE: usize = 4;
 
-/// The name that stands for all spellings of `name`. One that is too long however it is spelt stays as it is.
+/// The name that stands for all forms of `name`. A name that is too long in every form stays as it is.
 pub fn canonical(name: &str) -> Cow<'_, str> {
     if name.is_ascii() || name.len() > MAX_SHRINKAGE * MAX_ROOM_BYTES {
         return Cow::Borrowed(name);
@@ -25,7 +26,7 @@ pub fn canonical(name: &str) -> Cow<'_, str> {
     const { ComposingNormalizerBorrowed::new_nfc() }.normalize(name)
 }
 
-/// The room meant by a join. The old clients send an empty name when the page gave them none, and then the URL's
+/// The room that a join means. Old clients send an empty name when the page gave them none; then the name in the URL
 /// counts.
 pub(super) fn meant<'a>(joined: Option<&'a str>, url: Option<&'a str>) -> Result<Cow<'a, str>, Refusal> {
     let name = canonical(match (joined, url) {
@@ -72,7 +73,7 @@ mod tests {
     fn r2_2_a_name_is_measured_when_it_is_composed() {
         let long = "e\u{301}".repeat(64);
         assert_eq!(meant(Some(&long), None).unwrap(), "é".repeat(64));
-        // Some letters have no composed form, and become longer.
+        // Some letters have no composed form and become longer.
         assert!(meant(Some(&"\u{1d15e}".repeat(20)), None).is_err());
         assert!(meant(Some(&"e\u{301}".repeat(65)), None).is_err());
         assert!(meant(Some(&"e\u{301}".repeat(20_000)), None).is_err());

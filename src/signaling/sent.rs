@@ -1,8 +1,8 @@
-//! What a message costs.
+//! What the server sends because of a message.
 
 use std::ops::AddAssign;
 
-/// What one message had queued, to whoever sent it and to others.
+/// The bytes that were queued because of one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
     /// Bytes to the sender.

@@ -1,14 +1,14 @@
-//! All rooms of this process: finds the owner of a room, asks it what follows, and performs that.
+//! All rooms of this process: finds the owner of a room, lets it decide, and performs the effects.
 //!
-//! How to drive it: one [`Client`] per connection, given to [`Service::handle_text`] with each text frame and what the clocks
-//! show, and to [`Service::disconnect`] at the end. When a call returns, all that follows from it has been performed: frames are in
-//! the clients' [`Outbox`]es, and TURN knows. Members whose connection broke, and who asked for it, stay until [`Service::expire`]
-//! is called with a later time than [`Service::disconnect`] was given.
+//! How to drive it: one [`Client`] per connection, passed to [`Service::handle_text`] with each text frame and the time
+//! of both clocks, and to [`Service::disconnect`] at the end. When a call returns, all its effects have been performed:
+//! frames are in the clients' [`Outbox`]es, and TURN knows. A member whose connection broke, and that asked for it,
+//! stays until [`Service::expire`] is called with a later time than [`Service::disconnect`] was given.
 //!
-//! Rooms are spread over shards. A shard is a `Hub` under a lock of its own; ids are spread over shards of a
-//! `Roster`. A thread holds one of these locks at a time, and nothing is performed under any of them. What follows is performed in
-//! the order in which the shard decided it (see `turns`): the directory first (TURN knows a newcomer, and the end of a
-//! member, before anybody is told), then log and metrics, then the frames, then connections that are to end.
+//! Rooms are spread over shards. A shard is a `Hub` under a lock of its own; ids are spread over shards of a `Roster`.
+//! A thread holds one of these locks at a time, and nothing is performed under any of them. Effects are performed in
+//! the order in which the shard decided them (see `turns`): the directory first (TURN knows of a newcomer, and of the
+//! end of a member, before anybody is told), then log and metrics, then the frames, then the connections that must end.
 
 mod client;
 mod joining;
@@ -58,14 +58,14 @@ use crate::{
     values::member::MemberId,
 };
 
-/// Many more than there are threads, so that they seldom meet.
+/// There are many more shards than threads, so that two threads seldom need the same one.
 const SHARDS: usize = 256;
-/// Of ids.
+/// How many shards of ids there are.
 const ROSTERS: usize = 64;
-/// Effects that wait to be used anew.
+/// How many cleared [`Effects`] are kept for reuse.
 const SPARE_EFFECTS: usize = 16;
 
-/// How much there may be of what strangers can make.
+/// Limits on everything that strangers can create.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Members per room.
@@ -82,12 +82,12 @@ impl Default for Limits {
     }
 }
 
-/// What both clocks show.
+/// The time by both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
-    /// For how long things take.
+    /// Monotonic time, for durations.
     pub instant: Instant,
-    /// For what is dated, in seconds.
+    /// Unix time in seconds, for dates.
     pub unix: u64,
 }
 
@@ -95,14 +95,14 @@ pub struct Clocks {
 pub struct Service<O> {
     shards: Box<[Shard<O>]>,
     rosters: Box<[Lock<Roster>]>,
-    /// Of rooms' names.
+    /// Hashes the names of rooms.
     hasher: RandomState,
     rooms: Local,
     spare: ArrayQueue<Effects<O>>,
     last_holder: AtomicU64,
-    /// Of the clock by which tokens are dated.
+    /// The steps of the clock by which tokens are dated.
     steps: ArcSwap<Steps>,
-    /// Revocations of all shards.
+    /// The number of revocations of all shards.
     revoked: AtomicUsize,
     limits: Limits,
     server: Box<str>,
@@ -110,7 +110,7 @@ pub struct Service<O> {
     resume_key: ResumeKey,
     directory: Arc<Directory>,
     instruments: Instruments,
-    /// From its beginning on nobody is told that others leave: everybody will, and their calls go on without the
+    /// After a shutdown has begun, nobody is told that others leave: everybody will leave, and calls go on without the
     /// server.
     shutdown: Shutdown,
 }
@@ -118,9 +118,9 @@ pub struct Service<O> {
 struct Shard<O> {
     owned: Lock<Owned<O>>,
     turns: Turns,
-    /// Whether there is somebody whose grace runs.
+    /// Whether a member of this shard is away.
     has_away: AtomicBool,
-    /// How many revocations it remembers, and when the first of them ends.
+    /// How many revocations the shard remembers. `first_revoked_end` is when the first of them ends.
     revoked: AtomicUsize,
     first_revoked_end: AtomicU64,
 }
@@ -131,7 +131,7 @@ struct Owned<O> {
 }
 
 impl<O: Outbox + Clone> Service<O> {
-    /// No rooms yet. `server` names this run of the server.
+    /// A service without rooms. `server` identifies this run of the server.
     pub fn new(
         limits: Limits,
         server: impl Into<Box<str>>,
@@ -170,7 +170,7 @@ impl<O: Outbox + Clone> Service<O> {
         }
     }
 
-    /// The limits it keeps.
+    /// The limits.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -180,7 +180,7 @@ impl<O: Outbox + Clone> Service<O> {
         self.issuer.ttl
     }
 
-    /// Acts upon a text frame of `client`.
+    /// Handles a text frame of `client`.
     pub fn handle_text(&self, client: &mut Client<O>, text: &str, now: Clocks) -> Outcome {
         let outcome = wire::parse(text).and_then(|message| {
             self.instruments.count_received(&message);
@@ -190,10 +190,10 @@ impl<O: Outbox + Clone> Service<O> {
         outcome.unwrap_or_else(|refusal| self.refuse(client, &refusal))
     }
 
-    /// Tells `client` that something it sent was not acted upon.
+    /// Tells `client` that something it sent was refused.
     pub fn refuse(&self, client: &Client<O>, refusal: &Refusal) -> Outcome {
         self.instruments.count_refused(refusal.code);
-        // Another name is a stranger's text.
+        // Any other name is a stranger's text, which is not logged.
         let event = wire::CLIENT_EVENTS.iter().find(|event| refusal.event.as_deref() == Some(**event)).copied();
         tracing::debug!(
             target: "bimcc_rtc::signaling", member = %client.id, event, code = %refusal.code.as_str(), "refused"
@@ -202,7 +202,7 @@ impl<O: Outbox + Clone> Service<O> {
         if refusal.code.is_clients_fault() { Outcome::Bad } else { Outcome::Refused }
     }
 
-    /// Sends fresh credentials to `client` if it is in a room, which it must be for them to be of use.
+    /// Sends fresh credentials to `client` if it is in a room. Outside a room they would be of no use.
     pub fn push_ice_servers(&self, client: &Client<O>, now: Clocks) {
         if let Some(room) = self.room_of(client) {
             self.send_ice_servers(client, &room, now);
@@ -215,7 +215,7 @@ impl<O: Outbox + Clone> Service<O> {
         self.answer(client, wire::ice_servers(&ice, &resume))
     }
 
-    /// The wall clock was set. Resume tokens given till then live as long as they would have, and so does their end.
+    /// The wall clock was set. The resume tokens and revocations made until now still end at the same moment.
     pub(crate) fn note_step(&self, step: Step) {
         self.steps.rcu(|steps| {
             let mut steps = Steps::clone(steps);
@@ -229,12 +229,13 @@ impl<O: Outbox + Clone> Service<O> {
         }
     }
 
-    /// Tells `client` that the server is about to go, and when to come back.
+    /// Tells `client` that the server is shutting down, and when to come back.
     pub fn say_closing(&self, client: &Client<O>, reconnect_after_ms: u32) {
         self.answer(client, wire::closing(reconnect_after_ms));
     }
 
-    /// The connection of `client` has ended. If the client asked for it, it is waited for until `until`. Whether it is.
+    /// The connection of `client` has ended. If the client asked for it, its place is kept until `until`. Returns
+    /// whether it is kept.
     pub fn disconnect(&self, client: &mut Client<O>, until: Instant, now: Instant) -> bool {
         let Some(room) = client.room.take() else {
             return false;
@@ -247,13 +248,13 @@ impl<O: Outbox + Clone> Service<O> {
         until.is_some()
     }
 
-    /// Removes the members whose time to come back has passed at `now`. Returns when the next one's will have.
+    /// Removes the members whose time to come back has passed at `now`. Returns when that of the next one passes.
     pub fn expire(&self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         for (index, shard) in self.shards.iter().enumerate() {
             while shard.has_away.load(Ordering::Relaxed) {
                 let is_ending = self.shutdown.has_begun();
-                // Taken anew for each, so that nobody waits for all of them.
+                // The lock is taken again for each member, so that nobody has to wait for all of them.
                 let (removed, first) = self.perform_for(index, &mut Sent::default(), |hub, effects| {
                     (hub.handle_expiry(now, is_ending, !is_ending, effects), hub.first_deadline())
                 });
@@ -266,8 +267,8 @@ impl<O: Outbox + Clone> Service<O> {
         next
     }
 
-    /// Removes the member `id` from the room of this name, for good: its connection is closed and its resume tokens
-    /// are refused. `false` if there is no such member.
+    /// Removes the member `id` from the room of this name, for good: its connection is closed and its resume tokens are
+    /// refused. Returns `false` if there is no such member.
     pub fn kick(&self, room: &str, id: MemberId, now: Clocks) -> bool {
         let name = &*room_name::canonical(room);
         let (shard, _) = self.shard_of(name);
@@ -287,7 +288,7 @@ impl<O: Outbox + Clone> Service<O> {
         rooms
     }
 
-    /// Who is in the room of this name; `None` if there is no such room.
+    /// The members of the room of this name; `None` if there is no such room.
     pub fn members(&self, room: &str) -> Option<Vec<MemberSummary>> {
         let name = &*room_name::canonical(room);
         let (shard, _) = self.shard_of(name);
@@ -360,7 +361,7 @@ impl<O: Outbox + Clone> Service<O> {
         })
     }
 
-    /// `client` leaves its room by its own will, so that its tokens are dead.
+    /// `client` leaves its room by itself, so its tokens are revoked.
     fn leave(&self, client: &mut Client<O>, reason: RemoveReason, now: Clocks) -> Result<(), Refusal> {
         let (shard, place) = client.place()?;
         let parting = self.parting(now);
@@ -376,12 +377,12 @@ impl<O: Outbox + Clone> Service<O> {
     }
 
     fn parting(&self, now: Clocks) -> Parting {
-        // The latest token cannot be younger than this.
+        // No token of the member can expire later than this.
         let tokens_end_at = now.unix.saturating_add(self.issuer.ttl.as_secs());
         Parting { is_told: !self.shutdown.has_begun(), tokens_end_at, unix: now.unix }
     }
 
-    /// The name of the room in which `client` sits, unless another connection has taken over.
+    /// The name of the room of `client`, unless another connection has taken over its place.
     fn room_of(&self, client: &Client<O>) -> Option<Arc<str>> {
         let room = client.room.as_ref()?;
         self.perform_for(room.shard, &mut Sent::default(), |hub, _| hub.name_of(room.place))
@@ -391,7 +392,7 @@ impl<O: Outbox + Clone> Service<O> {
         self.resume_key.sign(Claims { id, epoch, issued_at: now.unix }, room)
     }
 
-    /// A frame for `client` alone.
+    /// Sends a frame to `client` alone.
     fn answer(&self, client: &Client<O>, text: String) -> Sent {
         let answered = text.len();
         if client.outbox.try_send(text.into()).is_err() {
@@ -410,7 +411,7 @@ impl<O: Outbox + Clone> Service<O> {
         &self.rosters[(id.to_bits() % ROSTERS as u128) as usize]
     }
 
-    /// Has the owner of a room decide, and performs what follows. `sent` is who has asked for it.
+    /// Lets the owner of a room decide, and performs the effects. `sent` belongs to the client that caused them.
     fn perform_for<R>(
         &self,
         shard: usize,
@@ -427,18 +428,19 @@ impl<O: Outbox + Clone> Service<O> {
         let ticket = owned.next_ticket;
         owned.next_ticket += 1;
         drop(owned);
-        // Also where nothing follows: the answer, that it was refused, must not overtake what was decided before.
+        // This also waits if there are no effects: the answer, for example a refusal, must not overtake what was
+        // decided before.
         let turn = shard.turns.wait_for(ticket);
         *sent += self.perform(&mut effects);
         drop(turn);
         effects.clear();
-        // Where there are enough, it is not kept.
+        // If enough are kept already, this one is dropped.
         let _ = self.spare.push(effects);
         self.forget_revocations();
         outcome
     }
 
-    /// What others look at without the shard's lock.
+    /// Notes what other threads read without the shard's lock.
     fn note(&self, shard: &Shard<O>, hub: &Hub<O>) {
         shard.has_away.store(hub.first_deadline().is_some(), Ordering::Relaxed);
         shard.first_revoked_end.store(hub.revoked.first_end().unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -447,7 +449,7 @@ impl<O: Outbox + Clone> Service<O> {
         self.revoked.fetch_add(revoked.wrapping_sub(before), Ordering::Relaxed);
     }
 
-    /// Beyond so many revocations in all those are forgotten that would end soonest.
+    /// Forgets the revocations that would end soonest while there are too many in total.
     fn forget_revocations(&self) {
         while self.revoked.load(Ordering::Relaxed) > MAX_REVOKED {
             let soonest = self.shards.iter().min_by_key(|shard| shard.first_revoked_end.load(Ordering::Relaxed));

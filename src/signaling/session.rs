@@ -1,8 +1,7 @@
-//! The I/O shell around one WebSocket: hands frames to the rooms, writes what they queue, keeps time.
+//! The I/O shell around one WebSocket: passes frames to the rooms, writes the frames that they queue, and keeps time.
 //!
-//! A session never waits for another client. Its queue is bounded, and a client that lets it overflow, or a write
-//! stall, is closed; one that says too much, or
-//! sends much and says nothing, is read more slowly.
+//! A session never waits for another client. Its queue is bounded, and its connection is closed if the queue overflows
+//! or a write stalls. A client that sends too many messages, or many bytes without messages, is read more slowly.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
@@ -53,31 +52,31 @@ use crate::{
     values::member::MemberId,
 };
 
-/// Read at once. An idle connection keeps this much.
+/// How many bytes are read at once. An idle connection keeps a buffer of this size.
 const READ_BUFFER: usize = 1024;
-/// Gathered before it is written.
+/// How many bytes are collected before they are written.
 const WRITE_BUFFER: usize = 4096;
-/// Frames written before the client is listened to again.
+/// How many frames are written before the session reads from the client again.
 const FRAMES_PER_TURN: usize = 128;
-/// A client that is over its rate is not read for this long per message.
+/// For each message over its rate, the client is not read for this long.
 const PENALTY: Duration = Duration::from_millis(10);
 
-/// How long things may take.
+/// Time limits and intervals.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// Between pings, give or take a fifth.
+    /// The time between pings, plus or minus a fifth.
     pub ping_interval: Duration,
-    /// A connection that is silent for so long is dropped.
+    /// A connection that is silent for this long is dropped.
     pub idle_timeout: Duration,
-    /// One frame that cannot be written for so long ends the connection.
+    /// A frame that cannot be written for this long ends the connection.
     pub write_timeout: Duration,
-    /// For the Close frame to get out and be answered.
+    /// The time for the Close frame to be sent and answered.
     pub farewell_timeout: Duration,
-    /// A member that asked for it is waited for so long after its connection broke.
+    /// How long the place of a member that asked for it is kept after its connection broke.
     pub resume_grace: Duration,
-    /// Between looks at whether the wall clock was set, where nothing else asks it.
+    /// How often the wall clock is checked for steps, if nothing else reads it.
     pub clock_period: Duration,
-    /// Within this time after that all members get fresh credentials.
+    /// After a step, all members get fresh credentials within this time.
     pub clock_spread: Duration,
 }
 
@@ -100,33 +99,33 @@ impl Default for Timing {
 pub struct Arrival {
     /// Its address, if verified.
     pub address: Option<IpAddr>,
-    /// How it reached us.
+    /// How it reached this server.
     pub reached: Reached,
     /// `?room=` of the URL.
     pub url_room: Option<Box<str>>,
 }
 
-/// Signaling, ready to serve connections.
+/// Signaling: serves connections.
 pub struct Signaling {
     rooms: Service<Arc<Queue>>,
-    /// Of all connections' queues.
+    /// What the queues of all connections share.
     common: Arc<CommonQueue>,
     timing: Timing,
-    /// Somebody is away: there is a deadline to keep.
+    /// Notified when a member is away, so that there is a deadline to keep.
     somebody_away: Notify,
     wall_clock: WallClock,
     step_watch: Lock<StepWatch>,
-    /// How often the wall clock was set.
+    /// How often the wall clock has been set.
     steps: watch::Sender<u64>,
     metrics: Arc<Metrics>,
-    /// Once it has begun everybody is told to come back later.
+    /// Once a shutdown has begun, every client is told to come back later.
     shutdown: Shutdown,
 }
 
 type WallClock = Box<dyn Fn() -> SystemTime + Send + Sync>;
 
 impl Signaling {
-    /// Signaling without any room yet.
+    /// Signaling without rooms.
     pub fn new(
         limits: Limits,
         timing: Timing,
@@ -151,7 +150,7 @@ impl Signaling {
         }
     }
 
-    /// The same by another wall clock than the system's, e.g. one that a test sets.
+    /// Uses another wall clock than the system's, for example one that a test sets.
     #[must_use]
     pub fn with_wall_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.step_watch = step_watch(clock());
@@ -159,11 +158,11 @@ impl Signaling {
         self
     }
 
-    /// The wall clock in Unix seconds. Whoever asks it notices first that it was set, so that nothing is judged by a clock
-    /// that has just become another.
+    /// The wall clock in Unix seconds. Every call first notices whether the clock was set, so that nothing is judged by
+    /// a clock that has just changed.
     fn unix_now(&self) -> u64 {
         let shown = (self.wall_clock)();
-        // Where another thread looks at the same moment, that one will see it.
+        // If another thread looks at the same moment, that thread notices the step.
         let step = self.step_watch.try_lock().and_then(|mut watch| watch.look(Instant::now().into_std(), shown));
         if let Some(step) = step {
             tracing::warn!(
@@ -181,13 +180,13 @@ impl Signaling {
         Clocks { instant: Instant::now().into_std(), unix: self.unix_now() }
     }
 
-    /// The metrics that sessions count in.
+    /// The metrics in which sessions count.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// Keeps time until the shutdown begins: ends the membership of those that are away for too long (in the end of all
-    /// that are away), and notices when the wall clock is set. Without somebody who runs this the former stay for ever.
+    /// Keeps time until the shutdown begins: removes members that are away for too long (in the end all that are away),
+    /// and notices when the wall clock is set. If nobody runs this, members that are away stay for ever.
     pub async fn keep_time(&self) {
         let mut shutdown = pin!(self.shutdown.begun());
         let mut look = interval(self.timing.clock_period);
@@ -211,7 +210,7 @@ impl Signaling {
     }
 
     /// Removes a member from the room of this name, for good: its connection is closed, its allocations end and it
-    /// cannot resume. `false` if there is no such member.
+    /// cannot resume. Returns `false` if there is no such member.
     pub fn kick(&self, room: &str, member: MemberId) -> bool {
         self.rooms.kick(room, member, self.clocks())
     }
@@ -221,13 +220,13 @@ impl Signaling {
         self.rooms.rooms()
     }
 
-    /// Who is in the room of this name; `None` if there is no such room.
+    /// The members of the room of this name; `None` if there is no such room.
     pub fn members(&self, room: &str) -> Option<Vec<MemberSummary>> {
         self.rooms.members(room)
     }
 
     fn disconnect(&self, client: &mut Client<Arc<Queue>>) {
-        // A grace beyond the clock's range is long enough if it is a day.
+        // If the grace period exceeds the range of the clock, a day is long enough.
         let now = Instant::now();
         let until = now.checked_add(self.timing.resume_grace).unwrap_or(now + DAY);
         if self.rooms.disconnect(client, until.into_std(), now.into_std()) {
@@ -235,9 +234,9 @@ impl Signaling {
         }
     }
 
-    /// Serves one connection to its end. The opening handshake is done; `read_ahead` came after it. `on_membership` is
-    /// told when the client enters or leaves rooms. When `must_go` comes true before it enters one, it makes room for
-    /// others.
+    /// Serves one connection to its end. The opening handshake is done; `read_ahead` are the bytes that came after it.
+    /// `on_membership` is called when the client enters or leaves a room. If `must_go` completes while the client is in
+    /// no room, the connection is closed to make room for others.
     pub async fn serve<S>(
         &self,
         stream: S,
@@ -250,7 +249,7 @@ impl Signaling {
     {
         let max_message_bytes = self.rooms.limits().max_message_bytes;
         let limit = Some(max_message_bytes);
-        // The write buffer needs no limit of its own: a frame is handed over only when the last one is out.
+        // The write buffer needs no limit of its own: a frame is passed on only when the last one has been sent.
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
@@ -274,7 +273,7 @@ struct SocketSession<'a, S> {
     pace: Pace,
     last_heard: Instant,
     next_ping: Instant,
-    /// When the client gets fresh credentials, if it has any.
+    /// When the client gets fresh credentials, if it has credentials.
     renew_at: Option<Instant>,
     clock_steps: watch::Receiver<u64>,
     ended: CloseReason,
@@ -303,7 +302,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> SocketSession<'a, S> {
         session
     }
 
-    /// Until somebody or something ends the connection.
+    /// Runs until the connection ends, and returns the reason.
     async fn run(&mut self, on_membership: &mut impl FnMut(bool), must_go: impl Future<Output = ()>) -> CloseReason {
         let timer = sleep_until(self.deadline());
         let shutdown = self.signaling.shutdown.begun();
@@ -329,7 +328,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> SocketSession<'a, S> {
                 () = &mut must_go, if !has_joined => Err(CloseReason::MadeRoom),
                 _ = self.clock_steps.changed() => { self.hasten_renewal(); Ok(()) }
                 () = &mut shutdown => {
-                    // Spread, so that not all clients come back at once.
+                    // The delay is random, so that not all clients come back at once.
                     self.signaling.rooms.say_closing(&self.client, rand::random_range(1000..=5000));
                     Err(CloseReason::Shutdown)
                 }
@@ -344,7 +343,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> SocketSession<'a, S> {
         }
     }
 
-    /// `Ok(false)` if the client says too much.
+    /// Returns `Ok(false)` if the client sends too much.
     fn receive(&mut self, incoming: Option<Result<Message, Error>>) -> Result<bool, CloseReason> {
         let now = Instant::now();
         let message = match incoming {
@@ -395,7 +394,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> SocketSession<'a, S> {
         }
     }
 
-    /// What is due: dropping a silent client, a ping, fresh credentials.
+    /// Does what is due: drops a silent client, sends a ping or fresh credentials.
     async fn tick(&mut self) -> Result<(), CloseReason> {
         let now = Instant::now();
         if now >= self.last_heard + self.signaling.timing.idle_timeout {
@@ -412,7 +411,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> SocketSession<'a, S> {
         Ok(())
     }
 
-    /// Writes a ping if there is to be one, and what is queued, or a good part of it.
+    /// Writes a ping if `with_ping`, and the queued frames, or at least a part of them.
     async fn write(&mut self, with_ping: bool) -> Result<(), CloseReason> {
         let limit = self.signaling.timing.write_timeout;
         let (ws, queue) = (&mut self.ws, self.client.outbox());
@@ -448,19 +447,20 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> SocketSession<'a, S> {
         outcome
     }
 
-    /// Leaves the room at once (or its place, until its grace ends), then says goodbye in as much time as a farewell may take.
+    /// Leaves the room at once (or keeps its place until the grace period ends), then says goodbye within the time for
+    /// a farewell.
     async fn end(&mut self, reason: CloseReason) {
         self.ended = reason;
         self.signaling.disconnect(&mut self.client);
         if self.client.outbox().must_go_at_once() {
             return;
         }
-        // Others wait for the place of who makes room: what can be said at once is said.
+        // Others wait for this place, so only what can be sent at once is sent.
         let limit = match reason {
             CloseReason::MadeRoom => Duration::ZERO,
             _ => self.signaling.timing.farewell_timeout,
         };
-        // Kept off the task: it would be carried through the connection's whole life.
+        // Boxed, because its state would otherwise be a part of the task for the whole life of the connection.
         let farewell = Box::pin(self.say_goodbye(reason));
         let _ = timeout(limit, farewell).await;
     }
@@ -469,7 +469,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> SocketSession<'a, S> {
         let queue = self.client.outbox();
         let Some((code, why)) = close_frame(reason) else {
             if reason == CloseReason::Client {
-                // The answer to the client's Close frame. With it out the library says that all is over.
+                // Sends the answer to the client's Close frame. After that the library reports the end of the
+                // connection.
                 let _ = self.ws.flush().await;
             }
             return Ok(farewell::end(self.ws.get_mut().unmeasured()).await?);
@@ -495,7 +496,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> SocketSession<'a, S> {
         self.next_ping = now + self.signaling.timing.ping_interval.mul_f64(rand::random_range(0.8..=1.2));
     }
 
-    /// The wall clock was set: the credentials are of another time. Spread, so that not all are renewed at once.
+    /// The wall clock was set, so the credentials have the wrong date. The delay is random, so that not all are renewed
+    /// at once.
     fn hasten_renewal(&mut self) {
         let soon = Instant::now() + self.signaling.timing.clock_spread.mul_f64(rand::random_range(0.0..=1.0));
         self.renew_at = self.renew_at.map(|at| at.min(soon));
@@ -503,14 +505,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> SocketSession<'a, S> {
 
     fn plan_renewal(&mut self, now: Instant) {
         let half = self.signaling.rooms.credential_ttl() / 2;
-        // A TTL beyond the clock's range needs no renewal.
+        // A TTL beyond the range of the clock needs no renewal.
         self.renew_at = if self.client.is_joined() { now.checked_add(half.max(MIN_RENEWAL)) } else { None };
     }
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// However short the credentials live, they are not pushed more often.
+/// Credentials are not sent more often than this, however short their TTL is.
 const MIN_RENEWAL: Duration = Duration::from_secs(1);
 
 impl<S> Drop for SocketSession<'_, S> {

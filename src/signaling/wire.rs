@@ -1,8 +1,8 @@
-//! The wire: JSON text frames of both directions, and the limits of their parts.
+//! JSON text frames of both directions, and the limits of their parts.
 //!
-//! Reading is lenient about what it does not know and strict about what it does: fields of `data` without meaning to
-//! the server are forwarded as the very text that came in (numbers keep their digits, objects their order), fields
-//! with a meaning must be of the right type.
+//! Reading is lenient about unknown fields and strict about known ones. Fields of `data` that mean nothing to the
+//! server are forwarded as exactly the text that came in (numbers keep their digits, objects their order); fields with
+//! a meaning must have the right type.
 
 use std::borrow::Cow;
 
@@ -19,24 +19,25 @@ pub(crate) use write::{
     Peers, closing, directed, error, ice_servers, message, new_peer, peer_renewed, peer_updated, pong, remove_peer,
 };
 
-/// The room of those who name none.
+/// The room of clients that name none.
 pub const DEFAULT_ROOM: &str = "__default";
 
-/// What a client says.
+/// A message from a client.
 #[derive(Debug)]
 pub enum ClientMessage<'a> {
     /// `__join`
     Join {
-        /// As sent, not checked; `None` if absent.
+        /// The room's name as sent, not checked; `None` if absent.
         room: Option<Cow<'a, str>>,
-        /// Who joins.
+        /// How the member presents itself.
         profile: Profile,
-        /// A resume token as sent, or an empty text: the client knows of resuming. `None` if it does not.
+        /// A resume token as sent, or an empty text if the client supports resuming but has no token. `None` if it does
+        /// not support resuming.
         resume: Option<Cow<'a, str>>,
     },
     /// `__offer`, `__answer`, `__ice_candidate`
     Directed {
-        /// Which of them.
+        /// The event.
         event: Directed,
         /// `socketId` as sent.
         target: Cow<'a, str>,
@@ -63,7 +64,7 @@ pub enum ClientMessage<'a> {
     Leave,
     /// `__ping`
     Ping {
-        /// To be sent back.
+        /// The text that is sent back.
         data: &'a str,
     },
 }
@@ -92,7 +93,7 @@ pub const CLIENT_EVENTS: [&str; 9] =
 /// Reads one text frame.
 ///
 /// # Errors
-/// `bad_message`, `unknown_event` or `too_large`, with what is wrong in words.
+/// `bad_message`, `unknown_event` or `too_large`, with a text that says what is wrong.
 pub fn parse(text: &str) -> Result<ClientMessage<'_>, Refusal> {
     let envelope = fields_of(text).map_err(|_| bad("the message is not a JSON object"))?;
     let event = match envelope.string("eventName") {

@@ -9,153 +9,154 @@ use crate::{
 };
 
 labels! {
-    /// Why a member was removed, as its peers are told.
+    /// The reason for a member's removal that its peers are told.
     pub enum RemoveReason {
-        /// It said so.
+        /// It left the room.
         Left = "left",
-        /// It joined a room anew.
+        /// It joined the same room or another one again.
         Moved = "moved",
-        /// Its connection ended, and so did its grace if it had one.
+        /// Its connection ended, and so did its grace period if it had one.
         Disconnected = "disconnected",
         /// The operator removed it.
         Kicked = "kicked",
     }
 }
 
-/// What TURN is to know.
+/// A change that TURN must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MembershipChange {
     /// A member is in a room.
     Entered {
-        /// Who.
+        /// The member.
         member: MemberId,
-        /// Where.
+        /// Its room.
         room: RoomTag,
         /// Its address, if verified.
         address: Option<IpAddr>,
     },
-    /// A member has another connection than before.
+    /// A member has a new connection.
     Reconnected {
-        /// Who.
+        /// The member.
         member: MemberId,
         /// Its address, if verified.
         address: Option<IpAddr>,
     },
-    /// A member is in no room any more.
+    /// A member is no longer in a room.
     Left {
-        /// Who.
+        /// The member.
         member: MemberId,
     },
 }
 
-/// A room as events name it.
+/// A room in events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomLabel {
-    /// Of this life of the room.
+    /// The tag, which is valid until the room closes.
     pub tag: RoomTag,
-    /// Its name, which lets people in.
+    /// The name. It is confidential, because anyone who knows it can join.
     pub name: Arc<str>,
 }
 
-/// What happened, for log and metrics. Nothing depends on who hears it.
+/// What happened, for log and metrics. Nothing else depends on these events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoomEvent {
-    /// There was no such room.
+    /// A room was opened, because there was none of this name.
     RoomOpened {
-        /// Which.
+        /// The room.
         room: RoomLabel,
     },
     /// The last member has left.
     RoomClosed {
-        /// Which.
+        /// The room.
         room: RoomLabel,
-        /// How long there was one.
+        /// How long the room was open.
         lasted: Duration,
     },
-    /// The others were told of a newcomer.
+    /// A newcomer joined, and the others were told.
     Joined {
-        /// Who.
+        /// The newcomer.
         member: MemberId,
-        /// Where.
+        /// Its room.
         room: RoomLabel,
         /// Its address, if verified.
         address: Option<IpAddr>,
-        /// It came back by a token, but too late for its place.
+        /// Whether it came back with a token, but too late for its old place.
         announced: bool,
-        /// What it calls itself.
+        /// Its display name.
         name: Option<Box<str>>,
     },
-    /// A member came back and nobody was told.
+    /// A member came back, and nobody was told.
     Resumed {
-        /// Who.
+        /// The member.
         member: MemberId,
-        /// Where.
+        /// Its room.
         room: RoomLabel,
         /// The address of its new connection, if verified.
         address: Option<IpAddr>,
-        /// What became of the one before.
+        /// What happened to its old connection.
         how: Resume,
     },
-    /// A member's connection broke, and it is waited for.
+    /// The connection of a member broke, and its place is kept for a while.
     Away {
-        /// Who.
+        /// The member.
         member: MemberId,
-        /// Where.
+        /// Its room.
         room: RoomLabel,
         /// The address of its last connection, if verified.
         address: Option<IpAddr>,
     },
-    /// The others were told that a member is gone, unless the server is going itself.
+    /// A member is gone. The others were told, unless the server is shutting down.
     Left {
-        /// Who.
+        /// The member.
         member: MemberId,
-        /// Where.
+        /// Its room.
         room: RoomLabel,
         /// The address of its last connection, if verified.
         address: Option<IpAddr>,
-        /// Why.
+        /// Why it is gone.
         reason: RemoveReason,
         /// How long it was a member.
         stayed: Duration,
-        /// Its connection was gone before.
+        /// Whether its connection had ended before.
         was_away: bool,
     },
 }
 
-/// On whose account a frame goes; see [`Sent`](crate::signaling::sent::Sent).
+/// To whose account a frame is charged; see [`Sent`](crate::signaling::sent::Sent).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Account {
-    /// The sender's, for what it gets itself.
+    /// To the sender, as an answer to itself.
     Answer,
-    /// The sender's, for what others get.
+    /// To the sender, as a frame for others.
     Others,
-    /// Nobody's.
+    /// To nobody.
     Free,
 }
 
-/// What is to be done, in this order: [`Self::membership`], [`Self::events`], the frames, [`Self::ended`],
-/// [`Self::released`]. TURN knows a newcomer before anybody is told, and the end of a member before the others are.
+/// What must be done, in this order: [`Self::membership`], [`Self::events`], the frames, [`Self::ended`],
+/// [`Self::released`]. So TURN knows of a newcomer before anybody is told, and of a member's end before the others are
+/// told.
 ///
-/// Who performs them clears and keeps them, so that what comes next finds its room allocated.
+/// After performing the effects, the service clears and keeps this value, so that the next effects reuse its memory.
 #[derive(Debug)]
 pub struct Effects<O> {
-    /// For the directory.
+    /// Changes for the directory.
     pub membership: Vec<MembershipChange>,
-    /// For log and metrics.
+    /// Events for log and metrics.
     pub events: Vec<RoomEvent>,
     frames: Vec<ForWhom>,
-    /// Of all frames, one after another.
+    /// The receivers of all frames, one frame after another.
     receivers: Vec<O>,
-    /// Connections that are to be closed once what is queued for them is out.
+    /// Connections that must be closed once the frames queued for them are sent.
     pub ended: Vec<(O, CloseReason)>,
-    /// Ids that this room has no claim to any more.
+    /// Ids to which the room no longer has a claim.
     pub released: Vec<MemberId>,
 }
 
 #[derive(Debug)]
 struct ForWhom {
     text: String,
-    /// Its last receiver is the one before this.
+    /// The end of its receivers in [`Effects::receivers`], exclusive.
     end: usize,
     account: Account,
 }
@@ -173,11 +174,11 @@ impl<O> Default for Effects<O> {
     }
 }
 
-/// More is not kept.
+/// The largest capacity that is kept.
 const MAX_KEPT: usize = 1024;
 
 impl<O> Effects<O> {
-    /// Forgets what has been done.
+    /// Clears everything after it has been performed.
     pub(crate) fn clear(&mut self) {
         self.membership.clear();
         self.events.clear();
@@ -196,7 +197,8 @@ impl<O> Effects<O> {
         }
     }
 
-    /// The frames in their order, each with its receivers. They are taken out; the receivers stay until [`Self::clear`].
+    /// The frames in their order, each with its receivers. The frames are taken out; the receivers stay until
+    /// [`Self::clear`].
     pub(crate) fn deliveries(&mut self) -> impl Iterator<Item = (String, &[O], Account)> {
         let receivers = &self.receivers;
         let mut start = 0;

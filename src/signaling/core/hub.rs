@@ -1,12 +1,12 @@
-//! The rooms of one owner and what their members say to each other, as pure state.
+//! The rooms of one owner, and the messages between their members, as pure state.
 //!
-//! How to drive it: call `handle_*` with what has happened and the time, then perform the [`Effects`]. Several hubs with rooms of
-//! their own know nothing of each other; `Roster` keeps an id from being in two of them. An id is
-//! claimed there before it is brought here.
+//! How to drive it: call `handle_*` with what has happened and the time, then perform the [`Effects`]. Several hubs,
+//! each with rooms of its own, know nothing of each other. `Roster` prevents that an id is in two of them: the caller
+//! claims an id there before it passes the id to a hub.
 //!
-//! A client that goes from one room to another does so in three steps, because the rooms may have different owners: a place is
-//! held in the new one (`handle_hold`), the old one is left, the place is taken (`handle_join`). So a
-//! client that is refused stays where it is.
+//! A client changes rooms in three steps, because the rooms may have different owners: it holds a place in the new room
+//! (`handle_hold`), leaves the old one, and takes the place (`handle_join`). So a client that is refused stays in its
+//! old room.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant};
 
@@ -36,21 +36,21 @@ use crate::{
 pub(crate) struct Hub<O> {
     rooms: Slab<Room<O>>,
     slots_by_name: BTreeMap<Arc<str>, usize>,
-    /// Whose grace ends when, and where it sits.
+    /// The members that are away: when the grace period of each ends, and its room.
     away: BTreeMap<(Instant, MemberId), Spot>,
     pub(crate) revoked: Revoked,
     tags: Tags,
     max_peers: usize,
 }
 
-/// Where a room is. Void when the room has been closed.
+/// The place of a room in the hub. It is void once the room has been closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spot {
     slot: usize,
     tag: RoomTag,
 }
 
-/// A seat and where it is.
+/// A seat and its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PlacedSeat {
     spot: Spot,
@@ -61,11 +61,11 @@ pub(crate) struct PlacedSeat {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hold {
     spot: Spot,
-    /// Else the client is going to take over the place that its member has.
+    /// Whether it is a place of its own. If not, the client will take over the place that its member already has.
     is_place: bool,
 }
 
-/// Leave to open one room.
+/// Permission to open one room.
 #[derive(Debug)]
 pub struct Permit(pub(crate) ());
 
@@ -83,31 +83,31 @@ impl From<Refusal> for Denied {
     }
 }
 
-/// What a client shows that wants to be let in.
+/// What a client shows in order to be let in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pass<'a> {
     /// The name of the room.
     pub(crate) room: &'a str,
     pub(crate) id: MemberId,
-    /// The token that it shows, if its signature is good and it has not expired.
+    /// The token that it shows, if that has a valid signature and has not expired.
     pub(crate) token: Option<Claims>,
-    /// By that token it wants to be a member that it is not.
+    /// Whether it wants to become the member of that token, which it is not yet.
     pub(crate) comes_back: bool,
-    /// It gives up a place in this room for the one it gets.
+    /// Whether it gives up a place in this room when it gets the new one.
     pub(crate) gives_up_a_place: bool,
 }
 
 /// A client that is let in.
 pub(crate) struct Newcomer<'a, O> {
     pub(crate) pass: Pass<'a>,
-    /// Different for each.
+    /// A number that differs for each newcomer.
     pub(crate) holder: u64,
     pub(crate) epoch: u32,
     pub(crate) outbox: O,
     pub(crate) address: Option<IpAddr>,
-    /// Taken out when it is in.
+    /// Its profile, which is moved out when it enters.
     pub(crate) profile: Profile,
-    /// What it gets by `_peers`.
+    /// This and the following fields are sent to it in `_peers`.
     pub(crate) server: &'a str,
     pub(crate) ice: &'a IceServers,
     pub(crate) resume: &'a str,
@@ -119,12 +119,12 @@ impl<O> Newcomer<'_, O> {
     }
 }
 
-/// How members go.
+/// How a member leaves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parting {
-    /// The others are told.
+    /// Whether the others are told.
     pub(crate) is_told: bool,
-    /// When the latest of its tokens would end, and what time it is, both in Unix seconds.
+    /// When the latest of its tokens would expire, in Unix seconds. `unix` is the current time.
     pub(crate) tokens_end_at: u64,
     pub(crate) unix: u64,
 }
@@ -132,11 +132,11 @@ pub(crate) struct Parting {
 /// Why nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unsent {
-    /// The sender's seat is void.
+    /// The seat of the sender is void.
     NotSeated,
     /// The target is not in this room.
     NoSuchPeer,
-    /// The target's connection is gone.
+    /// The connection of the target is gone.
     PeerAway,
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn bad_token(why: &'static str) -> Refusal {
 }
 
 impl<O: Clone> Hub<O> {
-    /// No rooms yet. Of `owners` this is the one with this number, so that all tags of rooms differ.
+    /// A hub without rooms. It is number `number` of `owners`, so that the room tags of all owners differ.
     pub(crate) fn new(max_peers: usize, number: u32, owners: u32) -> Self {
         Self {
             rooms: Slab::new(),
@@ -184,7 +184,7 @@ impl<O: Clone> Hub<O> {
         Ok(Hold { spot, is_place: true })
     }
 
-    /// A place that was held is not needed.
+    /// Gives up a place that was held.
     pub(crate) fn handle_unhold(&mut self, hold: Hold, now: Instant, effects: &mut Effects<O>) {
         if hold.is_place {
             self.rooms[hold.spot.slot].held -= 1;
@@ -192,7 +192,7 @@ impl<O: Clone> Hub<O> {
         }
     }
 
-    /// A client enters, or comes back to the place that its member has.
+    /// A client enters, or comes back to the place of its member.
     pub(crate) fn handle_join(
         &mut self,
         newcomer: &mut Newcomer<'_, O>,
@@ -215,7 +215,7 @@ impl<O: Clone> Hub<O> {
         Ok(if is_member { self.come_back(spot, newcomer, effects) } else { self.enter(spot, newcomer, now, effects) })
     }
 
-    /// A client joins the room anew in which it is: all start afresh.
+    /// A client joins the room again in which it already is: everyone starts afresh.
     pub(crate) fn handle_rejoin(
         &mut self,
         place: PlacedSeat,
@@ -231,7 +231,7 @@ impl<O: Clone> Hub<O> {
         Ok(self.enter(place.spot, newcomer, now, effects))
     }
 
-    /// A client leaves by its own will, so that its tokens are dead. `false` if its seat is void.
+    /// A client leaves by itself, so its tokens are revoked. Returns `false` if its seat is void.
     pub(crate) fn handle_leave(
         &mut self,
         place: PlacedSeat,
@@ -249,7 +249,7 @@ impl<O: Clone> Hub<O> {
         true
     }
 
-    /// A connection has ended. Its member is waited for until `until`, if there is such a time.
+    /// A connection has ended. If `until` is given, its place is kept until then.
     pub(crate) fn handle_disconnect(
         &mut self,
         place: PlacedSeat,
@@ -273,12 +273,13 @@ impl<O: Clone> Hub<O> {
         effects.events.push(RoomEvent::Away { member: place.seat.id, room, address });
     }
 
-    /// Whose grace ends first, and when.
+    /// When the first grace period ends.
     pub(crate) fn first_deadline(&self) -> Option<Instant> {
         self.away.first_key_value().map(|((until, _), _)| *until)
     }
 
-    /// Removes one member whose grace has ended at `now`, or any that is away. `false` if there is none.
+    /// Removes one member whose grace period has ended at `now`, or, with `any`, any member that is away. Returns
+    /// `false` if there is none.
     pub(crate) fn handle_expiry(&mut self, now: Instant, any: bool, is_told: bool, effects: &mut Effects<O>) -> bool {
         let Some(((until, id), spot)) = self.away.first_key_value().map(|(key, spot)| (*key, *spot)) else {
             return false;
@@ -290,7 +291,7 @@ impl<O: Clone> Hub<O> {
         true
     }
 
-    /// A member is removed for good. `false` if it is not here.
+    /// Removes a member for good. Returns `false` if it is not here.
     pub(crate) fn handle_kick(
         &mut self,
         room: &str,
@@ -312,7 +313,7 @@ impl<O: Clone> Hub<O> {
         true
     }
 
-    /// `text` goes to one member.
+    /// Sends `text` to one member.
     pub(crate) fn handle_directed(
         &mut self,
         sender: PlacedSeat,
@@ -327,7 +328,7 @@ impl<O: Clone> Hub<O> {
         Ok(())
     }
 
-    /// `text` goes to all members but its sender.
+    /// Sends `text` to all members except its sender.
     pub(crate) fn handle_message(
         &mut self,
         sender: PlacedSeat,
@@ -339,7 +340,7 @@ impl<O: Clone> Hub<O> {
         Ok(())
     }
 
-    /// A member presents itself in another way. `text`, which says so, goes to the others.
+    /// A member changes its profile. `text` tells the others.
     pub(crate) fn handle_update(
         &mut self,
         sender: PlacedSeat,
@@ -351,12 +352,12 @@ impl<O: Clone> Hub<O> {
         self.handle_message(sender, text, effects)
     }
 
-    /// The wall clock was set: what is dated by it ends when it would have.
+    /// The wall clock was set. Everything that is dated by it still ends at the same moment.
     pub(crate) fn handle_step(&mut self, step: Step) {
         self.revoked.carry_over(step);
     }
 
-    /// The room in which the seat is, if it is still held.
+    /// The name of the seat's room, if the seat is still held.
     pub(crate) fn name_of(&mut self, place: PlacedSeat) -> Option<Arc<str>> {
         self.seated(place)?;
         Some(self.rooms[place.spot.slot].name.clone())
@@ -368,7 +369,7 @@ impl<O: Clone> Hub<O> {
         rooms.filter(|room| room.members > 0)
     }
 
-    /// Who is in the room of this name; `None` if there is no such room.
+    /// The members of the room of this name; `None` if there is no such room.
     pub(crate) fn members(&self, room: &str) -> Option<Vec<MemberSummary>> {
         let spot = self.find(room)?;
         Some(self.rooms[spot.slot].summaries()).filter(|members| !members.is_empty())
@@ -379,7 +380,7 @@ impl<O: Clone> Hub<O> {
         self.rooms.is_empty() && self.slots_by_name.is_empty() && self.away.is_empty() && self.tags.is_empty()
     }
 
-    /// Where to let a client in, and whether its member is there already.
+    /// The room to let a client into, and whether its member is already there.
     fn let_in(
         &mut self,
         pass: Pass<'_>,
@@ -432,7 +433,7 @@ impl<O: Clone> Hub<O> {
         PlacedSeat { spot, seat }
     }
 
-    /// The member is here: it gets this connection instead of the one that it has or had.
+    /// The member is in the room: it gets this connection instead of its present or former one.
     fn come_back(&mut self, spot: Spot, newcomer: &mut Newcomer<'_, O>, effects: &mut Effects<O>) -> PlacedSeat {
         let room = &mut self.rooms[spot.slot];
         let (id, address) = (newcomer.pass.id, newcomer.address);
@@ -466,12 +467,12 @@ impl<O: Clone> Hub<O> {
             None => Resume::Takeover,
         };
         effects.events.push(RoomEvent::Resumed { member: id, room: label, address, how });
-        // The member has a claim already.
+        // The member already has a claim.
         effects.released.push(id);
         PlacedSeat { spot, seat }
     }
 
-    /// A member is gone for this room: its id is free, and an empty room is closed.
+    /// A member has left the room: its id is free, and the room is closed if it is empty.
     fn depart(
         &mut self,
         spot: Spot,
@@ -486,7 +487,7 @@ impl<O: Clone> Hub<O> {
         self.close_if_empty(spot, now, effects);
     }
 
-    /// A member is no more, which its room may outlive empty and its claim to the id too.
+    /// Removes a member. The room stays, even if it is empty, and so does the claim to the id.
     fn remove(
         &mut self,
         spot: Spot,
@@ -554,7 +555,7 @@ impl<O: Clone> Hub<O> {
         effects.events.push(RoomEvent::RoomClosed { room: room.label(), lasted });
     }
 
-    /// Whether the token that is shown is alive, if there is one.
+    /// Checks that the token, if one is shown, is not revoked.
     fn check(&self, pass: Pass<'_>) -> Result<(), Refusal> {
         match pass.token {
             Some(token) if self.revoked.contains(token.id, token.epoch) => Err(left_for_good()),
@@ -576,10 +577,10 @@ fn left_for_good() -> Refusal {
     bad_token("the member has left for good")
 }
 
-/// Whether a client may take the place of a member that is here.
+/// Checks whether a client may take the place of a member that is here.
 fn may_come_back(pass: Pass<'_>, epoch: u32) -> Result<(), Refusal> {
     match pass.token.filter(|_| pass.comes_back) {
-        // It has left since and come again, and the revocation is forgotten.
+        // The member has left and joined again since, and the revocation has been forgotten.
         Some(token) if token.epoch < epoch => Err(left_for_good()),
         Some(_) => Ok(()),
         // Another connection has come back as this member.

@@ -1,6 +1,7 @@
-//! Rooms as pure state. What is handed to it comes in as arguments: time of both clocks, ids, leave to open a room. What follows
-//! comes out as [`Effects`]: plain data that somebody else performs. So it knows no runtime, socket, clock, lock, metric, log or randomness,
-//! which `tests/cores.rs` holds it to, and each of its rules is tested without any of them.
+//! Rooms as pure state. Everything that it needs comes in as arguments: the time of both clocks, ids, the permission to
+//! open a room. The consequences come out as [`Effects`]: plain data that somebody else performs. So it uses no
+//! runtime, socket, clock, lock, metric, log or randomness, which `tests/cores.rs` checks, and each of its rules is
+//! tested without any of them.
 
 pub mod effects;
 pub mod hub;

@@ -1,11 +1,13 @@
-//! Resume tokens: who held one when its connection broke comes back under its id.
+//! Resume tokens: a client that holds one when its connection breaks can come back under its old id.
 //!
 //! A token is base64url of version (1 byte), member id (16), epoch (4), issue time (8, Unix seconds) and
-//! HMAC-SHA256(key, all that and the room's name) (32). The room's name is covered but not contained: whoever presents
-//! a token says where it wants to go, so a token opens the one room it was made for. The *epoch* counts how often the
-//! member has left a room by its own will: tokens up to the one it last left with are dead (`Revoked`).
+//! HMAC-SHA256(key, all of this and the room's name) (32). The HMAC covers the room's name, but the token does not
+//! contain it: a client that presents a token also names the room, and the token is valid only for the room that it was
+//! made for. The *epoch* counts how often the member has left a room by itself. When it leaves, all its tokens up to
+//! the current epoch become invalid (`Revoked`).
 //!
-//! Pure: no clock, no I/O, and nothing is stored for a token, so it outlives the process if the key does.
+//! The module is pure: no clock and no I/O. Nothing is stored for a token, so a token outlives the process if the key
+//! does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,13 +23,13 @@ use crate::{
 };
 
 labels! {
-    /// What became of a join with a good resume token.
+    /// The result of a join with a valid resume token.
     pub enum Resume {
-        /// The member was away and is back; nobody was told.
+        /// The member was away and is back. Nobody was told.
         WithinGrace = "within_grace",
-        /// It replaced a connection that was still there; nobody was told.
+        /// The new connection replaced one that was still open. Nobody was told.
         Takeover = "takeover",
-        /// It is a newcomer with its old id.
+        /// The member is a newcomer with its old id, and the others were told.
         Announced = "announced",
     }
 }
@@ -46,7 +48,7 @@ impl fmt::Debug for ResumeKey {
     }
 }
 
-/// What a good token says.
+/// The content of a valid token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claims {
     pub(crate) id: MemberId,
@@ -56,7 +58,7 @@ pub(crate) struct Claims {
 }
 
 impl ResumeKey {
-    /// The key with these random bytes.
+    /// Makes the key from random bytes.
     pub fn new(bytes: &[u8; 32]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
@@ -72,9 +74,9 @@ impl ResumeKey {
         BASE64_URL_SAFE_NO_PAD.encode(token)
     }
 
-    /// What `token` says, if it was signed with this key for `room`. Whether it has expired is for the caller to see.
+    /// The content of `token`, if it was signed with this key for `room`. The caller must check whether it has expired.
     pub(crate) fn verify(&self, token: &str, room: &str) -> Option<Claims> {
-        // Checked first, so that nobody makes us decode a long text.
+        // The length is checked first, so that nobody can make the server decode a long text.
         if token.len() != base64::encoded_len(TOKEN_BYTES, false)? {
             return None;
         }
@@ -93,35 +95,35 @@ impl ResumeKey {
     }
 }
 
-/// The claims are of one length, so the room's name cannot run into them.
+/// The claims have a fixed length, so they cannot be confused with the room's name.
 fn signed_bytes(claims: &[u8], room: &str) -> Vec<u8> {
     [claims, room.as_bytes()].concat()
 }
 
-/// Members whose tokens are dead although they have not expired: they left, or were kicked.
+/// Members whose tokens are invalid although they have not expired, because the members left or were kicked.
 ///
-/// Each owner of rooms remembers those of its own. Beyond [`MAX_REVOKED`] of all owners together, whoever knows them all has the
-/// one forgotten that would end soonest.
+/// Each owner of rooms remembers the revocations of its own rooms. When all owners together have more than
+/// [`MAX_REVOKED`], the service makes the owner of the one that would end soonest forget it.
 #[derive(Debug, Default)]
 pub(crate) struct Revoked {
     by_id: BTreeMap<MemberId, Revocation>,
-    /// The same, soonest to end first.
+    /// The same revocations, in the order in which they end.
     by_end: BTreeSet<(u64, MemberId)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Revocation {
-    /// Tokens up to this epoch are dead.
+    /// Tokens up to this epoch are invalid.
     epoch: u32,
     /// When the last of them would have expired (Unix seconds).
     ends_at: u64,
 }
 
-/// Some 6 MB at most.
+/// These take some 6 MB at most.
 pub(crate) const MAX_REVOKED: usize = 65_536;
 
 impl Revoked {
-    /// From now on the tokens of `id` up to `epoch` are dead; at `ends_at` they would have expired.
+    /// Revokes the tokens of `id` up to `epoch`, which would have expired at `ends_at`.
     pub(crate) fn add(&mut self, id: MemberId, epoch: u32, ends_at: u64, now: u64) {
         while let Some((end, ended)) = self.by_end.first().copied()
             && end <= now
@@ -138,18 +140,18 @@ impl Revoked {
         self.by_id.len()
     }
 
-    /// When the first of them ends.
+    /// When the first revocation ends.
     pub(crate) fn first_end(&self) -> Option<u64> {
         self.by_end.first().map(|(end, _)| *end)
     }
 
-    /// Forgets the one that would end soonest. `false` if there is none.
+    /// Forgets the revocation that would end soonest. Returns `false` if there is none.
     pub(crate) fn forget_first(&mut self) -> bool {
         let first = self.by_end.first().copied();
         first.inspect(|(end, id)| self.remove(*end, *id)).is_some()
     }
 
-    /// The clock was set: everything ends when it would have.
+    /// The wall clock was set. Every revocation still ends at the same moment.
     pub(crate) fn carry_over(&mut self, step: Step) {
         for revocation in self.by_id.values_mut() {
             revocation.ends_at = step.carried_over(revocation.ends_at);

@@ -1,4 +1,4 @@
-//! One room: who is in, how many fit, and what the others hear.
+//! One room: its members, how many it may have, and what they are told.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -17,7 +17,7 @@ use crate::{
 pub struct RoomSummary {
     /// Its name.
     pub room: Box<str>,
-    /// How many are in it.
+    /// How many members it has.
     pub members: usize,
     /// How many of them have lost their connection and may come back.
     pub away: usize,
@@ -29,30 +29,30 @@ pub struct RoomSummary {
 pub struct MemberSummary {
     /// Its id.
     pub socket_id: String,
-    /// What it calls itself.
+    /// Its display name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Box<str>>,
-    /// What its application says about it.
+    /// What its application says about the member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Box<RawValue>>,
     /// Whether it has lost its connection and may come back.
     pub away: bool,
 }
 
-/// A member's place, as one connection holds it. When another connection takes over, the old one's seat is void.
+/// A member's place, as one connection holds it. When another connection takes over, the seat of the old one is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seat {
     pub(crate) id: MemberId,
-    /// Differs for each connection that has held the place.
+    /// A number that differs for each connection that has held the place.
     pub(crate) holder: u64,
 }
 
-/// From its first member to its last.
+/// A room, which exists from its first member to its last.
 pub(super) struct Room<O> {
     pub(super) name: Arc<str>,
     pub(super) tag: RoomTag,
     pub(super) opened: Instant,
-    /// In the order they came.
+    /// In the order in which they joined.
     pub(super) members: Vec<Member<O>>,
     /// Places held for clients that are about to enter.
     pub(super) held: usize,
@@ -60,11 +60,11 @@ pub(super) struct Room<O> {
 
 pub(super) struct Member<O> {
     pub(super) seat: Seat,
-    /// How often it had left a room when it came.
+    /// How often it had left a room when it joined.
     pub(super) epoch: u32,
     /// `None` while it is away.
     pub(super) outbox: Option<O>,
-    /// When its grace ends, if it is away.
+    /// When its grace period ends, if it is away.
     pub(super) away_until: Option<Instant>,
     pub(super) profile: Profile,
     pub(super) since: Instant,
@@ -84,7 +84,7 @@ impl<O: Clone> Room<O> {
         self.members.len() + self.held >= max_peers
     }
 
-    /// Whether nobody is in and nobody is about to be.
+    /// Whether nobody is in the room or about to enter it.
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty() && self.held == 0
     }
@@ -102,7 +102,7 @@ impl<O: Clone> Room<O> {
         self.members.iter_mut().find(|member| member.seat == seat)
     }
 
-    /// `_peers` for the member `id`: all others, also those that are away, because they may come back unannounced.
+    /// `_peers` for the member `id`: all others, also those that are away, because they may come back without notice.
     pub(super) fn peers_of(&self, id: MemberId, peers: &Peers<'_>) -> String {
         let others = self.members.iter().filter(|member| member.seat.id != id);
         peers.frame(others.map(|member| (member.seat.id, &member.profile)))
@@ -113,13 +113,13 @@ impl<O: Clone> Room<O> {
         effects.deliver(text, others.filter_map(|member| member.outbox.clone()), account);
     }
 
-    /// How many are in, and how many of them are away.
+    /// How many members there are, and how many of them are away.
     pub(super) fn summary(&self) -> RoomSummary {
         let away = self.members.iter().filter(|member| member.outbox.is_none()).count();
         RoomSummary { room: (&*self.name).into(), members: self.members.len(), away }
     }
 
-    /// Who is in, in the order they came.
+    /// The members, in the order in which they joined.
     pub(super) fn summaries(&self) -> Vec<MemberSummary> {
         let summary = |member: &Member<O>| MemberSummary {
             socket_id: member.seat.id.to_string(),

@@ -1,14 +1,16 @@
-//! Which room an id belongs to: what keeps a member from being in two rooms, whose owners know nothing of each other.
+//! Which room an id belongs to. This prevents that a member is in two rooms, whose owners may know nothing of each
+//! other.
 //!
-//! Before an id is given a place, its room claims it; afterwards the claim is given back. An id belongs to the room as long as
-//! anybody has a claim: the member that is in it, and everybody that is about to become that member. So no claim can be
-//! lost between a room's decision and its being noted here.
+//! Before an id gets a place in a room, the room claims it; when the member is gone, the claim is given back. An id
+//! belongs to the room as long as there is any claim: one of the member that is in the room, and one of each connection
+//! that is about to become that member. So no claim is lost in the time between a room's decision and the note of it
+//! here.
 
 use std::collections::BTreeMap;
 
 use crate::values::member::MemberId;
 
-/// Stands for a room's name: its hash, by a key that nobody outside knows.
+/// Identifies a room: a hash of its name, made with a key that nobody outside knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RoomKey(pub(crate) u64);
 

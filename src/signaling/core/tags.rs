@@ -1,20 +1,20 @@
-//! Tags of rooms: numbers that no two rooms have at a time, also where their owners know nothing of each other.
+//! Tags of rooms: numbers that no two open rooms share, even if their owners know nothing of each other.
 
 use std::{collections::BTreeSet, num::NonZeroU32};
 
 use crate::membership::RoomTag;
 
-/// The tags of one owner's rooms; as many as there are rooms.
+/// The tags of one owner: one for each of its rooms.
 #[derive(Debug)]
 pub(super) struct Tags {
     last: u32,
-    /// Between two tags of this owner.
+    /// The difference between two tags of this owner.
     step: u32,
     in_use: BTreeSet<NonZeroU32>,
 }
 
 impl Tags {
-    /// Of so many owners, which must be a power of two, the one with this number.
+    /// The tags of owner `number` of `owners`, which must be a power of two.
     pub(super) fn new(number: u32, owners: u32) -> Self {
         debug_assert!(owners.is_power_of_two(), "else tags are no longer apart when they begin anew");
         Self { last: number, step: owners, in_use: BTreeSet::new() }
@@ -31,7 +31,7 @@ impl Tags {
         }
     }
 
-    /// The room is closed.
+    /// Frees the tag of a room that was closed.
     pub(super) fn give_back(&mut self, tag: RoomTag) {
         self.in_use.remove(&tag.0);
     }

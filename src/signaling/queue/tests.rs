@@ -98,7 +98,7 @@ fn r6_3_a_shared_frame_counts_once() {
         }
     }
     assert!(used(&common) <= 10 * 20 * cost(100_000));
-    // As long as one keeps it, it is there.
+    // A frame counts as long as one queue keeps it.
     let before = used(&common);
     for members in &rooms {
         members[..30].iter().for_each(|queue| queue.clear());

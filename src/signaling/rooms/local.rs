@@ -1,4 +1,4 @@
-//! One node alone: what rooms there are is its own.
+//! A single node, which has all rooms.
 
 use std::{
     convert::Infallible,
@@ -8,7 +8,7 @@ use std::{
 use super::owner::{Owner, Rooms};
 use crate::signaling::core::hub::Permit;
 
-/// As many rooms as one node may have.
+/// Counts the open rooms, up to the limit of one node.
 #[derive(Debug)]
 pub(crate) struct Local {
     max: usize,

@@ -1,6 +1,6 @@
-//! Which node has which room: a room lives on exactly one, with all its members.
+//! Which node has which room: a room is on exactly one node, with all its members.
 //!
-//! Asked when somebody wants to join a room that is not open here; never for what happens in a room.
+//! This is asked only when somebody wants to join a room that is not open here, never for events in a room.
 
 mod local;
 mod owner;

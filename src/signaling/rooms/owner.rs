@@ -1,26 +1,26 @@
-//! What is asked of who knows it.
+//! The question which node has a room, as a trait.
 
 use crate::signaling::core::hub::Permit;
 
-/// Who has a room.
+/// The node that has a room.
 #[derive(Debug)]
 pub enum Owner<Other> {
-    /// This node: it may open the room.
+    /// This node has it, and may open the room.
     Here(Permit),
-    /// Another node.
+    /// Another node has it.
     Elsewhere(Other),
-    /// Nobody, and this node has no place for it.
+    /// No node has it, and this node has no place for it.
     Nobody,
 }
 
-/// Says who has a room.
+/// Knows which node has which room.
 pub trait Rooms {
-    /// How another node is told to clients.
+    /// How clients are told about another node.
     type Other;
 
-    /// Who has the room of this name. A room that nobody has becomes this node's, if it has a place for it.
+    /// The owner of the room of this name. A room without an owner becomes this node's, if the node has a place for it.
     fn owner(&self, room: &str) -> Owner<Self::Other>;
 
-    /// The room is not this node's any more: it was closed, or has not been opened after all.
+    /// The room no longer belongs to this node: it was closed, or it was not opened after all.
     fn give_up(&self, room: &str);
 }

@@ -16,19 +16,19 @@ use crate::{
 pub struct Client<O> {
     pub(super) id: MemberId,
     pub(super) outbox: O,
-    /// Its address, if nobody unknown stands between.
+    /// Its address, if it is verified (no unknown proxy is in between).
     pub(super) address: Option<IpAddr>,
-    /// How it reached us, for its iceServers.
+    /// How it reached this server, for its iceServers.
     pub(super) reached: Reached,
     /// `?room=` of its URL.
     pub(super) url_room: Option<Box<str>>,
     /// How often this member has left a room; see [`crate::signaling::core::resume`].
     pub(super) epoch: u32,
-    /// Whether it is waited for when its connection breaks.
+    /// Whether its place is kept when its connection breaks.
     pub(super) may_return: bool,
-    /// Where it sits, unless another connection has taken over.
+    /// Its room and place, unless another connection has taken over.
     pub(super) room: Option<Seated>,
-    /// What its messages had queued; see [`Client::take_sent`].
+    /// What was queued because of its messages; see [`Client::take_sent`].
     pub(super) sent: Sent,
 }
 
@@ -39,16 +39,16 @@ pub(super) struct Seated {
     pub(super) place: PlacedSeat,
 }
 
-/// What a message meant for the connection that sent it.
+/// What a message means for the connection that sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done.
+    /// The message was handled.
     Fine,
-    /// Done, and the client got fresh credentials.
+    /// The message was handled, and the client got fresh credentials.
     CredentialsIssued,
-    /// Refused, as happens to good clients.
+    /// The message was refused, as can happen to good clients.
     Refused,
-    /// Refused for a fault that only a bad client makes.
+    /// The message was refused for a fault that only a bad client makes.
     Bad,
 }
 
@@ -58,7 +58,7 @@ impl<O> Client<O> {
         Self { id, outbox, address, reached, url_room, epoch: 0, may_return: false, room: None, sent: Sent::default() }
     }
 
-    /// Its id as a member. Another one after it has come back by a resume token.
+    /// Its id as a member. The id changes when the client comes back by a resume token.
     pub fn id(&self) -> MemberId {
         self.id
     }
@@ -68,7 +68,7 @@ impl<O> Client<O> {
         &self.outbox
     }
 
-    /// What its messages had queued since the last call, refusals aside.
+    /// What was queued because of its messages since the last call, without refusals.
     pub fn take_sent(&mut self) -> Sent {
         std::mem::take(&mut self.sent)
     }
@@ -78,7 +78,7 @@ impl<O> Client<O> {
         self.room.is_some()
     }
 
-    /// Its room's shard, and where it sits there.
+    /// The shard of its room, and its place there.
     pub(super) fn place(&self) -> Result<(usize, PlacedSeat), Refusal> {
         let room = self.room.as_ref().ok_or_else(|| Refusal::new(Code::NotJoined, "join a room first"))?;
         Ok((room.shard, room.place))

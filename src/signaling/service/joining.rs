@@ -1,14 +1,14 @@
-//! How a client gets into a room: anew, from another room, or back to where it was.
+//! How a client gets into a room: for the first time, again, from another room, or back to its old place.
 
 use super::{client::Seated, *};
 
-/// What a join asks for, once that is understood.
+/// What a join asks for, after parsing.
 struct JoinRequest<'a> {
     pass: Pass<'a>,
     shard: usize,
     key: RoomKey,
     profile: Profile,
-    /// Of the token that it comes back by.
+    /// The epoch of the token by which it comes back.
     epoch: Option<u32>,
 }
 
@@ -21,15 +21,15 @@ impl<O: Outbox + Clone> Service<O> {
         resume: Option<&str>,
         now: Clocks,
     ) -> Result<Outcome, Refusal> {
-        // Kept off the client, whose place changes below.
+        // This is a copy, because `client` is changed below.
         let name = &*room_name::meant(name, client.url_room.as_deref())?.into_owned();
         let token = resume.filter(|token| !token.is_empty());
         let token = token.map(|token| self.verify(token, name, now)).transpose()?;
-        // A connection that lost its place must not use the id again: another one may.
+        // A connection that lost its place must not use the id again, because another connection uses it.
         if client.is_joined() && self.room_of(client).is_none() {
             return Err(replaced());
         }
-        // Who is in a room and shows its own token joins anew, as it would without.
+        // A client that is in a room and shows its own token joins again as it would without a token.
         let comes_back = token.filter(|token| !client.is_joined() || token.id != client.id);
         let (shard, key) = self.shard_of(name);
         let id = comes_back.map_or(client.id, |token| token.id);
@@ -45,7 +45,7 @@ impl<O: Outbox + Clone> Service<O> {
         Ok(Outcome::CredentialsIssued)
     }
 
-    /// What a token says about the future of the client that shows it. Whether it is revoked, the room's owner knows.
+    /// Checks the signature and the age of a token. Only the owner of the room knows whether it is revoked.
     fn verify(&self, token: &str, room: &str, now: Clocks) -> Result<Claims, Refusal> {
         let claims = self.resume_key.verify(token, room);
         let claims = claims.ok_or_else(|| bad_token("the resume token is not of this server and room"))?;
@@ -55,13 +55,13 @@ impl<O: Outbox + Clone> Service<O> {
         Ok(claims)
     }
 
-    /// A client that is in no room.
+    /// A client joins that is in no room.
     fn join_first(&self, client: &mut Client<O>, request: JoinRequest<'_>, now: Clocks) -> Result<(), Refusal> {
         self.claim(request.pass, request.key)?;
         self.take_place(client, request, None, now)
     }
 
-    /// A client that joins its room anew.
+    /// A client joins its room again.
     fn rejoin(&self, client: &mut Client<O>, request: JoinRequest<'_>, now: Clocks) -> Result<(), Refusal> {
         let (shard, place) = client.place()?;
         let parting = self.parting(now);
@@ -78,7 +78,8 @@ impl<O: Outbox + Clone> Service<O> {
         Ok(())
     }
 
-    /// A client that is in another room, or comes back as another member. Only when a place is certain is the old room left.
+    /// A client joins that is in another room, or comes back as another member. It leaves the old room only when its
+    /// new place is certain.
     fn move_to(&self, client: &mut Client<O>, request: JoinRequest<'_>, now: Clocks) -> Result<(), Refusal> {
         let JoinRequest { pass, shard, key, .. } = request;
         if pass.comes_back {
@@ -95,7 +96,7 @@ impl<O: Outbox + Clone> Service<O> {
             }
         })?;
         let left = self.leave(client, RemoveReason::Moved, now);
-        // Only now its id is free for the new room.
+        // Only now is its id free for the new room.
         let claimed = left.and_then(|()| if pass.comes_back { Ok(()) } else { self.claim(pass, key) });
         if let Err(refusal) = claimed {
             self.perform_for(shard, &mut client.sent, |hub, effects| hub.handle_unhold(hold, now.instant, effects));
@@ -131,7 +132,7 @@ impl<O: Outbox + Clone> Service<O> {
         Ok(())
     }
 
-    /// Lets `enter` have all that a client brings and gets.
+    /// Calls `enter` with everything that a client brings and gets.
     fn with_newcomer<R>(
         &self,
         client: &mut Client<O>,
@@ -150,7 +151,8 @@ impl<O: Outbox + Clone> Service<O> {
         enter(&mut newcomer, &mut client.sent)
     }
 
-    /// Opens the room, where it turns out that there is none, if there may be one more.
+    /// Calls `enter`. If there is no such room, calls it again with the permission to open it, if there may be one more
+    /// room.
     fn with_permit<T>(
         &self,
         room: &str,
@@ -165,7 +167,7 @@ impl<O: Outbox + Clone> Service<O> {
                 Owner::Nobody => return Err(too_many_rooms()),
             };
             outcome = enter(&mut permit);
-            // Somebody else has opened it meanwhile.
+            // Somebody else has opened the room meanwhile.
             if permit.is_some() {
                 self.rooms.give_up(room);
             }

@@ -1,4 +1,4 @@
-//! The rules of rooms, each with the exact list of what goes out and to whom. Numbers are those of docs/PROTOCOL.md.
+//! The rules of rooms, each with the exact list of frames and receivers. The numbers are those of docs/PROTOCOL.md.
 
 use std::{
     cell::{Cell, RefCell},
@@ -205,7 +205,7 @@ fn r2_6_rooms_and_members_are_bounded_and_who_is_refused_stays() {
 
     world.say(b, "__message", json!({"data": 1}));
     assert_eq!(world.drain().len(), 1, "still with a");
-    // A full room may be joined by those who are in it.
+    // Members of a full room may join it again.
     assert_eq!(world.say(b, "__join", json!({"room": "one"})), Outcome::CredentialsIssued);
     world.say(a, "__leave", json!({}));
     world.say(b, "__leave", json!({}));
@@ -234,7 +234,7 @@ fn r2_7_a_second_join_moves() {
     let room_of = |client: &Client<Log>| world.directory.membership(client.id()).unwrap().room;
     assert_eq!(room_of(&mover), room_of(&bob));
 
-    // Joining the same room again: all start afresh.
+    // A member that joins its room again: everyone starts afresh.
     world.say(&mut mover, "__join", json!({"room": "new"}));
     let events: Vec<_> = world.drain().into_iter().map(|(to, event, _)| (to, event)).collect();
     let expected = [("bob", "_remove_peer"), ("bob", "_new_peer"), ("mover", "_peers")];
@@ -397,8 +397,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// What a member has been told by `_peers`, `_new_peer` and `_remove_peer` is who is there, and who is there gets
-    /// the messages and nobody else.
+    /// What `_peers`, `_new_peer` and `_remove_peer` have told a member is always the true list of members, and exactly
+    /// these members get its messages.
     #[test]
     fn members_always_know_who_is_there(steps in prop::collection::vec(step(), 0..60)) {
         const NAMES: [&str; 5] = ["0", "1", "2", "3", "4"];
@@ -491,9 +491,9 @@ impl Outbox for Log {
     }
 }
 
-/// A service, and one log of all that its clients are sent, in order.
+/// A service, and one log of everything that its clients are sent, in order.
 struct World {
-    /// No clock: only differences from it count.
+    /// Not the real time: only differences from it count.
     start: Instant,
     service: Service<Log>,
     trigger: ShutdownTrigger,
@@ -565,7 +565,7 @@ impl World {
         (alice, bob)
     }
 
-    /// Its grace ends at `self.start + GRACE`.
+    /// Its grace period ends at `self.start + GRACE`.
     fn disconnect(&self, client: &mut Client<Log>) {
         self.service.disconnect(client, self.start + GRACE, self.start);
     }
@@ -594,7 +594,7 @@ impl World {
         parsed.collect()
     }
 
-    /// The token that `client` has been given for `room`.
+    /// The token that `client` was given for `room`.
     fn token(&self, client: &Client<Log>, room: &str) -> String {
         self.service.resume_key.sign(Claims { id: client.id(), epoch: client.epoch, issued_at: NOW }, room)
     }
@@ -606,7 +606,7 @@ impl World {
             && self.directory.is_empty()
     }
 
-    /// What was sent is one `_error`: to whom, and its code.
+    /// Expects that exactly one `_error` was sent. Returns its receiver and its code.
     fn error(&self) -> (&'static str, String) {
         let sent = self.drain();
         let [(to, event, data)] = &sent[..] else { panic!("{sent:?}") };

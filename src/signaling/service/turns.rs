@@ -1,34 +1,35 @@
-//! Who performs next: effects of one shard are performed in the order in which they were decided, outside of its lock.
+//! Whose turn it is: the effects of one shard are performed in the order in which they were decided, outside of its
+//! lock.
 //!
-//! Each decision draws a ticket under the lock, and is performed when it is its ticket's turn. To wait for one's turn is no lock: who
-//! waits holds none, and whoever has the turn never waits for another turn nor takes a shard's lock, so the
-//! one with the lowest ticket always goes on.
+//! Each decision draws a ticket under the lock, and its effects are performed when it is the turn of that ticket. Turns
+//! cannot cause a deadlock: a thread that waits for its turn holds no lock, and a thread that has the turn never waits
+//! for another turn and takes no shard's lock. So the thread with the lowest ticket always goes on.
 
 use std::sync::{
     Condvar, Mutex, PoisonError,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-/// Looks at the number before the thread is laid to rest: effects are mostly performed within a microsecond or two.
+/// How often a thread looks at the number before it sleeps: effects mostly take a microsecond or two.
 const SPINS: usize = 100;
 
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// Whose turn it is.
+    /// The ticket whose turn it is.
     serving: AtomicU64,
     waiters: AtomicUsize,
     asleep: Mutex<()>,
     called: Condvar,
 }
 
-/// Held by the one whose turn it is.
+/// Held by the thread whose turn it is; dropping it passes the turn on.
 pub(super) struct Turn<'a> {
     turns: &'a Turns,
     ticket: u64,
 }
 
 impl Turns {
-    /// Waits until all that was decided before has been performed.
+    /// Waits until all earlier decisions have been performed.
     pub(super) fn wait_for(&self, ticket: u64) -> Turn<'_> {
         let is_next = || self.serving.load(Ordering::SeqCst) == ticket;
         #[cfg(test)]
@@ -55,7 +56,7 @@ impl Turns {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.turns.serving.store(self.ticket + 1, Ordering::SeqCst);
-        // Who comes to wait after this has seen the number.
+        // A thread that begins to wait after this load sees the new number.
         if self.turns.waiters.load(Ordering::SeqCst) > 0 {
             drop(self.turns.asleep.lock());
             self.turns.called.notify_all();

@@ -1,4 +1,4 @@
-//! What messages of both directions are made of.
+//! The parts of messages of both directions.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 
 use crate::signaling::error::{Code, Refusal};
 
-/// Longest name of a member, in bytes.
+/// The longest name of a member, in bytes.
 pub const MAX_NAME_BYTES: usize = 1024;
-/// Largest `metadata` of a member, in bytes of JSON: every newcomer gets those of all members in one frame.
+/// The largest `metadata` of a member, in bytes of JSON. Every newcomer gets the metadata of all members in one frame.
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 /// Events that go from one member to one other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Directed {
 /// How a member presents itself to the others.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
-    /// Shown to people.
+    /// The name that is shown to people.
     pub name: Option<Box<str>>,
     /// Anything the application likes.
     pub metadata: Option<Box<RawValue>>,
@@ -52,7 +52,7 @@ pub struct ProfileChange {
 }
 
 impl Profile {
-    /// Takes over what `newer` has and says how that differs; `None` if it does not.
+    /// Takes over what `newer` has, and returns the fields that differ; `None` if nothing differs.
     pub(crate) fn renew(&mut self, newer: Self) -> Option<Self> {
         let name = newer.name.filter(|name| self.name.as_ref() != Some(name));
         let text = self.metadata.as_ref().map(|metadata| metadata.get());
@@ -65,7 +65,7 @@ impl Profile {
         Some(Self { name, metadata })
     }
 
-    /// Takes over what `change` holds.
+    /// Applies `change`.
     pub fn apply(&mut self, change: ProfileChange) {
         if let Some(name) = change.name {
             self.name = name;
@@ -76,12 +76,12 @@ impl Profile {
     }
 }
 
-/// The fields of a `data` object in the order they came, values as they came.
+/// The fields of a `data` object, in the order and with the text in which they came.
 #[derive(Debug, Default)]
 pub struct Fields<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Fields<'a> {
-    /// The value of `key`; the last one, as JSON.parse would have it.
+    /// The value of `key`; if there are several, the last one, as in JSON.parse.
     pub(super) fn last(&self, key: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
     }

@@ -1,4 +1,4 @@
-//! The sample messages that the browser client's tests read too: `tests/data/signaling`.
+//! The sample messages, which the tests of the browser client read too: `tests/data/signaling`.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What is read, and what is written of it.
+//! Reading messages, and writing what was read.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -24,7 +24,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Keys that mean something, and others.
+/// Keys with a meaning for the server, and others.
 fn any_fields() -> impl Strategy<Value = Map<String, Value>> {
     let key = prop_oneof![
         prop::sample::select(&["socketId", "sdp", "candidate", "label", "sdpMLineIndex", "room", "name", "data"][..])

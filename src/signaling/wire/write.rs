@@ -5,15 +5,15 @@ use serde_json::value::RawValue;
 use super::fields::{Directed, Fields, Profile};
 use crate::{ice_servers::IceServers, signaling::error::Refusal, values::member::MemberId};
 
-/// `_peers`: what a newcomer gets.
+/// `_peers`, which a newcomer gets.
 pub(crate) struct Peers<'a> {
     pub(crate) you: MemberId,
     pub(crate) room: &'a str,
     pub(crate) server: &'a str,
     pub(crate) ice: &'a IceServers,
-    /// The token to come back with.
+    /// The token for coming back.
     pub(crate) resume: &'a str,
-    /// Whether the newcomer has been here all the time.
+    /// Whether the client has come back to the place of its member.
     pub(crate) resumed: bool,
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn directed(kind: Directed, sender: MemberId, fields: &Fields<'_>) ->
     if kind != Directed::IceCandidate {
         return forwarded(kind.server_event(), sender, fields, &[]);
     }
-    // The old clients send `label` and pass what they get to RTCIceCandidate, which knows `sdpMLineIndex` only.
+    // The old clients send `label` and pass what they get to RTCIceCandidate, which knows only `sdpMLineIndex`.
     let (label, index) = (fields.some("label"), fields.some("sdpMLineIndex"));
     let added = match (label, index) {
         (Some(label), None) => Some(("sdpMLineIndex", label)),
@@ -105,7 +105,8 @@ pub(crate) fn closing(reconnect_after_ms: u32) -> String {
     event("_closing", |data| data.key("reconnectAfter").raw(&reconnect_after_ms.to_string()))
 }
 
-/// `socketId` becomes the sender, `added` fields replace their namesakes, everything else goes through as it came.
+/// `socketId` becomes the sender, `added` fields replace fields of the same name, everything else is forwarded as it
+/// came.
 fn forwarded(name: &str, sender: MemberId, fields: &Fields<'_>, added: &[(&str, &RawValue)]) -> String {
     event(name, |data| {
         data.key("socketId").string(&sender.to_string());
@@ -144,7 +145,7 @@ fn event(name: &str, write: impl FnOnce(&mut Object<'_>)) -> String {
     out.0
 }
 
-/// Writes JSON in one pass, so that raw fields need no detour over a tree.
+/// Writes JSON in one pass, so that raw fields need no tree in between.
 struct FrameWriter(String);
 
 impl FrameWriter {
@@ -161,7 +162,7 @@ impl FrameWriter {
     }
 
     fn value(&mut self, value: &(impl serde::Serialize + ?Sized)) {
-        // Strings and lists of structs of strings have no way to fail.
+        // Serializing strings and lists of structs of strings cannot fail.
         self.0.push_str(&serde_json::to_string(value).unwrap_or_default());
     }
 

@@ -1,7 +1,8 @@
-//! Members join, leave, break off, come back, are kicked and talk at the same time, while TURN asks about them, in orders that a seed
-//! decides. TURN knows before anybody is told, and what has ended is told once.
+//! Members join, leave, lose their connection, come back, are kicked and talk at the same time, while TURN asks about
+//! them, in an order that depends on a seed. TURN must know everything before anybody is told, and every end must be
+//! told once.
 //!
-//! `BIMCC_RTC_SEED` runs the one of that seed.
+//! `BIMCC_RTC_SEED` runs only the interleaving of that seed.
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,7 @@ use crate::{
 
 const SHORT: u64 = 300;
 const LONG: u64 = 100_000;
-/// Whose connections and tokens there are.
+/// How many people have connections and tokens.
 const PEOPLE: usize = 3;
 const ROOMS: usize = 2;
 const STEPS: usize = 5;
@@ -53,7 +54,7 @@ fn run(seed: u64) {
     stage.is_over();
 }
 
-/// What all share.
+/// What all threads share.
 struct Stage {
     start: Instant,
     service: Service<Connection>,
@@ -62,15 +63,15 @@ struct Stage {
     seen: Arc<Seen>,
 }
 
-/// What has been told. Under a lock that is no [`Lock`]: nobody changes places within it.
+/// What has been told. This lock is not a [`Lock`], so threads do not change within it.
 #[derive(Default)]
 struct Seen(Mutex<Facts>);
 
 #[derive(Default)]
 struct Facts {
-    /// By person: the newest token, its room, and whose it is.
+    /// For each person: the newest token, its room, and the member that it is for.
     tokens: [Option<(String, String, MemberId)>; PEOPLE],
-    /// Whose allocation it is, until it has ended.
+    /// The member of each allocation, until the allocation has ended.
     allocations: HashMap<u64, MemberId>,
     last_allocation: u64,
     last_id: u128,
@@ -108,7 +109,7 @@ impl Stage {
         self.directory.membership(id).map(|membership| membership.room)
     }
 
-    /// Allocates for members of whom it has heard, and asks for permissions.
+    /// Allocates for members that it has heard of, and asks for permissions.
     fn ask_as_turn(&self, mut plan: StdRng) {
         for _ in 0..PEOPLE * STEPS {
             let known = self.seen.facts().tokens[plan.random_range(0..PEOPLE)].as_ref().map(|(.., id)| *id);
@@ -143,7 +144,7 @@ impl Stage {
     }
 }
 
-/// What reaches one connection, and what it may conclude.
+/// What one connection receives, and what it knows from that.
 #[derive(Clone)]
 struct Connection(Arc<Inbox>);
 
@@ -157,7 +158,7 @@ struct Inbox {
 #[derive(Default)]
 struct Known {
     you: Option<MemberId>,
-    /// Who else is in the room, while it is in one.
+    /// The other members, if the connection is in a room.
     others: Option<HashSet<MemberId>>,
 }
 
@@ -232,13 +233,13 @@ impl Outbox for Connection {
     }
 }
 
-/// One who acts upon what it got, by ever new connections.
+/// A person that acts on what it received, over one new connection after another.
 struct Person {
     number: usize,
     stage: Arc<Stage>,
     plan: StdRng,
     client: Client<Connection>,
-    /// Connections that have been given up for others, and not yet closed.
+    /// Connections that were replaced by others and are not closed yet.
     older: Vec<Client<Connection>>,
 }
 
@@ -308,7 +309,7 @@ impl Person {
         client.outbox().0.known().others = None;
     }
 
-    /// By another connection, with the token of a person that may be here, away or gone.
+    /// Comes back over another connection, with the token of a person that may be present, away or gone.
     fn come_back(&mut self, whose: usize) {
         let token = self.stage.seen.facts().tokens[whose].clone();
         let Some((token, room, _)) = token else { return };

@@ -1,4 +1,4 @@
-//! What is locked while somebody leaves.
+//! Which locks are taken while somebody leaves.
 
 use std::sync::{
     Weak,
@@ -12,7 +12,7 @@ const MEMBERS: usize = 10_000;
 const PER_ROOM: usize = 25;
 const ALLOCATIONS: usize = 200;
 
-/// Of clients of whom nobody wants to know what they get.
+/// The outbox of clients whose frames do not matter.
 #[derive(Clone)]
 struct Nowhere;
 
@@ -81,7 +81,7 @@ fn who_leaves_takes_the_locks_of_its_own_shards_only_one_after_another() {
     let ((), taken) = locks::taken_by(|| say(&service, leaver, "__leave", 0));
     assert_eq!(taken, [LockName("rooms", shard), LockName("directory", 0), LockName("ids", ids)]);
 
-    // To talk takes its room's alone.
+    // Talking takes only the lock of its room's shard.
     let speaker = &mut members[0];
     let shard = speaker.room.as_ref().unwrap().shard;
     let text = json!({"eventName": "__message", "data": {"data": 1}}).to_string();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Alice and Bob in room `r`; Bob asked for grace.
+/// Alice and Bob in room `r`; Bob asked for a grace period.
 fn pair_with_grace(world: &World) -> (Client<Log>, Client<Log>, String) {
     let (mut alice, mut bob) = (world.client("alice"), world.client("bob"));
     world.say(&mut alice, "__join", json!({"room": "r"}));
@@ -72,7 +72,7 @@ fn r10_3_within_grace_nobody_notices() {
     assert_eq!((signaling.members.get(), signaling.members_away.get()), (2, 0));
     assert_eq!(resumes(&world), [1, 0, 0]);
 
-    // And it is a member like before.
+    // It is a member as before.
     world.say(&mut back, "__message", json!({"data": 1}));
     assert_eq!(world.drain()[0].2["socketId"], bob_id.to_string());
 }
@@ -119,7 +119,7 @@ fn r10_3_who_is_away_keeps_its_place_and_is_listed() {
     world.say(&mut dave, "__join", json!({"room": "r"}));
     assert_eq!(world.error(), ("dave", "room_full".into()));
 
-    // A room lives on although all are away or gone.
+    // A room stays open although all members are away or gone.
     world.say(&mut alice, "__leave", json!({}));
     world.say(&mut carol, "__leave", json!({}));
     world.drain();
@@ -209,7 +209,7 @@ fn r10_2_without_asking_there_is_no_grace_but_the_token_is_good() {
     world.say(&mut back, "__join", json!({"room": "r", "resume": token}));
     assert_eq!(back.id(), id);
     world.drain();
-    // The second join does not ask: the grace is gone with it.
+    // The second join does not ask for a grace period, so there is none any more.
     world.say(&mut back, "__join", json!({"room": "r"}));
     world.drain();
     world.disconnect(&mut back);
@@ -232,7 +232,7 @@ fn r10_6_a_second_holder_takes_over() {
     assert_eq!((&sent[1].2["code"], &sent[2].2), (&json!("replaced"), &json!("replaced")));
     assert_eq!(resumes(&world), [0, 1, 0]);
 
-    // The old connection can do nothing in the member's name until it is closed.
+    // Until it is closed, the old connection can do nothing in the member's name.
     let target = alice.id().to_string();
     for (event, data) in [
         ("__offer", json!({"socketId": target, "sdp": "s"})),
@@ -271,7 +271,7 @@ fn r10_7_who_left_does_not_come_back() {
         assert_eq!(world.error(), ("back", "bad_token".into()), "{leave}");
         assert!(!back.is_joined());
         assert_ne!(back.id(), bob.id());
-        // Who stays connected may join anew, and then has a token that is good.
+        // A client that stays connected may join again, and then its token is valid.
         let id = bob.id();
         world.say(&mut bob, "__join", json!({"room": "r", "resume": ""}));
         let fresh = world.token(&bob, "r");
@@ -333,7 +333,7 @@ fn r10_8_bad_tokens_are_refused_and_change_nothing() {
         assert_eq!(world.error(), ("client", "bad_token".into()), "{bad}");
         assert!(!client.is_joined());
         assert_eq!(client.id(), id);
-        // Who is refused stays where it is.
+        // A client that is refused stays where it is.
         world.say(&mut client, "__join", json!({"room": "s"}));
         world.drain();
         world.say(&mut client, "__join", json!({"room": "r", "resume": bad}));
@@ -346,7 +346,7 @@ fn r10_8_bad_tokens_are_refused_and_change_nothing() {
         world.say(&mut client, "__join", json!({"room": "r", "resume": wrong}));
         assert_eq!(world.error(), ("client", "bad_message".into()), "{wrong}");
     }
-    // A moment before its end a token is good.
+    // A token is valid until the last moment.
     let last = world.service.resume_key.sign(Claims { issued_at: NOW - TTL + 1, ..good }, "r");
     let mut back = world.client("back");
     world.say(&mut back, "__join", json!({"room": "r", "resume": last}));
@@ -383,7 +383,7 @@ fn an_older_life_of_a_member_gives_way_to_a_younger_one() {
     world.say(&mut young, "__leave", json!({}));
     world.say(&mut again, "__join", json!({"room": "r", "resume": token(1)}));
     assert_eq!(world.error(), ("again", "bad_token".into()));
-    // Nor does a connection that was taken over become the member again.
+    // A connection that lost its place does not become the member again either.
     world.say(&mut old, "__leave", json!({}));
     world.say(&mut old, "__join", json!({"room": "r"}));
     assert_eq!(events(&world), named(&[("old", "_error"), ("old", "_error")]));
@@ -404,7 +404,7 @@ fn who_is_in_a_room_may_come_back_to_another() {
     assert_eq!(events(&world), named(&[("witness", "_remove_peer"), ("mover", "_peers")]));
     assert_eq!(mover.id(), bob.id());
     assert!(world.directory.membership(old_id).is_none());
-    // Its own token, shown by who is in: as without.
+    // A member that shows its own token joins as it would without.
     let own = world.token(&mover, "r");
     world.say(&mut mover, "__join", json!({"room": "r", "resume": own}));
     assert_eq!(events(&world), named(&[("alice", "_remove_peer"), ("alice", "_new_peer"), ("mover", "_peers")]));
@@ -454,23 +454,23 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// One who joins, breaks off and comes back by ever new connections.
+/// A person that joins, loses its connection and comes back over one new connection after another.
 struct Person {
     connection: Client<Log>,
-    /// Whether the connection has come to its end.
+    /// Whether the connection has ended.
     is_cut: bool,
-    /// Connections that were taken over and do not know it yet.
+    /// Connections that lost their place and do not know it yet.
     stale: Vec<Client<Log>>,
     room: Option<usize>,
     is_away: bool,
-    /// Token and room, until they must have died.
+    /// Token and room, until the token must have become invalid.
     token: Option<(String, usize)>,
     known: HashSet<String>,
 }
 
 proptest! {
-    /// Whatever is joined, cut, resumed, taken over and kicked: a member knows who is there, has one id, and messages
-    /// reach those who are there and not away.
+    /// Whatever members do (join, lose their connection, resume, take over, are kicked): a member knows who is there,
+    /// has one id, and messages reach exactly those who are there and not away.
     #[test]
     fn members_always_know_who_is_there_or_awaited(steps in prop::collection::vec(step(), 0..60)) {
         const NAMES: [&str; 4] = ["0", "1", "2", "3"];
