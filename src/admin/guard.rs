@@ -1,4 +1,4 @@
-//! Keeps out what pages of other origins have a browser ask.
+//! Refuses requests that pages of other origins make through a browser.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::http::refused::check_host;
 
-/// Answers a request that may be an operator's, and refuses any other.
+/// Passes on a request that may come from an operator, and refuses any other.
 pub(super) async fn require_operator(request: Request, next: Next) -> Response {
     if let Err(refused) = check_host(request.version(), request.headers()) {
         return refused.response();
@@ -29,7 +29,7 @@ pub(super) async fn require_operator(request: Request, next: Next) -> Response {
     (StatusCode::FORBIDDEN, refusal).into_response()
 }
 
-/// Whether a browser made the request for a page that this listener did not serve. Following a link is fine.
+/// Whether a browser made the request for a page that this listener did not serve. Following a link is allowed.
 fn is_of_other_page(method: &Method, headers: &HeaderMap, host: &str) -> bool {
     let is_ours = |origin: &str| origin.strip_prefix("http://").is_some_and(|origin| origin.eq_ignore_ascii_case(host));
     let has_other_origin =

@@ -1,4 +1,4 @@
-//! Operators' connections: let in also where nobody else is.
+//! Connections of operators, which are accepted even when no others are.
 
 use std::{
     future::poll_fn,
@@ -20,10 +20,11 @@ use crate::{
     front::slots::{Slot, Slots},
 };
 
-/// After a failed accept the next try waits.
+/// The wait after a failed accept.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Lets operators in, also where there are no files left for others. When there are too many of them, the oldest goes.
+/// Accepts operators even if no open files are left for others. When there are too many of them, the oldest connection
+/// is closed.
 pub(super) struct Operators {
     listener: TcpListener,
     files: Limit,
@@ -59,7 +60,7 @@ impl Operators {
     }
 }
 
-/// An operator's connection, which is at its end when somebody else needs its place.
+/// The connection of an operator. It ends when another one needs its place.
 pub(super) struct Operator {
     tcp: TcpStream,
     must_go: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,

@@ -1,4 +1,4 @@
-//! `/api/rooms`: who is where, and who has to leave.
+//! `/api/rooms`: lists rooms and members, and removes them.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ async fn room(State(signaling): State<Arc<Signaling>>, Path(room): Path<String>)
     }
 }
 
-/// Whoever enters while the others are removed stays.
+/// A member that enters while the others are removed stays.
 async fn close_room(State(signaling): State<Arc<Signaling>>, Path(room): Path<String>) -> Response {
     let Some(members) = signaling.members(&room) else {
         return no_such_room();
@@ -63,8 +63,8 @@ fn no_such_room() -> Response {
     (StatusCode::NOT_FOUND, "There is no such room.\n").into_response()
 }
 
-/// Written in one pass: what members said of themselves stands there as the text that came. A tree of values has no
-/// place for all of it, e.g. for numbers beyond a float's range.
+/// The JSON is written in one pass, with the metadata of members as the text that came in. A tree of values could not
+/// hold all of it, for example numbers beyond the range of a float.
 fn json_answer(value: &impl Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),

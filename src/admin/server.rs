@@ -1,4 +1,4 @@
-//! Answers operators: which path is what, and when it ends.
+//! Answers operators: the routes, and the end of connections.
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
@@ -22,13 +22,13 @@ use super::{
 };
 use crate::{files::Limit, observe::metrics::Metrics, shutdown::Shutdown, signaling::Signaling};
 
-/// How long the end of the process waits for requests under way, which may never be complete.
+/// How long the end of the process waits for requests in progress, which may never complete.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves operators until `shutdown`.
 ///
 /// # Errors
-/// None: what operators do ends their own connections.
+/// There are none: whatever operators do only ends their own connections.
 pub async fn serve(
     listener: TcpListener,
     files: Limit,
@@ -52,12 +52,12 @@ pub async fn serve(
     Ok(())
 }
 
-/// Answers requests until the connection ends, or the one under way at shutdown has its answer.
+/// Answers requests until the connection ends, or until the request in progress at shutdown is answered.
 async fn answer(operator: Operator, router: Router, shutdown: Shutdown) {
     let service = service_fn(|request| router.clone().call(request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        // A client that says no more may still listen.
+        // A client that has closed its sending side may still read.
         .half_close(true)
         .serve_connection(TokioIo::new(operator), service);
     let mut connection = pin!(connection);

@@ -1,4 +1,5 @@
-//! Who is let in, and how often nobody was: the numbers of connections, of WebSockets and of TURN connections together.
+//! Decides which connections are accepted, and counts refusals: joins the limits of connections, of WebSockets and of
+//! TURN connections.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -17,18 +18,18 @@ use crate::{
     values::turned_away::TurnedAway,
 };
 
-/// Lets connections in.
+/// Decides which connections are accepted.
 pub(super) struct Admission {
     trust: Arc<Trust>,
     slots: Arc<Slots>,
     web_sockets: Arc<ConnectionShares>,
     turn_streams: Arc<ConnectionShares>,
-    /// Knows where members are.
+    /// The addresses of members.
     turn: Option<Arc<Streams>>,
     metrics: Arc<Metrics>,
 }
 
-/// What a WebSocket takes up.
+/// The places that a WebSocket takes.
 pub(super) struct WebSocketPlace {
     /// The slot of the client behind a trusted proxy.
     pub(super) of_client: Option<Slot>,
@@ -53,7 +54,7 @@ impl Admission {
         }
     }
 
-    /// A slot for a connection of `peer`. Behind a trusted proxy the client is known, and counted, later.
+    /// A slot for a connection of `peer`. Behind a trusted proxy, the client is known only later and is counted then.
     pub(super) fn connection(&self, peer: IpAddr) -> Option<Slot> {
         if self.is_proxy(peer) {
             return Some(self.slots.uncounted(peer));
@@ -79,7 +80,7 @@ impl Admission {
         share.inspect_err(why).ok()
     }
 
-    /// Whether so many have been told to go and are still here that no more should come in for the moment.
+    /// Whether so many connections were told to end and are still open that no more should be accepted for the moment.
     pub(super) fn is_crowded(&self) -> bool {
         self.slots.is_crowded()
     }

@@ -1,11 +1,12 @@
-//! Who makes room when too many connections are half open.
+//! Which connection must end when too many are half open.
 //!
-//! Each connection counts for a row of networks around its address, from the one that a single host has to the one that
-//! a provider has. What is usual of a network (a browser with spare connections, a few of them in a house) weighs
-//! nothing, and more is usual of a wider one; so a flood weighs most in the narrowest network that holds it, however
-//! it is spread within, and its neighbours in wider ones stay. The heaviest network loses its oldest connection. Among
-//! equals, which is everybody in whose networks nothing is unusual, the oldest goes: honest clients are through in
-//! less than a second, so they are not old. A number that an outsider chooses decides nothing.
+//! Each connection counts in several networks around its address, from the network of a single host to that of a
+//! provider. Each network has a usual number of connections (a browser with spare connections, a few browsers in a
+//! house), which is larger for a wider network. The weight of a network is how many times it exceeds its usual number.
+//! So a flood weighs most in the narrowest network that contains it, however it is spread within that network, and its
+//! neighbours in wider networks stay. The heaviest network loses its oldest connection. Among equals, for example if no
+//! network has an unusual number, the oldest connection ends: honest clients are no longer half open after less than a
+//! second, so they are not the oldest. No choice of an outsider's address changes this.
 
 use std::{
     cmp::Reverse,
@@ -18,28 +19,28 @@ use tokio::sync::Notify;
 
 use crate::values::sites::ipv6_network;
 
-/// What a connection from where no member is weighs, one from elsewhere being 1.
+/// The weight of a connection from an address without a member. A connection from an address with a member weighs 1.
 pub(super) const STRANGERS_WEIGHT: usize = 8;
 
-/// A network that a connection belongs to: bits of its prefix in IPv4 and in IPv6, and how many connections of
-/// strangers are usual of it. What is narrow in one family is set beside what is so in the other: an address and what a
-/// host has (/64), what a house has (/56), a site (/48) and a provider (/32, the least that registries give).
+/// A network that a connection belongs to: the bits of its prefix in IPv4 and in IPv6, and its usual number of
+/// connections of strangers. Each row sets networks of about the same size side by side: the network of a host (/64 in
+/// IPv6), of a house (/56), of a site (/48) and of a provider (/32, the smallest that registries give).
 const NETWORKS: [(Option<u32>, u32, usize); 4] =
     [(Some(32), 64, 4), (None, 56, 8), (Some(24), 48, 16), (Some(16), 32, 32)];
 
-/// No network's usual number is more than this part of all that may be half open, but that of a host.
+/// Except for the network of a host, no usual number is more than this part of the limit on half-open connections.
 const MOST_USUAL: usize = 8;
 
-/// What is half open, by age and by the networks it comes from.
+/// The half-open connections, by age and by the networks that they come from.
 #[derive(Debug)]
 pub(super) struct HalfOpen {
     max: usize,
     next: u64,
     connections: HashMap<u64, Connection>,
     networks: HashMap<Network, Members>,
-    /// The one whose oldest goes next stands last.
+    /// The last network is the one whose oldest connection ends next.
     by_weight: BTreeSet<(usize, Reverse<u64>, Network)>,
-    /// Those that were told to go and are still here.
+    /// How many connections were told to end and are still open.
     leaving: usize,
 }
 
@@ -56,20 +57,20 @@ struct Network(usize, IpAddr);
 
 #[derive(Debug, Default)]
 struct Members {
-    /// Oldest first.
+    /// Numbers of connections, oldest first.
     connections: BTreeSet<u64>,
     weight: usize,
 }
 
 impl Members {
-    /// Its place in the order, as long as it has anybody.
+    /// The place of the network in the order, if it has any connections.
     fn place(&self, network: Network, usual: usize) -> Option<(usize, Reverse<u64>, Network)> {
         self.connections.first().map(|oldest| (self.weight.div_ceil(usual), Reverse(*oldest), network))
     }
 }
 
 impl HalfOpen {
-    /// Nobody yet; `max` at most.
+    /// No connections yet, and at most `max`.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -81,7 +82,7 @@ impl HalfOpen {
         }
     }
 
-    /// A number for a connection from `address`. If that is one too many, one is told to go.
+    /// Adds a connection from `address` and returns its number. If that is one too many, one connection is told to end.
     pub(super) fn insert(&mut self, address: IpAddr, weight: usize, must_go: Arc<Notify>) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -96,10 +97,10 @@ impl HalfOpen {
         number
     }
 
-    /// The connection is half open no longer.
+    /// Removes a connection that is no longer half open.
     pub(super) fn remove(&mut self, number: u64) {
         if self.take(number).is_none() {
-            // It was told to go.
+            // The connection had been told to end.
             self.leaving -= 1;
         }
     }
@@ -112,13 +113,13 @@ impl HalfOpen {
         }
     }
 
-    /// Those that were not told to go.
+    /// How many connections were not told to end.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.connections.len()
     }
 
-    /// Those that were told to go and are still here.
+    /// How many connections were told to end and are still open.
     pub(super) fn leaving(&self) -> usize {
         self.leaving
     }
@@ -165,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    /// So many at most, as a server sees them come.
+    /// The connections of a server, at most `max`.
     struct World {
         half_open: HalfOpen,
         told: Vec<(u64, Arc<Notify>)>,
@@ -176,7 +177,7 @@ mod tests {
             Self { half_open: HalfOpen::new(max), told: Vec::new() }
         }
 
-        /// A stranger comes, and somebody goes if that is one too many.
+        /// A connection of a stranger arrives. If that is one too many, another one ends.
         fn comes(&mut self, address: &str) -> u64 {
             self.comes_from(address.parse().unwrap())
         }
@@ -192,7 +193,8 @@ mod tests {
             self.half_open.connections.contains_key(&number)
         }
 
-        /// `count` of a flood, each from the address that `address` makes of its number. None goes the moment it comes.
+        /// `count` connections of a flood, each from the address that `address` makes from its number. None of them
+        /// must end at once.
         fn flood(&mut self, count: u128, address: impl Fn(u128) -> IpAddr) {
             for index in 0..count {
                 let number = self.comes_from(address(index));
@@ -210,8 +212,8 @@ mod tests {
         IpAddr::from([prefix[0], prefix[1], (index >> 8) as u8, index as u8])
     }
 
-    /// An honest client of each kind is there before the flood, and is there after it: with one connection, and as a
-    /// browser with two more that it does not use.
+    /// Honest clients that connect during a flood stay: each kind with one connection, and as a browser with two spare
+    /// ones.
     fn honest_stay(max: usize, flood: impl Fn(u128) -> IpAddr) {
         let mut world = World::new(max);
         world.flood(max as u128, &flood);
@@ -230,7 +232,8 @@ mod tests {
     #[test]
     fn a_network_counts_however_a_flood_is_spread_in_it() {
         for max in [64, 500, 4096] {
-            // From one address and one /64, over the /64s of a /56, of a /48 and of a /32, over its /56s and /48s.
+            // Floods from one address and one /64, spread over the /64s of a /56, of a /48 and of a /32, and over its
+            // /56s and /48s.
             honest_stay(max, |_| v4([198, 18], 1));
             honest_stay(max, |index| v6("2001:db8:7:7::", 128, index));
             honest_stay(max, |index| v6("2001:db8:7:100::", 64, index % 256));
@@ -239,7 +242,7 @@ mod tests {
             honest_stay(max, |index| v6("2001:db8::", 64, index * 0x1_0001));
             honest_stay(max, |index| v6("2001:db8::", 56, index % (1 << 24)));
             honest_stay(max, |index| v6("2001:db8::", 48, index % 65_536));
-            // Over a /24 and over a /16 of IPv4, and over both families at once.
+            // Floods spread over a /24 and over a /16 of IPv4, and over both families at once.
             honest_stay(max, |index| v4([198, 18], index % 256));
             honest_stay(max, |index| v4([198, 18], index % 65_536));
             honest_stay(max, |index| {
@@ -275,7 +278,7 @@ mod tests {
     #[test]
     fn a_browser_with_spare_connections_is_nothing_unusual() {
         let mut world = World::new(100);
-        // Each from a provider of its own.
+        // Each connection comes from a different provider.
         world.flood(97, |index| v4([1 + index as u8, 7], 1));
         let browser: Vec<_> = (0..3).map(|_| world.comes("2a02::1")).collect();
         world.flood(97, |index| v4([101 + index as u8, 7], 1));

@@ -1,7 +1,7 @@
-//! Whose connection it is, where a proxy that passes connections on says so before anything else.
+//! Learns who the client of a connection is, if a proxy that passes on connections announces it first.
 //!
-//! [`Introductions::hear`] comes before the first byte is judged. Headers that are not taken are counted by the caller,
-//! and told in the log once per kind, because strangers can send them.
+//! [`Introductions::hear`] must be called before the first byte is judged. The caller counts headers that are not
+//! accepted; the log reports them once for each kind, because strangers can send them.
 
 use std::{
     io,
@@ -17,21 +17,21 @@ use super::{
 };
 use crate::values::turned_away::TurnedAway;
 
-/// Sent where the header was text: whoever set the proxy up may try it with an HTTP client first.
+/// The answer to a header that was text, because somebody who sets up the proxy may first try it with an HTTP client.
 const REFUSAL: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n";
 
-/// What was heard.
+/// What the beginning of a connection says about its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Introduced {
     /// The connection begins with something else.
     Nothing,
-    /// A trusted proxy names no client: the connection is its own, or of a client that it cannot name.
+    /// A trusted proxy names no client: the connection is the proxy's own, or from a client that it cannot name.
     Nameless,
     /// A trusted proxy passes on the connection between these ends.
     Client(Ends),
 }
 
-/// Remembers what has been told.
+/// Remembers what was already logged.
 #[derive(Debug, Default)]
 pub(super) struct Introductions {
     told_of_untrusted: AtomicBool,
@@ -39,7 +39,7 @@ pub(super) struct Introductions {
 }
 
 impl Introductions {
-    /// Takes the header off a connection that begins with one.
+    /// Reads the header of a connection that begins with one.
     pub(super) async fn hear(
         &self,
         tcp: &mut TcpStream,
@@ -49,7 +49,7 @@ impl Introductions {
     ) -> Result<Introduced, TurnedAway> {
         let begun = timeout(timeouts.first_byte, proxy_protocol::peek_until(tcp, &mut [0], |_| true)).await;
         if !matches!(begun.map_err(|_| TurnedAway::HandshakeTimeout)?, Ok(1..)) {
-            // Gone again: browsers open connections in advance.
+            // The connection has ended without data: browsers open connections in advance.
             return Ok(Introduced::Nothing);
         }
         let header = async {
@@ -98,7 +98,7 @@ impl Introductions {
 
 fn refuse(tcp: &TcpStream, version: Version, why: &str) {
     if version == Version::One {
-        // Nothing was written before, so that there is room for it.
+        // Nothing was written before, so the send buffer has room for it.
         let _gone = tcp.try_write(format!("{REFUSAL}{why}\n").as_bytes());
     }
 }

@@ -1,12 +1,12 @@
-//! The TCP ports: accepts connections, finds out what they speak, and hands them over.
+//! The TCP ports: accepts connections, finds out which protocol they speak, and passes them on.
 //!
-//! The first byte of a connection, and once more the first within TLS, tells HTTP from STUN: requests are answered by
-//! [`crate::http`], WebSockets served by [`crate::signaling`], TURN clients by [`crate::turn::io::Streams`]. The ports
-//! of `--turn-listen` and `--turns-listen` speak nothing but TURN.
+//! The first byte of a connection, and again the first byte within TLS, distinguishes HTTP from STUN. [`crate::http`]
+//! answers requests, [`crate::signaling`] serves WebSockets, and [`crate::turn::io::Streams`] serves TURN clients. The
+//! ports of `--turn-listen` and `--turns-listen` only speak TURN.
 //!
-//! A trusted proxy may say first whose connection it is ([`proxy_protocol`], `introduction`).
+//! A trusted proxy may first announce the client of a connection ([`proxy_protocol`], `introduction`).
 //!
-//! [`Front::serve`] runs it all until told to stop.
+//! [`Front::serve`] runs everything until the shutdown.
 
 mod admission;
 mod half_open;
@@ -22,6 +22,6 @@ mod stream;
 pub use server::{Front, Listeners};
 pub use settings::{FrontSettings, Timeouts};
 pub use shares::WebSocketLimits;
-/// For those who test it with any input.
+/// Public for fuzz tests.
 #[doc(hidden)]
 pub use stream::Protocol;

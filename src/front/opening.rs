@@ -1,4 +1,4 @@
-//! The beginning of a connection: what its first byte says, the TLS handshake, and what the first byte within says.
+//! The beginning of a connection: its first byte, the TLS handshake, and the first byte within TLS.
 
 use std::io;
 
@@ -34,11 +34,11 @@ pub(super) enum Opened {
     Turn(Stream),
 }
 
-/// A connection that comes to nothing.
+/// A connection that cannot be served.
 pub(super) struct Unopened {
-    /// `None` where it is nobody's fault: browsers open connections in advance.
+    /// `None` if there is no fault: browsers open connections in advance and may not use them.
     pub(super) why: Option<TurnedAway>,
-    /// To be ended in order.
+    /// The stream, if it must still be closed in order.
     pub(super) stream: Option<Stream>,
 }
 
@@ -48,7 +48,7 @@ impl Unopened {
     }
 }
 
-/// What is needed to find out.
+/// What is needed to open a connection.
 pub(super) struct Opening<'a> {
     pub(super) speaks: Speaks,
     pub(super) serves_turn: bool,
@@ -57,7 +57,7 @@ pub(super) struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Decides by the first byte what the connection speaks, and does the TLS handshake if that is it.
+    /// Decides by the first byte which protocol the connection speaks, and does the TLS handshake if it is TLS.
     pub(super) async fn open(&self, tcp: TcpStream) -> Result<Opened, Unopened> {
         let (stream, protocol) = self.protocol(Stream::Plain(tcp), false).await?;
         match (protocol, stream, self.tls) {
@@ -77,11 +77,11 @@ impl Opening<'_> {
         }
     }
 
-    /// What comes next on a stream that has not been read.
+    /// The next protocol on a stream that has not been read.
     async fn protocol(&self, mut stream: Stream, is_within_tls: bool) -> Result<(Stream, Protocol), Unopened> {
         let first = match timeout(self.timeouts.first_byte, stream.first_byte()).await {
             Ok(Ok(Some(first))) => first,
-            // Gone again.
+            // The client has closed the connection without sending anything.
             Ok(_) => return Err(Unopened { why: None, stream: Some(stream) }),
             Err(_) => return Err(Unopened::new(TurnedAway::HandshakeTimeout, stream)),
         };
@@ -110,7 +110,7 @@ impl Opening<'_> {
             }
             Ok(Err(failed)) => {
                 tracing::debug!(error = %failed.error, "TLS handshake failed");
-                // The alert that says why is on its way.
+                // The TLS alert that says why is already being sent.
                 Err(Unopened { why: Some(TurnedAway::BadHandshake), stream: failed.stream.map(Stream::Plain) })
             }
             Err(_) => Err(Unopened { why: Some(TurnedAway::HandshakeTimeout), stream: None }),

@@ -1,10 +1,11 @@
-//! What a proxy that passes connections on says of each: the PROXY protocol, versions 1 and 2, by the `ppp` crate.
+//! The PROXY protocol, versions 1 and 2, by which a proxy announces the client of each connection that it passes on.
+//! The `ppp` crate parses it.
 //!
-//! Such a proxy (HAProxy `send-proxy-v2`, nginx `proxy_protocol` of its stream module) knows nothing of HTTP, so it cannot
-//! add headers; it works for TURN over TCP and TLS as well. Whether it is to be believed is decided elsewhere.
+//! Such a proxy (HAProxy `send-proxy-v2`, nginx `proxy_protocol` of its stream module) knows nothing of HTTP, so it
+//! cannot add headers; it works for TURN over TCP and TLS as well. Whether the proxy is trusted is decided elsewhere.
 //!
-//! A header of version 1 begins with letters, as requests do, and one of version 2 with line ends, which may stand before
-//! a request (RFC 9112 section 2.2): only the whole prefix tells.
+//! A header of version 1 begins with letters, as requests do, and one of version 2 with line ends, which may precede a
+//! request (RFC 9112 section 2.2), so only the whole prefix identifies a header.
 
 use std::{io, net::SocketAddr};
 
@@ -15,10 +16,10 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What version 1 begins with, the blank included: `PROXY` alone could be the beginning of another word.
+/// The beginning of version 1, with the space: `PROXY` alone could be the beginning of another word.
 const PREFIX_OF_1: &[u8] = b"PROXY ";
 
-/// Longest line of version 1, its end included.
+/// The longest line of version 1, with its line end.
 const LONGEST_LINE: usize = 107;
 
 const LINE_END: &[u8] = b"\r\n";
@@ -26,7 +27,7 @@ const LINE_END: &[u8] = b"\r\n";
 /// Signature, version and command, family, length.
 const FIXED_LEN: usize = 16;
 
-/// Longest rest of a header: addresses and what else proxies add (names of certificates, for example).
+/// The longest rest of a header: addresses and other things that proxies add (names of certificates, for example).
 const LONGEST_REST: usize = 4096;
 
 /// Both ends of a connection as the proxy sees them.
@@ -38,17 +39,17 @@ pub struct Ends {
     pub server: SocketAddr,
 }
 
-/// The header is broken, or says nothing that is of use.
+/// The header is broken, or useless here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no PROXY protocol header of version 1 or 2 for a TCP connection")]
 pub struct BadHeader;
 
-/// How a header is written.
+/// The version of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     /// A line of text.
     One,
-    /// Bytes.
+    /// A binary header.
     Two,
 }
 
@@ -66,17 +67,17 @@ impl Version {
         Self::ALL.into_iter().find(|version| said.starts_with(version.prefix()))
     }
 
-    /// Whether more bytes can make a header of what has come so far.
+    /// Whether the bytes so far can still become a header when more arrive.
     fn is_possible(said: &[u8]) -> bool {
         Self::ALL.iter().any(|version| version.prefix().starts_with(said))
     }
 }
 
-/// Reads a whole header. `None` for a connection of which the proxy names no client: its own (a health check), or one of
-/// a kind that the header has no words for.
+/// Reads a whole header. `None` if the proxy names no client: the connection is the proxy's own (a health check), or of
+/// a kind that a header cannot describe.
 ///
 /// # Errors
-/// [`BadHeader`], also for ends that are no IP addresses, and for what is no TCP connection.
+/// [`BadHeader`], also if the ends are not IP addresses or the connection is not TCP.
 pub fn parse(header: &[u8]) -> Result<Option<Ends>, BadHeader> {
     let ends = match Version::of(header) {
         Some(Version::One) => parse_line(header)?,
@@ -84,7 +85,7 @@ pub fn parse(header: &[u8]) -> Result<Option<Ends>, BadHeader> {
         None => return Err(BadHeader),
     };
     let Some((client, server)) = ends else { return Ok(None) };
-    // A proxy that listens for both families in one socket writes IPv4 so.
+    // A proxy that listens for both families on one socket writes IPv4 addresses as IPv6.
     let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
     let (client, server) = (canonical(client), canonical(server));
     if client.ip().is_unspecified() || client.ip().is_multicast() {
@@ -95,11 +96,11 @@ pub fn parse(header: &[u8]) -> Result<Option<Ends>, BadHeader> {
 
 fn parse_line(line: &[u8]) -> Result<Option<(SocketAddr, SocketAddr)>, BadHeader> {
     let text = line.strip_suffix(LINE_END).filter(|_| line.len() <= LONGEST_LINE).ok_or(BadHeader)?;
-    // Whatever follows this word does not count.
+    // Everything after this word is ignored.
     if text.strip_prefix(b"PROXY UNKNOWN").is_some_and(|rest| rest.is_empty() || rest[0] == b' ') {
         return Ok(None);
     }
-    // A sign before a port is taken for a part of the number by `ppp`.
+    // `ppp` accepts a sign before a port as a part of the number.
     if text.iter().any(|byte| *byte == b'+' || byte.is_ascii_control()) {
         return Err(BadHeader);
     }
@@ -137,7 +138,7 @@ fn parse_bytes(header: &[u8]) -> Result<Option<(SocketAddr, SocketAddr)>, BadHea
     }
 }
 
-/// Whether the connection begins with a header; takes nothing off it.
+/// Which version of a header the connection begins with, if any. Consumes nothing.
 ///
 /// # Errors
 /// If the connection breaks.
@@ -148,7 +149,7 @@ pub(crate) async fn announced(tcp: &TcpStream) -> io::Result<Option<Version>> {
     Ok(Version::of(&beginning[..seen]))
 }
 
-/// Takes the header that was [`announced`] off the front of a connection, and not a byte more.
+/// Reads the header that was [`announced`] from the connection, and not a byte more.
 ///
 /// # Errors
 /// If the connection breaks, or with [`BadHeader`].
@@ -178,7 +179,7 @@ pub(crate) async fn take_header(tcp: &mut TcpStream, version: Version) -> io::Re
     parse(&header).map_err(bad)
 }
 
-/// Looks at what has come, without taking it, until that is enough, `buf` is full, or no more will come.
+/// Looks at the received bytes without consuming them, until they are enough, `buf` is full, or no more will come.
 pub(crate) async fn peek_until(
     tcp: &TcpStream,
     buf: &mut [u8],
@@ -189,7 +190,7 @@ pub(crate) async fn peek_until(
         let seen = tcp.try_io(Interest::READABLE, || {
             let (_, seen) = recv(tcp, &mut *buf, RecvFlags::PEEK)?;
             let is_all = seen == 0 || seen == buf.len() || ready.is_read_closed();
-            // Said so, the runtime wakes this task when there is more.
+            // With this error, the runtime wakes the task when more bytes arrive.
             if is_all || is_enough(&buf[..seen]) { Ok(seen) } else { Err(io::ErrorKind::WouldBlock.into()) }
         });
         match seen {

@@ -1,8 +1,8 @@
-//! Accepts connections and carries each through its stages: first byte, TLS, then TURN, or HTTP and WebSocket.
+//! Accepts connections and takes each through its stages: first byte, TLS, then TURN, or HTTP and WebSocket.
 //!
-//! One task per connection, owned by its listener's task; TURN clients are owned by the server, because they stay until
-//! signaling has said goodbye. What a stranger can hold open is bounded in time at each
-//! stage and in number per address. The HTTP stage is boxed and gone, buffers included, before the WebSocket starts.
+//! There is one task per connection, owned by the task of its listener. TURN clients are owned by the server, because
+//! they stay until signaling has said goodbye. Connections of strangers are limited in time at each stage, and in
+//! number for each address. The HTTP stage is boxed and dropped, with its buffers, before the WebSocket starts.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
@@ -43,21 +43,21 @@ use crate::{
     values::turned_away::TurnedAway,
 };
 
-/// After a failed accept (out of files, most likely) the next try waits.
+/// The wait after a failed accept (most likely because no more files can be opened).
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-/// It is said so often, because strangers can make it happen.
+/// The warning is logged at most this often, because strangers can cause it.
 const ACCEPT_WARNING_PERIOD: Duration = Duration::from_secs(60);
-/// What the kernel may hold for one WebSocket: beyond it our own, counted queue begins.
+/// How many bytes the kernel may hold for one WebSocket. Everything beyond waits in our own queue, which is counted.
 const WS_SEND_BUFFER: usize = 128 * 1024;
-/// What a client gets that is one too many, where it may be a browser.
+/// The answer to a client that is one too many, if it may be a browser.
 const TOO_MANY_REQUESTS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// What to accept connections on.
+/// The listeners on which connections are accepted.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    /// Everything: HTTP, WebSocket and TURN, with TLS and without.
+    /// HTTP, WebSocket and TURN, with and without TLS.
     pub all: Vec<TcpListener>,
-    /// TURN, over TLS too where there is a certificate.
+    /// TURN, also over TLS if there is a certificate.
     pub turn: Vec<TcpListener>,
     /// TURN over TLS.
     pub turns: Vec<TcpListener>,
@@ -74,17 +74,17 @@ impl From<Vec<TcpListener>> for Listeners {
 pub struct Front {
     /// Where upgraded connections go.
     pub signaling: Arc<Signaling>,
-    /// Where TURN clients go. Without it, those who speak STUN are turned away.
+    /// Where TURN clients go. Without it, clients that speak STUN are turned away.
     pub turn: Option<Arc<Streams>>,
-    /// What the operator decided.
+    /// The operator's settings.
     pub settings: FrontSettings,
 }
 
 impl Front {
-    /// Serves all listeners until `shutdown` begins, then says goodbye to everybody and returns.
+    /// Serves all listeners until `shutdown` begins, then says goodbye to all clients and returns.
     ///
     /// # Errors
-    /// Never for what clients do; only if a listener's task dies.
+    /// Only if the task of a listener dies, never because of a client.
     pub async fn serve(
         self,
         listeners: impl Into<Listeners>,
@@ -175,7 +175,7 @@ impl FrontServer {
                             tokio::task::yield_now().await;
                         }
                     }
-                    // A client that is gone before it was accepted is nobody's problem.
+                    // A client that has gone before it was accepted is no problem.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
                         if warned_at.is_none_or(|at| at.elapsed() > ACCEPT_WARNING_PERIOD) {
@@ -200,7 +200,7 @@ impl FrontServer {
     fn admit(&self, tcp: &TcpStream, peer: SocketAddr, speaks: Speaks) -> Option<Slot> {
         let slot = self.admission.connection(peer.ip());
         if slot.is_none() && self.tls.is_none() && speaks == Speaks::All {
-            // Waiting for the request would be what the limit is there to prevent.
+            // The answer does not wait for the request, because the limit exists to prevent such waiting.
             let _ = tcp.try_write(TOO_MANY_REQUESTS);
         }
         slot
@@ -272,7 +272,7 @@ impl FrontServer {
         self.signaling.serve(stream, read_ahead, arrival, on_membership, must_go).await;
     }
 
-    /// Ends a connection in order, unless its place is needed before.
+    /// Ends a connection in order, or at once if its place is needed.
     async fn say_goodbye(&self, mut stream: Stream, slot: &Slot) {
         tokio::select! {
             _ = timeout(self.timeouts.farewell, farewell::end(&mut stream)) => {}
@@ -280,7 +280,7 @@ impl FrontServer {
         }
     }
 
-    /// Hands a client that speaks STUN to TURN, or back.
+    /// Passes a client that speaks STUN on to TURN, or returns it.
     fn serve_turn(
         &self,
         mut stream: Stream,

@@ -1,4 +1,4 @@
-//! What the operator decides about the TCP ports.
+//! The operator's settings for the TCP ports.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use ipnet::IpNet;
 use super::shares::WebSocketLimits;
 use crate::values::host::Host;
 
-/// What the operator decides about connections and their requests.
+/// The operator's settings for connections and their requests.
 #[derive(Clone, Debug)]
 pub struct FrontSettings {
-    /// Origins whose pages may open a WebSocket, as browsers write them; empty means any. A client without an Origin
-    /// is no browser and could write any, so it is let in.
+    /// Origins whose pages may open a WebSocket, as browsers write them; empty means any. A client without an Origin is
+    /// not a browser and could send any Origin, so it is accepted.
     pub origins: Vec<String>,
     /// Proxies whose X-Forwarded headers count.
     pub trusted_proxies: Vec<IpNet>,
-    /// Stands in iceServers, whatever host the client used.
+    /// The host in iceServers, whatever host the client used.
     pub public_host: Option<Host>,
-    /// Connections per address that have not joined a room.
+    /// How many connections of one address may be outside a room.
     pub max_connections_per_ip: usize,
-    /// Connections in all that are neither WebSockets nor TURN clients with an allocation.
+    /// How many connections in total may be neither WebSockets nor TURN clients with an allocation.
     pub max_half_open: usize,
-    /// TURN connections over TCP and TLS.
+    /// How many TURN connections there may be over TCP and TLS.
     pub max_turn_streams: usize,
-    /// WebSockets.
+    /// Limits on WebSockets.
     pub web_sockets: WebSocketLimits,
-    /// How long things may take.
+    /// Time limits.
     pub timeouts: Timeouts,
 }
 
@@ -44,18 +44,18 @@ impl Default for FrontSettings {
     }
 }
 
-/// How long things may take.
+/// Time limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// Silence before the first byte: browsers open connections in advance.
+    /// For the first byte. It is long, because browsers open connections in advance.
     pub first_byte: Duration,
     /// From the first byte to the end of the TLS handshake, and again to the end of the request's headers.
     pub handshake: Duration,
-    /// The life of a connection that is not upgraded.
+    /// For the whole life of a connection that is not upgraded.
     pub http_connection: Duration,
-    /// The life of a TURN connection without an allocation.
+    /// For a TURN connection without an allocation.
     pub without_allocation: Duration,
-    /// For the other side to end a connection that is over for us.
+    /// For the client to close a connection that this server has ended.
     pub farewell: Duration,
     /// For all connections to end on shutdown.
     pub shutdown: Duration,

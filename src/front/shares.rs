@@ -1,7 +1,7 @@
-//! How many WebSockets there are, joined or not, and how many TURN connections: in all, and of one address.
+//! Limits on WebSockets, whether or not they have joined a room, and on TURN connections: in total and for one address.
 //!
-//! Who is in a room or has an allocation is not counted among strangers any more, so that a class behind one address comes
-//! in; this is what keeps one address from taking all there is ([`crate::values::sites`]).
+//! A client in a room or with an allocation is no longer counted as a stranger, so that a school class behind one
+//! address gets in. The limits here prevent that one address takes all places ([`crate::values::sites`]).
 
 use std::{
     net::IpAddr,
@@ -13,14 +13,14 @@ use crate::{
     values::sites::{Site, Sites},
 };
 
-/// The bounds.
+/// The limits.
 #[derive(Clone, Debug)]
 pub struct WebSocketLimits {
-    /// In all.
+    /// In total.
     pub max: usize,
-    /// Of one address; none: as many as are left for others.
+    /// For one address. Without this limit, an address may have as many as are left for others.
     pub max_per_ip: Option<usize>,
-    /// What they are taken from, together with others.
+    /// The pool of open files, which others share.
     pub pool: Arc<Pool>,
 }
 
@@ -34,7 +34,7 @@ impl Default for WebSocketLimits {
 #[derive(Debug)]
 pub(super) struct ConnectionShares {
     limits: WebSocketLimits,
-    /// An address may have so many times what is left for others.
+    /// An address may have this many times the number that is left for others.
     times_left: usize,
     counts: Mutex<ShareCounts>,
 }
@@ -48,13 +48,13 @@ struct ShareCounts {
 /// Why there is no place for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoShare {
-    /// This address has its share.
+    /// The address has used up its share.
     Address,
-    /// There are as many as there may be.
+    /// The server has as many as it may have.
     Server,
 }
 
-/// One connection's place, given back when dropped.
+/// The place of one connection. Dropping it gives it back.
 #[derive(Debug)]
 pub(super) struct Share {
     shares: Arc<ConnectionShares>,
@@ -68,14 +68,15 @@ impl ConnectionShares {
         Arc::new(Self { limits, times_left: 1, counts: Mutex::default() })
     }
 
-    /// For TURN connections: so many at most, which are nobody else's. Of these a class behind one address takes many, two
-    /// for each pair of its members; so three quarters are for one address.
+    /// Shares for at most `max` TURN connections, with a pool of their own. A school class behind one address takes
+    /// many of them, two for each pair of members, so one address may have three quarters.
     pub(super) fn of_turn(max: usize) -> Arc<Self> {
         let limits = WebSocketLimits { max, max_per_ip: None, pool: Pool::new(max) };
         Arc::new(Self { limits, times_left: 3, counts: Mutex::default() })
     }
 
-    /// A place for a client at `address`. Loopback has no limit of its own; nor has who is `None`, a trusted proxy.
+    /// A place for a client at `address`. Loopback has no limit of its own, and neither has `None`, which stands for a
+    /// trusted proxy.
     pub(super) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Share, NoShare> {
         let site = address.and_then(Site::of);
         let mut counts = self.lock();
@@ -117,7 +118,7 @@ mod tests {
         Some(text.parse().unwrap())
     }
 
-    /// All that there are for `addresses` in turns.
+    /// All places that `addresses` get when they take turns.
     fn all_for(web_sockets: &Arc<ConnectionShares>, addresses: impl Iterator<Item = Option<IpAddr>>) -> Vec<Share> {
         addresses.map_while(|address| web_sockets.take(address).ok()).collect()
     }

@@ -1,8 +1,8 @@
-//! How many connections of strangers there are, from each address and in all. Members are bounded by rooms, TURN clients
-//! by allocations.
+//! Limits on connections of strangers, for each address and in total. Members are limited by rooms, TURN clients by
+//! allocations.
 //!
-//! The bound in all is for what is half open: neither a WebSocket nor a TURN client with an allocation. When it is
-//! reached, [`HalfOpen`] says who goes.
+//! The total limit is for half-open connections: those that are neither a WebSocket nor a TURN client with an
+//! allocation. When it is reached, [`HalfOpen`] decides which connection must end.
 
 use std::{
     collections::HashMap,
@@ -16,16 +16,17 @@ use tokio::sync::Notify;
 use super::half_open::{HalfOpen, STRANGERS_WEIGHT};
 use crate::values::sites::ipv6_network;
 
-/// So many times more connections may come from where a member is.
+/// An address with a member may have this many times more connections.
 const MEMBERS_FACTOR: usize = 8;
 
-/// The bits of what a single host has in IPv6.
+/// The prefix length of the network that a single host has in IPv6.
 const HOST_BITS: u32 = 64;
 
-/// Connections that are told to go end when their tasks are run next; with so many of them the next is not accepted yet.
+/// A connection that is told to end does so when its task runs next. With more of them than this, no new connection is
+/// accepted yet.
 const MAX_LEAVING: usize = 64;
 
-/// Counts connections by address. IPv6 counts by /64, because a single host has all of it.
+/// Counts connections by address. IPv6 addresses are counted by /64, because a single host has a whole /64.
 #[derive(Debug)]
 pub(crate) struct Slots {
     max: usize,
@@ -33,7 +34,7 @@ pub(crate) struct Slots {
     half_open: Mutex<HalfOpen>,
 }
 
-/// One connection's part in the count, given back when dropped.
+/// The slot of one connection. Dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Slot {
     slots: Arc<Slots>,
@@ -45,18 +46,18 @@ pub(crate) struct Slot {
 }
 
 impl Slots {
-    /// `max` for each address, `max_half_open` in all.
+    /// At most `max` for each address, and `max_half_open` in total.
     pub(crate) fn new(max: usize, max_half_open: usize) -> Arc<Self> {
         Arc::new(Self { max, taken: Mutex::default(), half_open: Mutex::new(HalfOpen::new(max_half_open)) })
     }
 
-    /// A slot for `address`, unless it has all it may have. Loopback is not counted.
+    /// A slot for `address`, unless it has as many as it may have. Loopback is not counted.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
         self.take_below(self.max, address, STRANGERS_WEIGHT)
     }
 
-    /// The same for an address at which a member is connected: a class behind one address opens hundreds of TURN
-    /// connections at once. Who turns out not to speak STUN is judged by [`Self::has_too_many`].
+    /// The same for an address at which a member is connected: a school class behind one address opens hundreds of TURN
+    /// connections at once. A connection that turns out not to speak STUN is then checked by [`Self::has_too_many`].
     pub(crate) fn take_of_member(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
         self.take_below(self.max.saturating_mul(MEMBERS_FACTOR), address, 1)
     }
@@ -85,12 +86,12 @@ impl Slots {
         Some(self.slot(Some(host), address, weight))
     }
 
-    /// Whether so many have been told to go and are still here that no more should come in for the moment.
+    /// Whether so many connections were told to end and are still open that no more should be accepted for the moment.
     pub(crate) fn is_crowded(&self) -> bool {
         self.lock_half_open().leaving() > MAX_LEAVING
     }
 
-    /// A slot that `address` is not charged for.
+    /// A slot that is not charged to `address`.
     pub(crate) fn uncounted(self: &Arc<Self>, address: IpAddr) -> Slot {
         self.slot(None, address.to_canonical(), STRANGERS_WEIGHT)
     }
@@ -111,19 +112,19 @@ impl Slots {
 }
 
 impl Slot {
-    /// The connection is no longer half open, and nobody's newness ends it.
+    /// The connection is no longer half open, so newcomers cannot make it end.
     pub(crate) fn set_open(&mut self) {
         if let Some(number) = self.half_open.take() {
             self.slots.lock_half_open().remove(number);
         }
     }
 
-    /// No address is charged for the connection for now. It may still have to go.
+    /// The connection is charged to no address for now. It may still have to end.
     pub(crate) fn forgive(&mut self) {
         self.charge(false);
     }
 
-    /// Comes true when the place is needed for somebody else.
+    /// Completes when the place is needed for another connection.
     pub(crate) fn must_go(&self) -> impl Future<Output = ()> + Send + use<> {
         let must_go = self.half_open.map(|_| self.must_go.clone());
         async move {
@@ -134,8 +135,8 @@ impl Slot {
         }
     }
 
-    /// Counts the connection, or not: one that joined a room does not count until it leaves, when it does again
-    /// whatever the limit says.
+    /// Counts the connection, or stops counting it. A connection in a room is not counted; when it leaves the room it
+    /// is counted again, whatever the limit.
     pub(crate) fn set_counted(&mut self, counted: bool) {
         if !counted {
             self.set_open();

@@ -1,4 +1,4 @@
-//! A TCP connection, with TLS around it or not; what the first byte on it says.
+//! A TCP connection with or without TLS, and the protocol that its first byte indicates.
 
 use std::{
     io::{self, IoSlice, Write},
@@ -19,22 +19,22 @@ use crate::turn::io::Paced;
 /// The transport of one client.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    /// As it comes.
+    /// Without TLS.
     Plain(TcpStream),
-    /// Boxed, because it is ten times the size.
+    /// With TLS. Boxed, because it is ten times as large.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Bytes of media that the kernel may hold unsent.
+/// How many unsent bytes of media the kernel may hold.
 const MEDIA_IN_KERNEL: u32 = 16 * 1024;
 
-/// Bytes that TLS may hold.
+/// How many bytes TLS may hold.
 const MEDIA_IN_TLS: usize = 32 * 1024;
 
-/// Empty lines before a request that are overlooked.
+/// How many empty lines before a request are ignored.
 const MAX_EMPTY_LINES: usize = 8;
 
-/// What a connection speaks, by its first byte, before TLS and once more within.
+/// The protocol of a connection, by its first byte, before TLS and again within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// A request line begins with a method, which is a word.
@@ -47,7 +47,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// What begins with this byte.
+    /// The protocol that begins with this byte.
     pub fn of(first_byte: u8) -> Option<Self> {
         match first_byte {
             0x00..=0x03 => Some(Self::Stun),
@@ -57,14 +57,14 @@ impl Protocol {
         }
     }
 
-    /// Whether this byte may stand before a request (RFC 9112 section 2.2).
+    /// Whether this byte may precede a request (RFC 9112 section 2.2).
     pub(crate) fn may_precede(first_byte: u8) -> bool {
         matches!(first_byte, b'\r' | b'\n')
     }
 }
 
 impl Stream {
-    /// The first byte, which stays; `None` at the end.
+    /// The first byte, which is not consumed; `None` at the end of the stream.
     pub(crate) async fn first_byte(&mut self) -> io::Result<Option<u8>> {
         match self {
             Self::Plain(stream) => {
@@ -75,13 +75,13 @@ impl Stream {
         }
     }
 
-    /// Takes off empty lines, a few. What comes then stays.
+    /// Consumes a few empty lines. Returns the byte after them, which is not consumed.
     pub(crate) async fn skip_empty_lines(&mut self) -> io::Result<Option<u8>> {
         for _ in 0..MAX_EMPTY_LINES {
             match self.first_byte().await? {
                 Some(b'\r') => {
                     self.read_u8().await?;
-                    // Alone it ends no line.
+                    // Alone, it does not end a line.
                     if self.first_byte().await? != Some(b'\n') {
                         return Ok(Some(b'\r'));
                     }
@@ -105,7 +105,8 @@ impl Stream {
         }
     }
 
-    /// Keeps what waits here and in the kernel small, so that the oldest media of a slow client is still ours to drop.
+    /// Keeps the bytes that wait in TLS and in the kernel few, so that this server can still drop the oldest media of a
+    /// slow client.
     pub(crate) fn prepare_for_media(&mut self) {
         let tcp = match self {
             Self::Plain(tcp) => tcp,
@@ -129,7 +130,8 @@ impl Paced for Stream {
         };
         loop {
             std::task::ready!(tcp.poll_write_ready(cx))?;
-            // The runtime's knowledge may be old. Asked like this, TCP_NOTSENT_LOWAT counts to the byte.
+            // The runtime's knowledge may be outdated. This call asks the kernel, which applies TCP_NOTSENT_LOWAT to
+            // the byte.
             let asked = tcp.try_io(Interest::WRITABLE, || {
                 let mut fds = [PollFd::new(&*tcp, PollFlags::OUT)];
                 poll(&mut fds, Some(&Timespec::default()))?;
@@ -149,7 +151,7 @@ fn poll_write_records(
     cx: &mut Context<'_>,
     bufs: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
-    // What is left of earlier ones goes first, so that there is room.
+    // The rest of earlier records goes first, to make room.
     std::task::ready!(Pin::new(&mut *stream).poll_flush(cx))?;
     let mut taken = 0;
     for buf in bufs {
@@ -159,7 +161,7 @@ fn poll_write_records(
             break;
         }
     }
-    // It is taken now, also if it has to wait in TLS: who wants to know flushes.
+    // The bytes count as written now, even if they still wait in TLS. A caller that needs certainty flushes.
     match Pin::new(stream).poll_flush(cx) {
         Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         _ => Poll::Ready(Ok(taken)),

@@ -1,15 +1,15 @@
-//! Pages and scripts, embedded in the binary, so that it works on a LAN without Internet.
+//! Pages and scripts, embedded in the binary, so that they work on a LAN without Internet.
 //!
 //! | request | answer |
 //! |---|---|
-//! | `/`, `/r/{room}`, with a slash behind it or not | the app |
-//! | `/check`, with a slash behind it or not | the connection test |
+//! | `/`, `/r/{room}`, with or without a slash at the end | the app |
+//! | `/check`, with or without a slash at the end | the connection test |
 //! | `/client.js`, `/client.d.ts`, `/BimccWebRTC.js` | the browser client, for pages of any origin |
 //! | any other path | the file that the build of `web/` put there, else 404 |
 //!
-//! They are kept compressed by gzip, the one encoding that every browser asks for over plain http as well; whoever
-//! does not gets them unpacked. Files whose names change with their content may be kept for ever, the others are asked
-//! for again by their ETag.
+//! The files are stored compressed by gzip, the one encoding that every browser accepts also over plain http; a client
+//! that does not accept it gets them unpacked. Browsers may keep files whose names change with their content for ever;
+//! they ask again for the others, with the ETag.
 
 mod table;
 
@@ -25,8 +25,8 @@ use self::table::Page;
 use super::client_info;
 use crate::values::host::Host;
 
-/// What pages may load: what this server itself serves. Excalidraw needs the WebAssembly that makes font subsets,
-/// styles set by script, images and workers made in the page. WebSockets to this host are named apart (see
+/// What pages may load: only what this server serves. Excalidraw needs WebAssembly (for font subsets), styles set by
+/// scripts, and images and workers made in the page. WebSockets to this host are added separately (see
 /// [`content_security_policy`]).
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
     style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; \
@@ -47,7 +47,7 @@ pub(crate) async fn app(request: Request) -> Response {
         let status = if path == "/" { StatusCode::OK } else { StatusCode::NOT_FOUND };
         return text(status, NO_PAGES);
     }
-    // Pages load from where they are, so each depth has its own.
+    // Pages load their files by relative paths, so there is one page for each depth.
     let page = match (path, path.ends_with('/')) {
         ("/", _) => "/index.html",
         (_, false) => "/index.1.html",
@@ -62,7 +62,7 @@ pub(crate) async fn check(request: Request) -> Response {
     serve(page, request.headers())
 }
 
-/// `GET` of all that no route names.
+/// `GET` of every path without a route
 pub(crate) async fn file(request: Request) -> Response {
     serve(request.uri().path(), request.headers())
 }
@@ -77,7 +77,7 @@ fn serve(path: &str, headers: &HeaderMap) -> Response {
 
 fn response(page: &'static Page, path: &str, request: &HeaderMap) -> Response {
     let is_gzip = page.is_gzip && accepts_gzip(request);
-    // Each form of the content has a tag of its own, because a strong tag stands for exact bytes.
+    // Each encoding of the content has its own tag, because a strong tag stands for exact bytes.
     let tag = if is_gzip { format!("\"{}-gzip\"", page.tag) } else { format!("\"{}\"", page.tag) };
     let mut response = if has_tag(request, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
@@ -110,8 +110,8 @@ fn response(page: &'static Page, path: &str, request: &HeaderMap) -> Response {
     response
 }
 
-/// The policy with WebSockets to the host that the browser asked: not every browser counts them to `'self'`. What a
-/// stranger says was forwarded does not come here.
+/// The policy, with WebSockets to the host that the browser asked, because not every browser includes them in `'self'`.
+/// Forwarded headers from strangers are removed before.
 fn content_security_policy(request: &HeaderMap) -> HeaderValue {
     let forwarded = request.get_all(client_info::X_FORWARDED_HOST).iter().next_back();
     let host = forwarded.or_else(|| request.get(header::HOST)).and_then(|host| host.to_str().ok());
@@ -125,7 +125,8 @@ fn content_security_policy(request: &HeaderMap) -> HeaderValue {
     sockets.unwrap_or(HeaderValue::from_static(CONTENT_SECURITY_POLICY))
 }
 
-/// Whether the client understands gzip, by RFC 9110 section 12.5.3. Who says nothing gets what everybody understands.
+/// Whether the client understands gzip, by RFC 9110 section 12.5.3. A client that does not say so gets the content
+/// unpacked.
 fn accepts_gzip(request: &HeaderMap) -> bool {
     let mut by_star = false;
     for line in request.get_all(header::ACCEPT_ENCODING) {
@@ -145,7 +146,7 @@ fn accepts_gzip(request: &HeaderMap) -> bool {
     by_star
 }
 
-/// Whether the client has what `tag` stands for (RFC 9110 section 13.1.2; weak comparison).
+/// Whether the client already has the content of `tag` (RFC 9110 section 13.1.2; weak comparison).
 fn has_tag(request: &HeaderMap, tag: &str) -> bool {
     let lines = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
     lines

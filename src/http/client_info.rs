@@ -1,7 +1,7 @@
-//! Who a client is and by which name it reached us, seen through proxies or directly.
+//! Who a client is, and by which name it reached this server, directly or through proxies.
 //!
-//! What headers say counts only where a trusted proxy says it. A header that shows an unknown proxy makes the address
-//! unverified: it would be the proxy's, and all its users would look like one.
+//! Forwarding headers count only if a trusted proxy sets them. A header that reveals an unknown proxy makes the address
+//! unverified, because the address would be the proxy's, and all users of the proxy would look like one.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,12 +10,12 @@ use ipnet::IpNet;
 
 use crate::values::host::Host;
 
-/// Proxies to believe, and the host to use whatever clients say.
+/// The trusted proxies, and the host to use whatever clients say.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// Whose headers count.
+    /// The proxies whose headers count.
     pub proxies: Vec<IpNet>,
-    /// Instead of what clients say.
+    /// The host to use instead of what clients say.
     pub public_host: Option<Host>,
 }
 
@@ -26,18 +26,19 @@ impl Trust {
     }
 }
 
-/// A client as far as one request tells.
+/// What one request says about its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientInfo {
-    /// What the client's address is taken to be: right, or that of a proxy.
+    /// The apparent address of the client, which may be that of a proxy.
     pub apparent: IpAddr,
-    /// Whether it is the client's for sure.
+    /// Whether `apparent` is certainly the client's address.
     pub is_verified: bool,
-    /// Whether a proxy that is not trusted left its mark.
+    /// Whether a proxy that is not trusted has left its mark in the headers.
     pub has_unknown_proxy: bool,
-    /// By which the client reached us.
+    /// The host by which the client reached this server.
     pub host: Host,
-    /// The port by which it did, if nobody is known to stand between; none written is the scheme's.
+    /// The port by which it did, if no proxy is known to be in between. The inner `None` means the default port of the
+    /// scheme.
     pub direct_port: Option<Option<u16>>,
     /// Whether TLS ends at a trusted proxy.
     pub is_secure_at_proxy: bool,
@@ -48,7 +49,7 @@ pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwa
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 impl ClientInfo {
-    /// Reads the request's headers. `peer` is the other end of the TCP connection, `local` our end.
+    /// Reads the request's headers. `peer` is the other end of the TCP connection, `local` this server's end.
     pub fn new(peer: SocketAddr, local: SocketAddr, headers: &HeaderMap, trust: &Trust) -> Self {
         let peer = peer.ip().to_canonical();
         let is_proxy = trust.is_proxy(peer);
@@ -69,20 +70,20 @@ impl ClientInfo {
         }
     }
 
-    /// The address, if it is the client's for sure.
+    /// The address, if it is certainly the client's.
     pub fn verified_address(&self) -> Option<IpAddr> {
         self.is_verified.then_some(self.apparent)
     }
 }
 
-/// Takes away what only a proxy may say, where it is surely not a proxy that says it.
+/// Removes the headers that only a proxy may set, where certainly no proxy has set them.
 pub(crate) fn forget_forwarded(headers: &mut HeaderMap) {
     for name in [X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
         headers.remove(name);
     }
 }
 
-/// The right-most address that is no trusted proxy: everything left of it is hearsay.
+/// The right-most address that is not a trusted proxy. Everything to the left of it cannot be trusted.
 fn forwarded_for(headers: &HeaderMap, trust: &Trust) -> Option<IpAddr> {
     let mut nearest = None;
     for entry in entries(headers, &X_FORWARDED_FOR).into_iter().rev() {
@@ -112,7 +113,7 @@ fn host(headers: &HeaderMap, is_proxy: bool, local: SocketAddr, trust: &Trust) -
     named.and_then(Host::parse_authority).map_or_else(|| Host::from(local.ip()), |(host, _)| host)
 }
 
-/// What the client wrote, which need not be the port that we listen on: a router may forward another.
+/// The port that the client wrote. It may differ from the listening port, because a router may forward another one.
 fn port(headers: &HeaderMap, local: SocketAddr) -> Option<u16> {
     let named = headers.get(header::HOST).and_then(|host| Host::parse_authority(host.to_str().ok()?));
     named.map_or(Some(local.port()), |(_, port)| port)
@@ -122,7 +123,8 @@ fn last_entry<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> 
     entries(headers, name).pop()
 }
 
-/// All entries of a list header, also where it is split over several lines. One that is no text hides all of them.
+/// All entries of a list header, also if it is split over several lines. A line that is not text becomes an invalid
+/// entry.
 fn entries<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("?"));
     lines.flat_map(|line| line.split(',')).map(str::trim).collect()

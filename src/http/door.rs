@@ -1,4 +1,4 @@
-//! What requests need of whoever lets connections in, in words of their own: nothing here knows listeners, limits or
+//! What requests need from the room that accepts connections, as a trait: nothing here knows listeners, limits or
 //! labels.
 
 use std::net::IpAddr;
@@ -7,16 +7,16 @@ use http::StatusCode;
 
 use super::refused::Refused;
 
-/// Whoever lets connections in.
+/// The one that accepts connections.
 pub(crate) trait Door: Send + Sync {
-    /// What a WebSocket takes up, given back when dropped.
+    /// The place of a WebSocket. Dropping it gives it back.
     type Place: Send;
 
     /// A place for a WebSocket of the client at `apparent`, whose connection comes from `peer`: the client itself or a
-    /// proxy. Who has none is counted there.
+    /// proxy. The implementation counts refusals.
     fn place(&self, peer: IpAddr, apparent: IpAddr) -> Result<Self::Place, NoPlace>;
 
-    /// Counts what comes to nothing.
+    /// Counts a connection that was not served.
     fn count(&self, why: Unfit);
 }
 
@@ -25,14 +25,14 @@ pub(crate) trait Door: Send + Sync {
 pub(crate) enum NoPlace {
     /// The address has too many connections that have not joined a room.
     OutsideRooms,
-    /// The address has its share of WebSockets.
+    /// The address has used up its share of WebSockets.
     FromAddress,
-    /// There are as many as there may be.
+    /// The server has as many as it may have.
     InAll,
 }
 
 impl NoPlace {
-    /// What the client is told.
+    /// The answer to the client.
     pub(super) fn refused(self) -> Refused {
         match self {
             Self::OutsideRooms => Refused::new(
@@ -49,7 +49,7 @@ impl NoPlace {
     }
 }
 
-/// Why a connection comes to nothing, as far as its requests say.
+/// Why a connection was not served, if its requests are the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfit {
     /// No request came in time.
@@ -58,6 +58,6 @@ pub(crate) enum Unfit {
     BadHandshake,
     /// A WebSocket was asked for without TLS, where there is TLS.
     TlsRequired,
-    /// A WebSocket was asked for by a page that may not.
+    /// A WebSocket was asked for by a page whose origin is not allowed.
     Origin,
 }

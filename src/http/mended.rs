@@ -1,4 +1,4 @@
-//! A request of old clients, mended before it is read.
+//! Mends a request of old clients before it is parsed.
 
 use std::{
     io::{self, IoSlice},
@@ -9,21 +9,22 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// How some clients begin when the URL has a query but no path (`ws://host?room=r`). RFC 9112 section 3.2.1 wants a
-/// slash there, and so does hyper.
+/// The beginning of the request of some clients when the URL has a query but no path (`ws://host?room=r`). RFC 9112
+/// section 3.2.1 requires a slash there, and so does hyper.
 const WITHOUT_PATH: &[u8] = b"GET ?";
 const WITH_PATH: &[u8] = b"GET /?";
 
-/// A stream that begins as it should.
+/// A stream with a corrected beginning.
 #[derive(Debug)]
 pub(super) struct Mended<S> {
-    /// To be read before what comes from the network.
+    /// Bytes that are read before those from the network.
     beginning: Bytes,
     stream: S,
 }
 
 impl<S: AsyncRead + Unpin> Mended<S> {
-    /// Takes in the beginning of a request. What comes in pieces as small as this is left as it is.
+    /// Reads the beginning of a request. If the first piece is shorter than the beginning to be mended, it stays as it
+    /// is.
     pub(super) async fn new(mut stream: S) -> io::Result<Self> {
         let mut taken = [0; WITHOUT_PATH.len()];
         let len = stream.read(&mut taken).await?;
@@ -34,7 +35,7 @@ impl<S: AsyncRead + Unpin> Mended<S> {
         Ok(Self { beginning, stream })
     }
 
-    /// The stream as it goes on.
+    /// The rest of the stream.
     pub(super) fn into_inner(self) -> S {
         self.stream
     }

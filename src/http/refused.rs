@@ -1,4 +1,4 @@
-//! Requests that are refused, in words for those who set things up; and the one rule that all requests are under.
+//! Refused requests, with texts for people who set up clients and proxies, and the one rule for all requests.
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
@@ -22,7 +22,7 @@ impl Refused {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         if self.status == StatusCode::UPGRADE_REQUIRED {
-            // RFC 9110 section 15.5.22, and RFC 6455 section 4.4 for the version.
+            // RFC 9110 section 15.5.22 requires this, and RFC 6455 section 4.4 for the version.
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade, close"));
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -31,7 +31,7 @@ impl Refused {
     }
 }
 
-/// RFC 9112 section 3.2: one host. With two of them, a proxy in between may have judged by the other one.
+/// RFC 9112 section 3.2: a request has one host. If it had two, a proxy in between might have judged by the other one.
 pub(crate) fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Refused> {
     let why = match headers.get_all(header::HOST).iter().count() {
         0 if version >= Version::HTTP_11 => "A request of HTTP/1.1 has a `Host`.",

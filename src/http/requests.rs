@@ -1,8 +1,8 @@
 //! Connections that speak HTTP: their requests are answered until they end, or until one of them becomes a WebSocket.
 //!
-//! [`Requests`] is what they share. Whoever has accepted a connection gives it to [`Requests::answer`], with what is
-//! known of its ends and a [`Door`] to ask for a place; what comes back is ready for signaling, and nothing of HTTP,
-//! buffers included, is kept.
+//! All connections share one [`Requests`]. The caller passes an accepted connection to [`Requests::answer`], with its
+//! addresses and a [`Door`] that gives out places. A WebSocket that comes back is ready for signaling, and no HTTP
+//! state or buffer is kept.
 
 use std::{
     convert::Infallible,
@@ -42,57 +42,58 @@ use crate::{
     values::host::Host,
 };
 
-/// Most bytes of a request's line and headers.
+/// How many bytes the line and headers of a request may have.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// What a client gets whose request is not there in time.
+/// The answer to a client whose request does not arrive in time.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// What is decided about all requests.
+/// The rules for all requests.
 pub(crate) struct Rules {
-    /// Whose words on clients count.
+    /// The proxies whose headers about clients count.
     pub(crate) trust: Arc<Trust>,
     /// Origins whose pages may open a WebSocket; empty means any.
     pub(crate) origins: Vec<String>,
-    /// There is TLS on this port, so that nothing but a redirection is answered without.
+    /// Whether there is TLS on this port; then requests without TLS are only redirected.
     pub(crate) has_tls: bool,
-    /// How long things may take.
+    /// Time limits.
     pub(crate) patience: Patience,
 }
 
-/// How long things may take.
+/// Time limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// To the end of a request's headers.
+    /// For the headers of a request.
     pub(crate) head: Duration,
-    /// The life of a connection that is not upgraded.
+    /// For the whole life of a connection that is not upgraded.
     pub(crate) connection: Duration,
-    /// For the other side to end a connection that is over for us.
+    /// For the client to close a connection that this server has ended.
     pub(crate) farewell: Duration,
 }
 
-/// A connection as whoever accepted it knows it.
+/// What the caller knows about a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller {
     /// The other end.
     pub(crate) peer: SocketAddr,
-    /// Our end.
+    /// This server's end.
     pub(crate) local: SocketAddr,
-    /// It came over TLS.
+    /// Whether it came over TLS.
     pub(crate) is_tls: bool,
-    /// A proxy has passed it on without the client's name: what the client writes is not the proxy's word.
+    /// Whether a proxy has passed it on without naming the client. Then forwarding headers come from the client, not
+    /// from the proxy.
     pub(crate) is_nameless: bool,
 }
 
 /// A WebSocket whose handshake is done.
 pub(crate) struct WebSocket<S, P> {
-    /// What it goes on with.
+    /// The rest of the connection.
     pub(crate) stream: S,
-    /// What came after the request already.
+    /// Bytes that already came after the request.
     pub(crate) read_ahead: Bytes,
-    /// What signaling is to know.
+    /// What signaling must know.
     pub(crate) arrival: Arrival,
-    /// Its place, given back when dropped.
+    /// Its place. Dropping it gives it back.
     pub(crate) place: P,
 }
 
@@ -119,7 +120,7 @@ struct Upgrade<P> {
 }
 
 impl Requests {
-    /// Answers until `shutdown` begins, and then what is under way.
+    /// Requests that are answered until `shutdown` begins; those in progress then are still answered.
     pub(crate) fn new(rules: Rules, shutdown: Shutdown) -> Arc<Self> {
         let router = router(shutdown.clone());
         Arc::new(Self { rules, router, has_warned_of_proxy: AtomicBool::new(false), shutdown })
@@ -147,7 +148,7 @@ impl Requests {
             .timer(TokioTimer::new())
             .header_read_timeout(head)
             .max_buf_size(MAX_HEAD)
-            // A client that says no more may still listen.
+            // A client that has closed its sending side may still read.
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         let mut shutdown = pin!(self.shutdown.begun());
@@ -257,7 +258,7 @@ impl<D: Door> Conversation<D> {
         Ok(response)
     }
 
-    /// To the same host, port and path over TLS.
+    /// Redirects to the same host, port and path over TLS.
     fn redirect(&self, request: &Request<Incoming>) -> Response<Body> {
         let authority = request.headers().get(header::HOST).and_then(|host| Host::parse_authority(host.to_str().ok()?));
         let (host, port) = match authority {

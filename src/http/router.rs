@@ -1,11 +1,11 @@
-//! Which path is answered by what.
+//! The routes of all paths.
 
 use axum::{Router, routing::get};
 
 use super::{assets, health};
 use crate::shutdown::Shutdown;
 
-/// Everything but the upgrade. `shutdown` is asked by `/readyz`.
+/// All routes except the upgrade. `/readyz` depends on `shutdown`.
 pub(super) fn router(shutdown: Shutdown) -> Router {
     Router::new()
         .route("/", get(assets::app))

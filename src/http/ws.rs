@@ -1,7 +1,7 @@
 //! The opening handshake of RFC 6455 section 4.2, on any path.
 //!
-//! A request that wants a WebSocket is let in or told in words what is wrong with it. Who is let in is handed over to
-//! signaling by whoever owns the connection, once the 101 is out.
+//! A request for a WebSocket is either accepted, or refused with a text that says what is wrong. The owner of the
+//! connection passes an accepted one on to signaling, once the 101 is sent.
 
 use axum::body::Body;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -11,15 +11,16 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::refused::Refused;
 use crate::signaling::room_name::{self, MAX_ROOM_BYTES};
 
-/// What stands in a handshake once (RFC 6455 sections 11.3.1 and 11.3.5, RFC 6454 section 7.3): of two, a proxy in
-/// between may have judged by the other one. `Upgrade` and `Connection` are lists, which may be split over lines.
+/// Headers that a handshake has only once (RFC 6455 sections 11.3.1 and 11.3.5, RFC 6454 section 7.3). If there were
+/// two, a proxy in between might have judged by the other one. `Upgrade` and `Connection` are lists, which may be split
+/// over lines.
 const SINGLE: [(HeaderName, &str); 3] = [
     (header::SEC_WEBSOCKET_KEY, "A handshake has one `Sec-WebSocket-Key`, not several."),
     (header::SEC_WEBSOCKET_VERSION, "A handshake has one `Sec-WebSocket-Version`, not several."),
     (header::ORIGIN, "A request has one `Origin`, not several."),
 ];
 
-/// Whether the request is meant as a WebSocket handshake, right or wrong.
+/// Whether the request is meant as a WebSocket handshake, valid or not.
 pub(crate) fn is_attempt(headers: &HeaderMap) -> bool {
     has_token(headers, &header::UPGRADE, "websocket") || headers.contains_key(header::SEC_WEBSOCKET_KEY)
 }
@@ -58,7 +59,7 @@ pub(crate) fn accept<B>(request: &Request<B>) -> Result<Response<Body>, Refused>
     if BASE64_STANDARD.decode(key.as_bytes()).map_or(0, |nonce| nonce.len()) != 16 {
         return Err(Refused::new(BAD, "`Sec-WebSocket-Key` is not 16 bytes in base64."));
     }
-    // It would be read as frames by us, and as a body by a proxy in between.
+    // This server would read it as frames, and a proxy in between as a body.
     let has_body = headers.contains_key(header::TRANSFER_ENCODING)
         || headers.get_all(header::CONTENT_LENGTH).iter().any(|length| length != "0");
     if has_body {
@@ -84,7 +85,8 @@ pub(crate) fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool
     allowed.is_empty() || allowed.iter().any(|known| origin.as_bytes().eq_ignore_ascii_case(known.as_bytes()))
 }
 
-/// `?room=` of the URL, decoded. Cut where it is too long to be a room's name, so that it is still refused as one.
+/// `?room=` of the URL, decoded. It is cut if it is too long for a room's name, but stays too long, so that it is still
+/// refused.
 pub fn room_in_query(query: Option<&str>) -> Option<Box<str>> {
     let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.into_iter().find(|(name, _)| *name == "room")?;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// A file in the binary.
 pub(super) struct Page {
-    /// Where it is served, from the slash on.
+    /// The path at which it is served, with the first slash.
     path: &'static str,
     pub(super) content_type: &'static str,
     /// Changes with the content.
@@ -16,13 +16,13 @@ pub(super) struct Page {
     /// Whether `bytes` are compressed by gzip.
     pub(super) is_gzip: bool,
     pub(super) bytes: &'static [u8],
-    /// What `bytes` are without compression, once somebody has asked for it.
+    /// The uncompressed content, once a client has asked for it.
     plain: OnceLock<Bytes>,
 }
 
 include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
-/// Whether this build has any.
+/// Whether this build has no pages.
 pub(super) fn is_empty() -> bool {
     PAGES.is_empty()
 }
@@ -45,8 +45,8 @@ impl Page {
         Self { path, content_type, tag, is_hashed, is_gzip, bytes, plain: OnceLock::new() }
     }
 
-    /// The content for a client that does not understand gzip. Kept, because unpacking costs time that strangers
-    /// could ask for again and again.
+    /// The content for a client that does not understand gzip. It is kept, because unpacking takes time, and strangers
+    /// could ask for it again and again.
     pub(super) fn plain(&self) -> Bytes {
         if self.is_gzip {
             self.plain.get_or_init(|| unpacked(self.bytes)).clone()
