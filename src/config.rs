@@ -1,8 +1,8 @@
-//! What was typed becomes what was decided: [`Config`], valid by construction.
+//! Turns what was typed into [`Config`], which is valid by construction.
 //!
-//! [`Draft::read`] lays flags over environment over file over defaults (`settings`), reads each value (`parse`,
-//! `reader`) and collects *all* mistakes. Each names the place where a person finds the value, and what to write
-//! instead. Of the disk nothing is looked at but the file of `--config`.
+//! [`Draft::read`] merges flags, environment, file and defaults, in this order of precedence (`settings`), reads each
+//! value (`parse`, `reader`) and collects *all* mistakes. Each mistake names the place where a person finds the value,
+//! and what to write instead. Only the file of `--config` is read from the disk.
 
 mod decided;
 mod draft;

@@ -1,36 +1,36 @@
-//! How much of everything this host has room for, and how it is shared out, so that no kind of client takes what
-//! another needs.
+//! The capacity of this host, and how it is divided so that no kind of client takes what another needs.
 //!
-//! Strangers may have an eighth of the open files and TURN over TCP and TLS another; some stay for the process itself
-//! and for operators. Of the rest, WebSockets and relay ports each may have what the other has left, but a quarter,
-//! which is always the other's.
+//! Strangers may have an eighth of the open files, and TURN over TCP and TLS another eighth; some are reserved for the
+//! process itself and for operators. WebSockets and relay ports share the rest: each may take what the other has left,
+//! except a quarter, which is always reserved for the other.
 
 use crate::{config::Config, values::ports::RelayPorts};
 
-/// For listeners, certificates, the kernel's news, and operators; and for each worker its sockets.
+/// Files for listeners, certificates, notifications from the kernel, and operators; each worker also needs files for
+/// its sockets.
 const OWN: usize = 96;
 const OWN_PER_WORKER: usize = 8;
 
-/// What is half open, at least and at most.
+/// The lowest and the highest limit on half-open connections.
 const HALF_OPEN: (usize, usize) = (16, 4096);
 
-/// Memory of the process and the kernel that an allocation may come to need.
+/// Memory of the process and the kernel that an allocation may need.
 const BYTES_PER_ALLOCATION: u64 = 32 * 1024;
 
-/// What there is room for.
+/// How many of each this host has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Capacity {
     /// How many files may be open.
     pub(super) files: usize,
-    /// What each kind of client may have of them.
+    /// The share of each kind of client.
     pub(super) shares: FileShares,
-    /// TURN allocations.
+    /// How many TURN allocations there may be.
     pub(super) max_allocations: usize,
 }
 
 impl Capacity {
-    /// Of a host that relays in so many address `families`, may have so many open `files`, and so many bytes of
-    /// `memory`.
+    /// The capacity of a host that relays in this number of address `families`, with this number of open `files` and
+    /// bytes of `memory`.
     pub(super) fn of(config: &Config, families: usize, files: usize, memory: Option<u64>) -> Self {
         let possible =
             config.max_allocations.unwrap_or_else(|| possible_allocations(config.relay_ports, families, memory));
@@ -41,10 +41,10 @@ impl Capacity {
     }
 }
 
-/// What each kind may have.
+/// The share of each kind of client in the open files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileShares {
-    /// Connections that are not through yet.
+    /// Half-open connections.
     pub(super) half_open: usize,
     /// TURN connections over TCP and TLS.
     pub(super) turn_streams: usize,
@@ -57,7 +57,7 @@ pub(super) struct FileShares {
 }
 
 impl FileShares {
-    /// Of so many `files`, where ports and memory allow so many allocations.
+    /// Shares of `files`, if ports and memory allow `allocations`.
     pub(super) fn of(files: usize, workers: usize, allocations: usize) -> Self {
         let own = OWN.saturating_add(OWN_PER_WORKER.saturating_mul(workers)).min(files / 2);
         let half_open = (files / 8).clamp(HALF_OPEN.0, HALF_OPEN.1);
@@ -76,7 +76,7 @@ fn possible_allocations(ports: RelayPorts, families: usize, memory: Option<u64>)
     by_ports.min(usize::try_from(by_memory).unwrap_or(usize::MAX)).max(1)
 }
 
-/// Bytes of memory in this machine.
+/// The memory of this machine, in bytes.
 pub(super) fn total_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;

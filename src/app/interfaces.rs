@@ -9,24 +9,24 @@ use crate::{
     values::family::ByFamily,
 };
 
-/// How often the interfaces are looked at: where changes are heard, and where the system refuses to tell.
+/// How often the interfaces are read: if the system reports changes, and if it does not.
 const INTERFACES_PERIOD: Duration = Duration::from_secs(60);
 const INTERFACES_PERIOD_UNHEARD: Duration = Duration::from_secs(5);
 
-/// After a look at the interfaces, so long until the next, however much changes.
+/// The pause after each look at the interfaces, however much changes.
 const INTERFACES_PAUSE: Duration = Duration::from_millis(50);
 
-/// How many relayed addresses that the host had before stay its own.
+/// How many former relayed addresses are still treated as the host's own.
 const FORMER_ADDRESSES: usize = 16;
 
-/// New allocations get new addresses, and permissions are judged anew, as soon as interfaces or routes change.
+/// As soon as interfaces or routes change, new allocations get the new addresses, and permissions are judged again.
 pub(super) async fn follow_interfaces(
     (mut changes, mut reload): (Changes, Reload),
     shared: Arc<turn::shared::Shared>,
     public_ips: ByFamily<Option<IpAddr>>,
     shutdown: Shutdown,
 ) -> std::io::Result<()> {
-    // Allocations live on at addresses that the host has lost: in process they are reached as before.
+    // Allocations continue at addresses that the host has lost: other clients of this process still reach them.
     let mut former = Vec::new();
     loop {
         let period = if changes.are_heard() { INTERFACES_PERIOD } else { INTERFACES_PERIOD_UNHEARD };
@@ -36,7 +36,7 @@ pub(super) async fn follow_interfaces(
             () = tokio::time::sleep(period) => {}
             () = shutdown.begun() => return Ok(()),
         }
-        // Long lists take their time.
+        // Reading is blocking work, and long lists take time.
         let interfaces = tokio::task::spawn_blocking(Interfaces::read).await.map_err(std::io::Error::other)?;
         let mut host = host_addresses(&interfaces, public_ips);
         let before = shared.policy.host();
@@ -52,7 +52,7 @@ pub(super) async fn follow_interfaces(
     }
 }
 
-/// Leaves the last `limit` different entries, in the order of their last appearance.
+/// Keeps the last `limit` different entries, in the order of their last appearance.
 fn keep_latest<T: Copy + PartialEq>(entries: &mut Vec<T>, limit: usize) {
     let mut latest = Vec::new();
     for entry in entries.iter().rev() {

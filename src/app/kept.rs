@@ -1,4 +1,4 @@
-//! What is kept on the disk between starts, opened: secrets, keys, certificate.
+//! Opens what is kept on the disk between starts: secrets, keys, certificate.
 
 use crate::{
     config::Config,
@@ -10,43 +10,43 @@ use crate::{
     values::tls_files::TlsFiles,
 };
 
-/// Shorter secrets can be guessed by who has seen one credential.
+/// Somebody who has seen one credential can guess a shorter secret.
 pub(super) const SHORT_SECRET_BYTES: usize = 16;
 
-/// What is made where it is not there.
+/// What is kept, and made if it is missing.
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// TURN shared secrets: the first mints, all verify.
+    /// TURN shared secrets: the first one mints, all of them verify.
     pub(super) secrets: Vec<Secret>,
-    /// Behind the secrets that sign members' credentials.
+    /// The key from which the secrets for members' credentials are derived.
     pub(super) member_key: MemberKey,
     /// Signs STUN nonces.
     pub(super) nonce_key: [u8; 32],
     /// Signs resume tokens.
     pub(super) resume_key: [u8; 32],
-    /// Of the hashes that stand for rooms in the log.
+    /// The key of the hashes that stand for rooms in the log.
     pub(super) log_key: [u8; 32],
-    /// With TLS.
+    /// Certificate and key, if TLS is on.
     pub(super) tls: Option<Tls>,
-    /// What people should know of it.
+    /// What people should know about it.
     pub(super) facts: KeptFacts,
 }
 
-/// What people should know of what is kept.
+/// What people should know about what is kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeptFacts {
-    /// With TLS.
+    /// Facts about the certificate, if TLS is on.
     pub(super) certificate: Option<CertificateFacts>,
-    /// A certificate that could be meant and is not served.
+    /// The name of a certificate that was perhaps meant but is not used.
     pub(super) unused_certificate: Option<String>,
-    /// A secret can be guessed.
+    /// Whether a secret is so short that it can be guessed.
     pub(super) has_short_secret: bool,
-    /// Secrets that others have access to.
+    /// Secrets that other users have access to.
     pub(super) exposed: Vec<Exposed>,
 }
 
 impl Kept {
-    /// Opens it, and makes what is not there.
+    /// Opens everything, and makes what is missing.
     pub(super) fn open(
         config: &Config,
         secrets: &SecretSource,
@@ -71,7 +71,7 @@ impl Kept {
     }
 }
 
-/// Everything by which this host may be reached.
+/// All names and addresses by which this host may be reached.
 pub(super) fn host_names(config: &Config, interfaces: &Interfaces) -> HostNames {
     let addresses = interfaces.addresses.iter().map(|one| one.address).chain(config.public_ips.iter().copied());
     HostNames::of(config.public_host.as_ref(), addresses)

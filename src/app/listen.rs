@@ -1,4 +1,4 @@
-//! Binds every listener, or says of each that cannot be had what is in the way.
+//! Binds every listener, or says for each that cannot be bound what the obstacle is.
 
 use std::{
     fmt, io,
@@ -10,32 +10,32 @@ use tokio::net::TcpListener;
 
 use crate::{config::Config, turn};
 
-/// How often a port that is free for all that is to be served at it is looked for, where any will do.
+/// How often to look for a port that is free for everything that shall be served at it, if any port will do.
 const SAME_PORT_TRIES: usize = 8;
 
-/// Where the default port of metrics is taken, so many behind it are tried before any that is free.
+/// If the default port of metrics is taken, this many following ports are tried before any free one.
 const ADMIN_PORTS_BEYOND: u16 = 8;
 
-/// Connections that may wait to be accepted.
+/// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Why there is no listener.
+/// Why a listener could not be bound.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ListenError {
-    /// The system refuses.
+    /// The system refuses to listen.
     #[error("cannot listen on {address} ({flag}): {}", remedy(*.address, .cause))]
     Refused {
         address: SocketAddr,
         flag: &'static str,
-        /// It is in the text already, or the remedy is in its place.
+        /// No `source`: the text already contains it, or a remedy instead.
         cause: io::Error,
     },
-    /// No family of the default addresses is one that this host has.
+    /// This host has none of the address families of the default addresses.
     #[error("this host has no network to listen on ({flag})")]
     NoNetwork { flag: &'static str },
 }
 
-/// All that is in the way, so that nobody has to try again for each.
+/// All obstacles together, so that nobody has to try again after each one.
 #[derive(Debug)]
 pub(super) struct ListenErrors(Vec<ListenError>);
 
@@ -54,10 +54,10 @@ impl From<ListenError> for ListenErrors {
     }
 }
 
-/// Everything that is bound.
+/// All bound listeners.
 #[derive(Debug)]
 pub(super) struct Listening {
-    /// Whatever is spoken here: HTTP, WebSockets, TURN over TCP and TLS.
+    /// HTTP, WebSockets, TURN over TCP and TLS.
     pub(super) all: Vec<TcpListener>,
     /// STUN and TURN over UDP.
     pub(super) turn_udp: turn::io::BoundSockets,
@@ -67,31 +67,31 @@ pub(super) struct Listening {
     pub(super) turns: Vec<TcpListener>,
     /// Metrics and operators' API.
     pub(super) admin: TcpListener,
-    /// Where all these are.
+    /// The addresses of all these.
     pub(super) addresses: Addresses,
 }
 
-/// What is served at which addresses.
+/// What is served at which address.
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
     /// HTTP, WebSocket and TURN over TCP and TLS.
     pub(super) listen: Vec<SocketAddr>,
     /// STUN and TURN, over UDP and TCP.
     pub(super) turn_listen: Vec<SocketAddr>,
-    /// TURN over TLS, bound for it alone or shared with `listen` or `turn_listen`.
+    /// TURN over TLS, with a port of its own or shared with `listen` or `turn_listen`.
     pub(super) turns_listen: Vec<SocketAddr>,
     /// Metrics and operators' API.
     pub(super) admin_listen: SocketAddr,
 }
 
 impl Listening {
-    /// Binds all that the configuration asks for.
+    /// Binds everything that the configuration asks for.
     pub(super) fn open(config: &Config) -> Result<Self, ListenErrors> {
         let (all, (turn_udp, turn_tcp), turns, admin) = match (
             listen_tcp(&config.listen, config.listen_is_default, "--listen"),
             listen_turn(config),
             listen_turns(config),
-            // The last, because it may take the port of another.
+            // This comes last, because it could take the port of another listener.
             listen_admin(config),
         ) {
             (Ok(all), Ok(turn), Ok(turns), Ok(admin)) => (all, turn, turns, admin),
@@ -114,7 +114,7 @@ impl Listening {
     }
 }
 
-/// Listeners, and where they have come to be.
+/// Listeners and the addresses at which they are bound.
 type Bindings = Vec<(SocketAddr, TcpListener)>;
 
 fn listen_tcp(addresses: &[SocketAddr], are_default: bool, flag: &'static str) -> Result<Bindings, ListenErrors> {
@@ -128,7 +128,7 @@ fn listen_tcp(addresses: &[SocketAddr], are_default: bool, flag: &'static str) -
     }
 }
 
-/// Where both families are to have a port that the system chooses, chooses one for both: URLs name one.
+/// If the system shall choose the port for both families, chooses the same port for both, because URLs name only one.
 fn on_one_port(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let is_for_both = |address: &&SocketAddr| address.ip().is_unspecified() && address.port() == 0;
     let mut chosen = addresses.to_vec();
@@ -159,10 +159,10 @@ fn try_listen_tcp(addresses: &[SocketAddr], are_default: bool, flag: &'static st
 fn bind_tcp(address: SocketAddr) -> io::Result<(SocketAddr, TcpListener)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // IPv4 has a listener of its own, so that clients keep their addresses' form.
+        // IPv4 has a listener of its own, so that IPv4 addresses of clients keep their form.
         socket.set_only_v6(true)?;
     }
-    // A restart must not wait for connections of the last run to fade.
+    // A restart must not wait until the connections of the last run time out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -181,33 +181,34 @@ fn listen_turn(config: &Config) -> Result<(turn::io::BoundSockets, Bindings), Li
             Err(_) if tries > 0 => continue,
             udp => udp?,
         };
-        // One that is written for both is served by the one that speaks everything.
+        // An address that is also in `--listen` is served by that listener, which speaks all protocols.
         let mut addresses = udp.addresses().to_vec();
         addresses.retain(|address| !is_also_listen(config, address));
         if addresses.is_empty() {
             return Ok((udp, Vec::new()));
         }
-        // A family that is missing was left out by now.
+        // A missing address family has been left out before.
         match listen_tcp(&addresses, false, "--turn-listen, TCP") {
             Ok(tcp) => return Ok((udp, tcp)),
-            // The port was chosen because it is free for UDP.
+            // The port was chosen only because it is free for UDP.
             Err(_) if tries > 0 => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Whether an address of TURN is one that speaks everything anyway.
+/// Whether this TURN address is also a `--listen` address, whose listener speaks all protocols.
 fn is_also_listen(config: &Config, address: &SocketAddr) -> bool {
     address.port() != 0 && config.listen.contains(address)
 }
 
-/// Whether an address of TURN over TLS is one at which another flag has TLS served anyway.
+/// Whether TLS is already served at this address because of another flag.
 fn has_other_listener(config: &Config, address: &SocketAddr) -> bool {
     address.port() != 0 && (config.listen.contains(address) || config.turn_listen.contains(address))
 }
 
-/// TURN over TLS. The default port is no reason to fail: TLS is served on the `--listen` port all the same.
+/// TURN over TLS. If the default port is taken, that is not an error, because TLS is also served on the `--listen`
+/// port.
 fn listen_turns(config: &Config) -> Result<Bindings, ListenErrors> {
     let mut addresses = config.turns_listen.clone();
     addresses.retain(|address| !has_other_listener(config, address));
@@ -220,7 +221,7 @@ fn listen_turns(config: &Config) -> Result<Bindings, ListenErrors> {
     }
 }
 
-/// Metrics and admin API. A second server on this machine need not be told another port for them.
+/// Metrics and admin API. A second server on this machine finds another port for them by itself.
 fn listen_admin(config: &Config) -> Result<(SocketAddr, TcpListener), ListenErrors> {
     let flag = "--admin-listen";
     let (ip, port) = (config.admin_listen.ip(), config.admin_listen.port());
@@ -256,7 +257,7 @@ fn listen_udp(config: &Config) -> Result<turn::io::BoundSockets, ListenErrors> {
     }
 }
 
-/// What to do where the system does not let us listen.
+/// What to do if the system refuses to listen.
 fn remedy(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "another program uses this address; stop it or choose another port".to_owned(),
@@ -268,7 +269,7 @@ fn remedy(address: SocketAddr, error: &io::Error) -> String {
     }
 }
 
-/// Whether binding failed because this host does not do IPv6 (or IPv4) at all.
+/// Whether binding failed because this host does not support IPv6 (or IPv4) at all.
 fn family_is_missing(error: &io::Error) -> bool {
     use nix::errno::Errno;
     let missing = [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL, Errno::EPROTONOSUPPORT];

@@ -1,8 +1,8 @@
-//! From a configuration to a running server: looks at the disk and at the host, plans, binds, connects the parts and
+//! From a configuration to a running server: reads the disk and the host's facts, plans, binds, connects the parts and
 //! runs them.
 //!
-//! The order is the point: everything that can be wrong is found before the first client is served, all UDP sockets are
-//! bound before the first is read, and on the way out signaling says goodbye before TURN falls silent.
+//! The order matters: all errors are found before the first client is served, all UDP sockets are bound before the
+//! first one is read, and at the end signaling says goodbye before TURN stops.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 mod capacity;
@@ -34,13 +34,14 @@ use crate::{
 /// Runs the server until one of `signals` ends it.
 ///
 /// # Errors
-/// Whatever keeps it from running: an address in use, a state directory that cannot be written, a part that died.
+/// Anything that prevents the server from running: an address in use, a state directory that cannot be written, a part
+/// that died.
 pub async fn run(settled: Settled, signals: Signals) -> anyhow::Result<()> {
     let (trigger, shutdown) = Shutdown::new();
     let reload = signals.heed(trigger.clone());
 
     let file_limit = files::Limit::raise();
-    // Before they are read, so that no change is missed.
+    // Listening for changes begins before the interfaces are read, so that no change is missed.
     let changes = Changes::listen();
     let interfaces = Interfaces::read();
     let Settled { config, tls, secrets } = settled;

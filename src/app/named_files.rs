@@ -1,5 +1,5 @@
-//! The files that a configuration names: the state directory, certificate and key, secrets. What is wrong with them is
-//! told together with what is wrong in the configuration itself.
+//! The files that a configuration names: the state directory, certificate and key, secrets. Mistakes in them are
+//! reported together with the mistakes in the configuration itself.
 
 use std::{fs::File, io, os::unix::fs::FileTypeExt, path::Path, sync::mpsc, thread, time::Duration};
 
@@ -11,32 +11,32 @@ use crate::{
     values::tls_files::TlsFiles,
 };
 
-/// How long a pipe with a secret may be without a writer.
+/// How long to wait for a writer of a pipe with a secret.
 const WRITER_WAIT: Duration = Duration::from_secs(5);
 
-/// A configuration whose files are good as well.
+/// A configuration whose files have been checked as well.
 #[derive(Debug)]
 pub struct Settled {
-    /// What was decided.
+    /// The configuration.
     pub config: Config,
-    /// Certificate and key, with TLS; perhaps still to be made.
+    /// Certificate and key, if TLS is on. They may still have to be made.
     pub tls: Option<TlsFiles>,
     /// TURN shared secrets.
     pub secrets: SecretSource,
 }
 
 impl Settled {
-    /// For a server: everything that is named has to be of use.
+    /// For a server: every named file must be usable.
     ///
     /// # Errors
-    /// All mistakes at once, those of the draft among them.
+    /// All mistakes at once, including those of the draft.
     pub fn to_serve(mut draft: Draft) -> Result<Self, ConfigError> {
         let mistake = state_dir::mistake(&draft.config().state_dir);
         if let Some(mistake) = &mistake {
             draft.note("state-dir", mistake);
         }
         let tls = tls_files(draft.config());
-        // What is wrong with the directory was told, and is all that is wrong with files in it.
+        // A mistake in the directory has been reported, and it is the only cause of errors with files in it.
         let to_check = tls.as_ref().filter(|files| !files.are_default || mistake.is_none());
         for (file, problem) in to_check.map(tls::check).unwrap_or_default() {
             let key = match file {
@@ -49,11 +49,11 @@ impl Settled {
         Ok(Self { config: draft.finish()?, tls, secrets })
     }
 
-    /// For whoever only mints, perhaps as another user or on another machine: certificate and state directory are none of
-    /// its business.
+    /// For `mint`, which may run as another user or on another machine: it does not check the certificate and the state
+    /// directory.
     ///
     /// # Errors
-    /// All mistakes at once, those of the draft among them.
+    /// All mistakes at once, including those of the draft.
     pub fn to_mint(mut draft: Draft) -> Result<Self, ConfigError> {
         let secrets = secrets(&mut draft);
         Ok(Self { config: draft.finish()?, tls: None, secrets })
@@ -85,15 +85,15 @@ fn secrets(draft: &mut Draft) -> SecretSource {
     if secrets.is_empty() { SecretSource::StateDir } else { SecretSource::Given(secrets) }
 }
 
-/// Opens a file. A pipe may be one, as of `--secret-file <(pass show x)`, but not one that nobody writes to: opening it
-/// waits for ever.
+/// Opens a file. It may be a pipe, as in `--secret-file <(pass show x)`, but not one without a writer: opening that
+/// would wait for ever.
 fn open_with_writer(path: &Path, wait: Duration) -> io::Result<File> {
     if !std::fs::metadata(path)?.file_type().is_fifo() {
         return File::open(path);
     }
     let (opened, open) = mpsc::channel();
     let path = path.to_owned();
-    // It stays where nobody ever writes, until the process ends over this.
+    // Without a writer, this thread stays until the process ends because of the error.
     thread::spawn(move || opened.send(File::open(path)));
     open.recv_timeout(wait).unwrap_or_else(|_| {
         Err(io::Error::other("it is a pipe that nobody writes to: give a regular file, or a writer"))
@@ -101,7 +101,7 @@ fn open_with_writer(path: &Path, wait: Duration) -> io::Result<File> {
 }
 
 fn secret_file(path: &Path) -> Result<Secret, String> {
-    // Enough for any secret, and no surprise when the path is /dev/zero.
+    // Large enough for any secret, and a limit if the path is /dev/zero.
     const MAX_BYTES: u64 = 64 * 1024;
     let mut bytes = Vec::new();
     open_with_writer(path, WRITER_WAIT)
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::{cli, disk};
 
-    /// Reads flags, with nothing but a home directory in the environment, and looks at what they name.
+    /// Reads flags, with only a home directory in the environment, and checks the named files.
     fn load(line: &str) -> Result<Settled, Vec<String>> {
         load_with(line, &[])
     }
@@ -142,7 +142,7 @@ mod tests {
         Settled::to_serve(draft).map_err(|error| error.mistakes)
     }
 
-    /// The one mistake of `line`.
+    /// The only mistake of `line`.
     fn mistake(line: &str) -> String {
         let mut mistakes = load(line).unwrap_err();
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
@@ -220,7 +220,7 @@ mod tests {
         let line = format!("--secret-file {}", path.display());
         let problem = mistake(&line);
         assert!(problem.contains(&path.display().to_string()) && problem.contains("nobody writes"), "{problem}");
-        // Whoever waits still, takes nothing from the next.
+        // A thread that still waits takes nothing from the next reader.
         drop(std::fs::OpenOptions::new().write(true).open(&path).unwrap());
         let other = dir.path().join("other");
         assert!(std::process::Command::new("mkfifo").arg(&other).status().unwrap().success());

@@ -1,5 +1,5 @@
-//! What the server is going to do: the configuration joined with the facts of this host. Plain data, complete before
-//! anything is bound; the server is made after it, and the start-up text tells it.
+//! What the server is going to do: the configuration joined with the facts of this host. The plan is plain data, and
+//! complete before anything is bound. The server is made from it, and the start-up text describes it.
 
 mod doubts;
 
@@ -10,23 +10,23 @@ use crate::{
     values::family::ByFamily,
 };
 
-/// Everything that is decided.
+/// Everything that has been decided.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// What the operator decided.
+    /// The operator's configuration.
     pub(super) config: Config,
     /// This host's addresses.
     pub(super) interfaces: Interfaces,
-    /// Where relaying happens.
+    /// The addresses for relaying.
     pub(super) relayed: ByFamily<Option<Chosen>>,
-    /// What there is room for.
+    /// The capacity of this host.
     pub(super) capacity: Capacity,
-    /// What is on the disk.
+    /// Facts about what is on the disk.
     pub(super) kept: KeptFacts,
 }
 
 impl Plan {
-    /// For a host that may have so many open `files`, and has so many bytes of `memory`.
+    /// The plan for a host with this number of open `files` and bytes of `memory`.
     pub(super) fn new(
         config: Config,
         interfaces: Interfaces,
@@ -39,7 +39,7 @@ impl Plan {
         Self { config, interfaces, relayed, capacity, kept }
     }
 
-    /// WebSockets, joined or not.
+    /// How many WebSockets there may be, whether or not they have joined a room.
     pub(super) fn max_websockets(&self) -> usize {
         self.config.max_websockets.unwrap_or(self.capacity.shares.web_sockets)
     }

@@ -1,4 +1,4 @@
-//! Connects the parts after the plan, supervises them, drains on shutdown.
+//! Connects the parts according to the plan, supervises them, and drains on shutdown.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -41,10 +41,10 @@ use crate::{
     values::{family::ByFamily, ports::RelayPorts},
 };
 
-/// How often the TURN workers are looked at.
+/// How often the TURN workers are checked.
 const SUPERVISION_PERIOD: Duration = Duration::from_secs(1);
 
-/// All parts, connected. TURN over UDP runs already; nobody else is served yet.
+/// All parts, connected. TURN over UDP already runs; nothing else is served yet.
 pub(super) struct Parts {
     front: Front,
     workers: Workers,
@@ -56,20 +56,20 @@ pub(super) struct Parts {
     tls: Option<Tls>,
 }
 
-/// What tells a running server that something is to happen.
+/// The notifications to a running server.
 pub(super) struct Signs {
     /// The host's addresses may have changed.
     pub(super) changes: Changes,
-    /// What can be read anew is to be.
+    /// Files that can be reloaded shall be read again.
     pub(super) reload: Reload,
-    /// Begins the end.
+    /// Begins the shutdown.
     pub(super) trigger: ShutdownTrigger,
-    /// The end has begun.
+    /// The shutdown has begun.
     pub(super) shutdown: Shutdown,
 }
 
 impl Parts {
-    /// Connects what the plan says.
+    /// Connects the parts of the plan.
     pub(super) fn connect(plan: &Plan, kept: Kept, listening: Listening, shutdown: &Shutdown) -> anyhow::Result<Self> {
         let config = &plan.config;
         let journal = Arc::new(Journal::new(Names::new(&kept.log_key, config.log_people)));
@@ -118,7 +118,7 @@ impl Parts {
         Ok(Self { front, workers, turn, metrics, journal, listeners, admin: listening.admin, tls: kept.tls })
     }
 
-    /// Serves until the shutdown, or until a part dies, which is the error.
+    /// Serves until the shutdown. If a part dies, that is the error.
     pub(super) async fn run(self, plan: Plan, file_limit: files::Limit, signs: Signs) -> anyhow::Result<()> {
         let Self { front, workers, turn, metrics, journal, listeners, admin: admin_listener, tls } = self;
         let Signs { changes, reload, trigger, shutdown } = signs;
@@ -149,7 +149,7 @@ impl Parts {
     }
 }
 
-/// Waits for the end of all tasks. The first that ends before it was told to takes the others with it.
+/// Waits for the end of all tasks. If one ends before the shutdown, it begins the shutdown for all.
 async fn supervise(
     tasks: &mut JoinSet<std::io::Result<()>>,
     workers: &Workers,
@@ -244,7 +244,7 @@ fn front_settings(plan: &Plan, pool: Arc<files::Pool>) -> FrontSettings {
     }
 }
 
-/// The relay's address on this host, if STUN and TURN are served there.
+/// The relay's address on this host, if STUN and TURN are also served there.
 fn beside_loopback(relayed: &ByFamily<Option<Chosen>>, served: &[SocketAddr]) -> Option<IpAddr> {
     let address = relayed.iter().next()?.address.bind;
     let port = served.first()?.port();

@@ -1,8 +1,8 @@
-//! Signals become a [`Shutdown`](crate::shutdown::Shutdown), and requests to read anew what can be.
+//! Signals become a [`Shutdown`](crate::shutdown::Shutdown), and requests to reload files.
 //!
-//! A signal that comes before it can be handled would end the process without a word, and a service manager may send
-//! one the moment it has started it. So `main` begins with [`HeldSignals::hold`], goes on with [`Signals::catch`], and
-//! the supervisor takes them from there by [`Signals::heed`]: what came meanwhile waits.
+//! A signal that arrives before it can be handled would end the process without a message, and a service manager may
+//! send one immediately after the start. So `main` begins with [`HeldSignals::hold`], continues with
+//! [`Signals::catch`], and the supervisor then calls [`Signals::heed`]. Signals that arrive in between wait.
 
 use std::{fs, io};
 
@@ -17,18 +17,18 @@ use crate::{
     shutdown::{Reload, ShutdownTrigger},
 };
 
-/// What `--log` knows it by.
+/// The target for `--log`.
 const TARGET: &str = "bimcc_rtc::shutdown";
 
-/// Signals that wait in the kernel, as long as this exists.
+/// Holds signals back in the kernel as long as this exists.
 #[derive(Debug)]
 pub struct HeldSignals {
-    /// What the thread held back before.
+    /// The signals that the thread held back before.
     before: Option<SigSet>,
 }
 
 impl HeldSignals {
-    /// Holds back what [`Signals`] handles. For the first thread, before there are others.
+    /// Holds back the signals that [`Signals`] handles. Must be called in the first thread, before there are others.
     pub fn hold() -> Self {
         let held: SigSet = [Number::SIGHUP, Number::SIGINT, Number::SIGTERM].into_iter().collect();
         Self { before: held.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok() }
@@ -37,17 +37,17 @@ impl HeldSignals {
 
 impl Drop for HeldSignals {
     fn drop(&mut self) {
-        // It fails for an unknown `how` only.
+        // This fails only for an unknown `how`.
         self.before.map(|before| before.thread_set_mask());
     }
 }
 
-/// Signals that are caught, and wait to be acted upon.
+/// Signals that are caught and wait to be handled.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// None where it was ignored at the start (nohup): it stays so.
+    /// `None` if it was ignored at the start (nohup); then it stays ignored.
     hangup: Option<Signal>,
     terminal: Terminal,
 }
@@ -66,9 +66,9 @@ impl Signals {
         })
     }
 
-    /// Begins `shutdown` at the first SIGINT or SIGTERM; a second one ends the process on the spot, for people who do
-    /// not want to wait for the rest. SIGHUP begins it where it says that the terminal closed, else it asks those who
-    /// hold a [`Reload`]. Must be called within a runtime.
+    /// Begins `shutdown` at the first SIGINT or SIGTERM; a second one ends the process at once, for people who do not
+    /// want to wait. SIGHUP begins it if the terminal has closed; otherwise it requests a [`Reload`]. Must be called
+    /// within a runtime.
     pub fn heed(self, shutdown: ShutdownTrigger) -> Reload {
         let Self { mut interrupt, mut terminate, mut hangup, terminal } = self;
         let (ask, reload) = Reload::new();
@@ -115,7 +115,7 @@ async fn next(signal: &mut Option<Signal>) {
     }
 }
 
-/// Whether SIGHUP was set to be ignored by whoever started the process.
+/// Whether the process was started with SIGHUP ignored.
 fn hangups_are_ignored() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -137,7 +137,7 @@ impl Terminal {
         Self { was_there: fs::File::open(Self::PATH).is_ok() }
     }
 
-    /// A terminal that closes takes itself away from its processes before they hear of it.
+    /// Whether the terminal has closed. When it closes, its processes lose it before they get SIGHUP.
     fn has_closed(self) -> bool {
         let gone = [Errno::ENXIO, Errno::EIO].map(|errno| errno as i32);
         let error = || fs::File::open(Self::PATH).err()?.raw_os_error();

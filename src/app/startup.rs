@@ -1,6 +1,7 @@
-//! What the server says when it is up: where to open it, what it serves, and each doubtful thing with its remedy.
+//! The text that the server prints when it is ready: where to open it, what it serves, and each doubtful thing with its
+//! remedy.
 //!
-//! Facts in, text out. [`print()`] writes it to standard output; logs go to standard error.
+//! [`text`] makes it from facts. [`print()`] writes it to standard output; logs go to standard error.
 
 use std::{
     collections::HashSet,
@@ -23,25 +24,25 @@ use crate::{
 /// What is true once everything is bound.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts<'a> {
-    /// What was decided.
+    /// The plan.
     pub(super) plan: &'a Plan,
-    /// Where it is served.
+    /// The addresses at which it is served.
     pub(super) addresses: &'a Addresses,
-    /// The time of day.
+    /// The current time.
     pub(super) now: SystemTime,
 }
 
-/// How it may look.
+/// How the text may look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Style {
-    /// ANSI colours.
+    /// Whether to use ANSI colours.
     pub(super) color: bool,
-    /// A QR code for phones.
+    /// Whether to print a QR code for phones.
     pub(super) qr_code: bool,
 }
 
 impl Style {
-    /// What standard output can show.
+    /// The style that standard output can show.
     pub(super) fn of_stdout() -> Self {
         let terminal = io::stdout().is_terminal();
         Self { color: terminal && std::env::var_os("NO_COLOR").is_none(), qr_code: terminal }
@@ -62,7 +63,7 @@ pub(super) fn print(facts: &Facts<'_>) {
 pub(super) fn text(facts: &Facts<'_>, style: Style) -> String {
     let mut out = format!("\n  {}\n\n", style.paint("1", &format!("bimcc-rtc {}", env!("CARGO_PKG_VERSION"))));
     let urls = facts.urls();
-    // Tall things first: the addresses have to be in sight when the text stops, also in a terminal of 24 lines.
+    // Tall things come first: the addresses must be visible at the end of the text, also in a terminal of 24 lines.
     if let Some(url) = urls.iter().find(|url| !is_local(url)).filter(|_| style.qr_code) {
         out.push_str(&qr_code(url, style));
     }
@@ -148,7 +149,7 @@ impl Facts<'_> {
         self.hosts(&self.addresses.listen).into_iter().map(url).collect()
     }
 
-    /// The best two are enough: iceServers carry the right one to each client anyway.
+    /// The two best ones are enough, because iceServers tell each client the right one anyway.
     fn turn_urls(&self, listeners: &[SocketAddr], scheme: &str, transport: &str) -> Vec<String> {
         let hosts = self.hosts(listeners);
         hosts.into_iter().take(2).map(|(host, port)| format!("{scheme}:{host}:{port}{transport}")).collect()
@@ -161,7 +162,7 @@ impl Facts<'_> {
         let scheme = if self.plan.kept.certificate.as_ref().is_some() { "turns" } else { "turn" };
         urls.extend(first(&self.addresses.turns_listen, "turns"));
         urls.extend(first(&self.addresses.listen, scheme));
-        // One address may serve for several flags.
+        // One address may serve several flags.
         let mut seen = HashSet::new();
         urls.retain(|url| seen.insert(url.clone()));
         urls
@@ -186,7 +187,7 @@ impl Facts<'_> {
         vec![format!("{addresses}, UDP ports {first}-{last}, up to {allocations} allocations")]
     }
 
-    /// How to trust a certificate of the local CA: at length when the CA is new.
+    /// How to trust a certificate of the local CA, in detail if the CA is new.
     fn trust(&self) -> Option<String> {
         let CaFacts { file, fingerprint, is_new, .. } = self.plan.kept.certificate.as_ref()?.local_ca.as_ref()?;
         let ca = file.display();
@@ -196,7 +197,7 @@ impl Facts<'_> {
                 "  The certificate is of the local CA {ca}; browsers have to trust that once.\n  Its {sha256}\n"
             ));
         }
-        // Where names are keys, a second server's CA must not meet the first one's.
+        // Some systems store CAs by name, so the CAs of two servers must not have the same name.
         let name = format!("bimcc-rtc-{}", fingerprint.short());
         Some(format!(
             "  A local CA was made for this host: {ca}. Copy this file, and no other beside it,
@@ -214,7 +215,7 @@ impl Facts<'_> {
         ))
     }
 
-    /// What is doubtful about the plan, and about what was to be had of it.
+    /// What is doubtful about the plan, and about what could not be bound.
     fn doubts(&self) -> Vec<String> {
         let (config, addresses) = (&self.plan.config, self.addresses);
         let mut doubts = self.plan.doubts(self.now);
@@ -252,7 +253,8 @@ fn is_local(url: &str) -> bool {
     url.contains("://localhost")
 }
 
-/// Black on white whatever the colours of the terminal; without colours for a dark one, as most are.
+/// The code is black on white, whatever the colours of the terminal. Without colours, it is made for a dark terminal,
+/// as most are.
 fn qr_code(url: &str, style: Style) -> String {
     let Ok(code) = QrCode::with_error_correction_level(url, qrcode::EcLevel::L) else { return String::new() };
     let mut renderer = code.render::<Dense1x2>();

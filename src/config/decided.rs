@@ -1,4 +1,4 @@
-//! [`Config`]: what was decided.
+//! [`Config`]: the complete configuration.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -14,113 +14,115 @@ use crate::{
     values::{family::ByFamily, host::Host, ports::RelayPorts},
 };
 
-/// The port for HTTP and WebSocket; the old clients' samples have it.
+/// The port for HTTP and WebSocket, which the samples of the old clients use.
 pub const DEFAULT_LISTEN_PORT: u16 = 3000;
 /// The registered port of STUN and TURN.
 pub const DEFAULT_TURN_PORT: u16 = 3478;
 /// The registered port of TURN over TLS.
 pub const DEFAULT_TURNS_PORT: u16 = 5349;
-/// Metrics: a port as Prometheus exporters have them.
+/// The address for metrics, with a port in the usual range of Prometheus exporters.
 pub const DEFAULT_ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641);
 /// The dynamic ports of RFC 6335, which RFC 8656 section 7.2 recommends for relayed addresses.
 pub const DEFAULT_RELAY_PORTS: RelayPorts = RelayPorts::Range { first: 49152, last: 65535 };
-/// Default of `--credential-ttl`.
+/// The default of `--credential-ttl`.
 pub const DEFAULT_CREDENTIAL_TTL: Duration = Duration::from_secs(6 * 3600);
-/// What `--credential-ttl` and `mint --ttl` accept.
+/// The values that `--credential-ttl` and `mint --ttl` accept.
 pub const CREDENTIAL_TTL_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(10)..=Duration::from_secs(30 * 86400);
-/// What `--allocation-lifetime` accepts; the highest is its default (RFC 8656 section 7.2 recommends it as the most).
+/// The values that `--allocation-lifetime` accepts. The highest is its default, the maximum that RFC 8656 section 7.2
+/// recommends.
 pub const ALLOCATION_LIFETIME_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(10)..=Duration::from_secs(3600);
 
-/// Everything that `serve` and `mint` need to know. Plain data; one that exists is good.
+/// Everything that `serve` and `mint` need to know. Plain data; every existing value is valid.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// HTTP, WebSocket and TURN over TCP and TLS.
     pub listen: Vec<SocketAddr>,
-    /// `listen` has wildcards that nobody wrote out: one of a family that this host lacks is skipped.
+    /// Whether `listen` has wildcards that nobody wrote explicitly. Then a wildcard of a family that this host lacks is
+    /// skipped.
     pub listen_is_default: bool,
     /// STUN and TURN, over UDP and over TCP.
     pub turn_listen: Vec<SocketAddr>,
-    /// As `listen_is_default`.
+    /// The same for `turn_listen`.
     pub turn_listen_is_default: bool,
     /// TURN over TLS; empty without TLS.
     pub turns_listen: Vec<SocketAddr>,
-    /// As `listen_is_default`.
+    /// The same for `turns_listen`.
     pub turns_listen_is_default: bool,
-    /// Nobody chose the port of `turns_listen`: the server runs without it where it is taken.
+    /// Whether nobody chose the port of `turns_listen`. Then the server runs without it if the port is taken.
     pub turns_port_is_default: bool,
-    /// Secure mode.
+    /// TLS, if it is on.
     pub tls: Option<TlsSetting>,
     /// `--public-ip`; a family without one uses the address found on the interfaces.
     pub public_ips: ByFamily<Option<IpAddr>>,
-    /// Host for iceServers URLs.
+    /// The host for iceServers URLs.
     pub public_host: Option<Host>,
     /// Ports of relayed addresses.
     pub relay_ports: RelayPorts,
-    /// Printable ASCII without quotes, 1 to 40 bytes.
+    /// The realm: printable ASCII without quotes, 1 to 40 bytes.
     pub realm: String,
-    /// TURN shared secrets, the one that mints first; none: the state directory's.
+    /// TURN shared secrets; the first one mints. If there are none, the one in the state directory is used.
     pub secrets: Vec<GivenSecret>,
-    /// Life of minted credentials.
+    /// The lifetime of minted credentials.
     pub credential_ttl: Duration,
-    /// For credentials minted on join.
+    /// The policy for credentials minted on join.
     pub peer_policy: MemberPeerPolicy,
-    /// For all other credentials.
+    /// The policy for all other credentials.
     pub api_peer_policy: ApiPeerPolicy,
     /// Reverse proxies whose headers count.
     pub trusted_proxies: Vec<IpNet>,
-    /// Relayed to although the policy would not.
+    /// Peers that are allowed even if the policy would refuse them.
     pub allow_peers: Vec<IpNet>,
-    /// Never relayed to; beats `allow_peers`.
+    /// Peers that are never allowed. This has precedence over `allow_peers`.
     pub deny_peers: Vec<IpNet>,
-    /// Members in a room.
+    /// The maximum number of members in a room.
     pub max_peers_per_room: usize,
-    /// Rooms.
+    /// The maximum number of rooms.
     pub max_rooms: usize,
-    /// Bytes in a signaling message.
+    /// The maximum number of bytes in a signaling message.
     pub max_message_bytes: usize,
-    /// Unproven connections of one address.
+    /// The maximum number of connections of one address that have not joined a room.
     pub max_connections_per_ip: usize,
-    /// WebSockets; none: what files allow.
+    /// The maximum number of WebSockets. By default, as many as open files allow.
     pub max_websockets: Option<usize>,
-    /// WebSockets of one address; none: as many as are left for others.
+    /// The maximum number of WebSockets of one address. By default, as many as are left for others.
     pub max_websockets_per_ip: Option<usize>,
-    /// TURN allocations; none: what ports, files and memory allow.
+    /// The maximum number of TURN allocations. By default, as many as ports, files and memory allow.
     pub max_allocations: Option<usize>,
-    /// TURN allocations of one user.
+    /// The maximum number of TURN allocations of one user.
     pub max_allocations_per_user: usize,
-    /// Allocations of the clients at one address; none: as many as are left for others.
+    /// The maximum number of allocations of the clients at one address. By default, as many as are left for others.
     pub max_allocations_per_ip: Option<usize>,
-    /// Longest life granted to an allocation at once.
+    /// The longest lifetime that one request can give an allocation.
     pub allocation_lifetime: Duration,
-    /// Bits per second that one allocation may relay each way.
+    /// The bits per second that one allocation may relay in each direction.
     pub max_bitrate_per_allocation: Option<NonZeroU64>,
-    /// Where new allocations are sent.
+    /// The servers to which new allocations are redirected.
     pub alternate_servers: ByFamily<Option<SocketAddr>>,
-    /// Allowed WebSocket origins in the form of [`origin`](super::origin); none: any.
+    /// Allowed WebSocket origins, in the form of [`origin`](super::origin). An empty list allows all.
     pub origins: Vec<String>,
-    /// Metrics; a loopback address.
+    /// The address for metrics, on loopback.
     pub admin_listen: SocketAddr,
-    /// Nobody asked for it: another port will do where it is taken.
+    /// Whether nobody asked for that address. Then another port is used if it is taken.
     pub admin_listen_is_default: bool,
-    /// TURN worker threads.
+    /// The number of TURN worker threads.
     pub workers: usize,
     /// How long a worker may rest to find more packets.
     pub relay_latency_budget: Duration,
-    /// Where secrets are kept.
+    /// The directory for secrets.
     pub state_dir: PathBuf,
     /// Directives of tracing's `EnvFilter`.
     pub log: String,
-    /// How log lines look.
+    /// The format of log lines.
     pub log_format: LogFormat,
-    /// Names and addresses stand in the log as they are.
+    /// Whether names and addresses are logged as they are.
     pub log_people: bool,
-    /// Loopback peers are allowed: for tests only.
+    /// Whether loopback peers are allowed; for tests only.
     pub dangerously_allow_loopback_peers: bool,
 }
 
-/// Whom holders of credentials minted on join may relay to.
+/// The peers to which holders of credentials minted on join may relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberPeerPolicy {
     /// Members of the same room.
@@ -131,7 +133,7 @@ pub enum MemberPeerPolicy {
     Any,
 }
 
-/// Whom holders of all other credentials may relay to.
+/// The peers to which holders of all other credentials may relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiPeerPolicy {
     /// Public addresses.
@@ -140,29 +142,29 @@ pub enum ApiPeerPolicy {
     Any,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One object per line.
+    /// One JSON object per line.
     Json,
 }
 
 /// One of the operator's TURN shared secrets.
 #[derive(Clone, Debug)]
 pub enum GivenSecret {
-    /// As it is.
+    /// The secret itself.
     Text(Secret),
-    /// In a file, without the line break at its end.
+    /// A file with the secret. A line break at its end does not count.
     File(PathBuf),
 }
 
-/// What `--tls` comes with.
+/// The settings that belong to `--tls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSetting {
-    /// `--tls-cert` and `--tls-key`; none: the usual ones, which a local CA may make.
+    /// `--tls-cert` and `--tls-key`. By default the usual files, which a local CA may make.
     pub files: Option<(PathBuf, PathBuf)>,
-    /// A local CA that is made now gets no IP constraints.
+    /// Whether a new local CA gets no IP constraints.
     pub local_ca_any_ip: bool,
 }

@@ -1,4 +1,4 @@
-//! From what was typed to a [`Config`], or to all its mistakes.
+//! Turns what was typed into a [`Config`], or into a list of all mistakes.
 
 use std::{ffi::OsString, fmt};
 
@@ -7,7 +7,7 @@ use super::{decided::Config, reader::Reader, settings::Settings};
 /// Everything that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// One sentence each; never empty.
+    /// The mistakes, one sentence each; the list is never empty.
     pub mistakes: Vec<String>,
 }
 
@@ -22,8 +22,8 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A configuration with the mistakes in it. Where a value is wrong its default stands, so that whoever knows more (of
-/// the disk, for example) finds the rest of the mistakes before anybody is told.
+/// A configuration together with its mistakes. A wrong value is replaced by its default, so that later checks (of the
+/// disk, for example) can add their mistakes before all of them are reported.
 #[derive(Debug)]
 pub struct Draft {
     config: Config,
@@ -46,12 +46,13 @@ impl Draft {
         Self { config, settings, mistakes }
     }
 
-    /// What was decided so far.
+    /// The configuration so far.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Adds a mistake in a setting, which is named as the person knows it who gave it.
+    /// Adds a mistake in a setting. The setting is named as the person gave it (as a flag, a variable, or a line in the
+    /// file).
     pub fn note(&mut self, key: &'static str, problem: impl fmt::Display) {
         let place = self.settings.all(key).map_or_else(|| format!("--{key}"), ToString::to_string);
         self.mistakes.push(format!("{place}: {problem}"));

@@ -1,15 +1,15 @@
-//! What `--log` says: directives of tracing's `EnvFilter`, or a level.
+//! The value of `--log`: directives of tracing's `EnvFilter`, or a level.
 
 use tracing_subscriber::EnvFilter;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// What `--log` means when it is not given.
+/// The default of `--log`.
 pub(super) fn default_directives() -> String {
     level_directives("info")
 }
 
-/// A level is for this program; what the libraries under it tell is of use only where it is a warning.
+/// A level applies to this program. Messages of its libraries are useful only if they are warnings.
 fn level_directives(level: &str) -> String {
     match level {
         "off" | "error" | "warn" => level.to_owned(),

@@ -1,4 +1,4 @@
-//! Text to value, for every form that a setting may have. An error says what is accepted.
+//! Parses every form of setting from text. An error says what is accepted.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -11,16 +11,16 @@ use ipnet::IpNet;
 use super::decided::CREDENTIAL_TTL_RANGE;
 use crate::values::{host::Host, ports::RelayPorts};
 
-/// Half of what a voice takes.
+/// The lowest bit rate, half of what a voice needs.
 const LEAST_BITRATE: u64 = 8_000;
 
 /// Longer rests of a TURN worker are heard in a call.
 const LONGEST_LATENCY_BUDGET: Duration = Duration::from_millis(10);
 
-/// Addresses to listen on: the written one, or both wildcards where only a port was given.
+/// Addresses to listen on: the written one, or both wildcards if only a port was given.
 pub(super) struct Listen {
     pub(super) addresses: Vec<SocketAddr>,
-    /// Only a port was given.
+    /// Whether only a port was given.
     pub(super) any_address: bool,
 }
 
@@ -29,7 +29,7 @@ pub(super) fn wildcards(port: u16) -> Vec<SocketAddr> {
     vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()]
 }
 
-/// `IP:PORT`, `[IPv6]:PORT`, `:PORT`, `PORT`, or an IP alone, which gets `default_port`.
+/// `IP:PORT`, `[IPv6]:PORT`, `:PORT`, `PORT`, or only an IP address, which gets `default_port`.
 pub(super) fn listen(text: &str, default_port: u16) -> Result<Listen, String> {
     let written = |addresses| Ok(Listen { addresses, any_address: false });
     if let Ok(address) = text.parse::<SocketAddr>() {
@@ -52,7 +52,7 @@ pub(super) fn listen(text: &str, default_port: u16) -> Result<Listen, String> {
     }
 }
 
-/// A number without sign, blanks or other decoration.
+/// A number of digits only, without signs or spaces.
 pub(super) fn digits(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -120,7 +120,7 @@ pub(super) fn relay_ports(text: &str) -> Result<RelayPorts, String> {
     Ok(RelayPorts::Range { first, last })
 }
 
-/// `10.0.0.0/8`, `fd00::/8`; an address alone means just that one.
+/// `10.0.0.0/8`, `fd00::/8`; an address alone means only that one.
 pub(super) fn cidr(text: &str) -> Result<IpNet, String> {
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok(ip.into());
@@ -156,7 +156,8 @@ pub fn public_host(text: &str) -> Result<Host, String> {
     Err(format!("{text:?} is no host: {hint}"))
 }
 
-/// An origin as browsers write it in `Origin`: lower case, no default port, no path. `None` if it is none.
+/// An origin as browsers write it in `Origin`: lower case, no default port, no path. `None` if the text is not an
+/// origin.
 pub fn origin(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
@@ -173,7 +174,7 @@ pub fn origin(text: &str) -> Option<String> {
         }
         None => (authority, None),
     };
-    // Without brackets an IPv6 address would swallow its port.
+    // Without brackets, the port would be read as a part of an IPv6 address.
     let host = Host::parse(host).filter(|_| host.starts_with('[') || !host.contains(':'))?;
     let default_port = match scheme.as_str() {
         "http" => Some(80),
@@ -186,7 +187,7 @@ pub fn origin(text: &str) -> Option<String> {
     })
 }
 
-/// `--origin`: an [`origin`], with a hint where it is none.
+/// `--origin`: an [`origin`], with a hint if it is invalid.
 pub(super) fn origin_setting(text: &str) -> Result<String, String> {
     if let Some(origin) = origin(text) {
         return Ok(origin);
@@ -228,7 +229,7 @@ pub(super) fn alternate_server(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// `true`, `false` and what people write for them.
+/// `true`, `false` and other common words for them.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
@@ -237,7 +238,7 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Parses the life of a credential (`--credential-ttl`, `mint --ttl`).
+/// Parses the lifetime of a credential (`--credential-ttl`, `mint --ttl`).
 ///
 /// # Errors
 /// A sentence that says what is accepted.

@@ -1,4 +1,4 @@
-//! Settings in, [`Config`] out: what each one means, its default, and what must hold between them.
+//! Turns settings into a [`Config`]: the meaning of each setting, its default, and the conditions between them.
 
 use std::{
     ffi::OsString,
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// A full room of browsers makes up to six allocations per peer connection, and a user may be in several pages.
+/// In a full room, a browser makes up to six allocations per peer connection, and a user may have several pages open.
 const ALLOCATIONS_PER_PEER: usize = 24;
 /// The realm is in every challenge, and a challenge to a stranger must stay small.
 const MAX_REALM_BYTES: usize = 40;
@@ -34,7 +34,7 @@ const MAX_REALM_BYTES: usize = 40;
 /// How long a TURN worker may rest: a small part of what a jitter buffer holds.
 const RELAY_LATENCY_BUDGET: Duration = Duration::from_micros(300);
 
-/// Reads settings one by one; where one is wrong it notes the mistake and goes on with the default.
+/// Reads settings one by one. If one is wrong, the reader notes the mistake and continues with the default.
 pub(super) struct Reader {
     settings: Settings,
     mistakes: Vec<String>,
@@ -87,7 +87,7 @@ impl Reader {
             deny_peers: self.many("deny-peer", parse::cidr),
             max_peers_per_room,
             max_rooms: self.count("max-rooms", 100_000, 1..=100_000_000),
-            // An offer of a browser with a few tracks has 10 KB.
+            // An offer of a browser with a few tracks is about 10 KB.
             max_message_bytes: self.count("max-message-bytes", 65_536, 1024..=16 << 20),
             max_connections_per_ip: self.count("max-connections-per-ip", 256, 1..=1_000_000),
             max_websockets: self.optional_count("max-websockets", 1..=10_000_000),
@@ -131,7 +131,7 @@ impl Reader {
         config
     }
 
-    /// At most one for each family: a client is sent to one of its own.
+    /// At most one for each family, because a client is redirected within its own family.
     fn alternate_servers(&mut self) -> ByFamily<Option<SocketAddr>> {
         let servers = self.many("alternate-server", parse::alternate_server);
         for family in Family::BOTH {
@@ -148,7 +148,7 @@ impl Reader {
         self.mistakes.push(format!("{place}: {text}"));
     }
 
-    /// A setting that is given once.
+    /// A setting that can be given once.
     fn one<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let (given, text) = self.settings.one(key)?;
         match parse(text) {
@@ -161,7 +161,7 @@ impl Reader {
         }
     }
 
-    /// A repeatable setting: every wrong value is a mistake of its own.
+    /// A repeatable setting: every wrong value is a separate mistake.
     fn many<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let Some(given) = self.settings.all(key).cloned() else { return Vec::new() };
         let mut good = Vec::new();
@@ -214,7 +214,8 @@ impl Reader {
         if has_tls {
             return self.listen("turns-listen", DEFAULT_TURNS_PORT);
         }
-        // As with the files: who forgot --tls would be served in the clear. With a broken certificate it is not forgotten.
+        // As with the files: if somebody forgot --tls, it would be served without encryption. If a certificate is
+        // broken, --tls was not forgotten.
         let is_off = self.settings.one("tls").is_none();
         if let Some(given) = self.settings.all("turns-listen").filter(|_| is_off).cloned() {
             self.mistake(&given, "has no effect without --tls: add it");
@@ -276,7 +277,8 @@ impl Reader {
         let cert = self.settings.one("tls-cert").map(|(given, path)| (given.clone(), PathBuf::from(path)));
         let key = self.settings.one("tls-key").map(|(given, path)| (given.clone(), PathBuf::from(path)));
         if on != Some(true) {
-            // Who wrote `tls = false` has decided; who forgot --tls would be served in the clear.
+            // Somebody who wrote `tls = false` has decided. Somebody who forgot --tls would be served without
+            // encryption.
             if self.settings.one("tls").is_none() {
                 for (given, _) in [&cert, &key].into_iter().flatten() {
                     let given = given.clone();
@@ -305,7 +307,7 @@ impl Reader {
         Some(TlsSetting { files, local_ca_any_ip: any_ip })
     }
 
-    /// The first one mints, so a flag's come before a file's.
+    /// The first one mints, so secrets from flags come before secrets from the file.
     fn secrets(&mut self) -> Vec<GivenSecret> {
         let mut secrets: Vec<(SettingSource, GivenSecret)> = Vec::new();
         if let Some(given) = self.settings.all("secret").cloned() {
@@ -337,7 +339,7 @@ impl Reader {
         if let Some(dirs) = dir("STATE_DIRECTORY") {
             return dirs.to_string_lossy().split(':').next().unwrap_or_default().into();
         }
-        // The XDG base directory specification says that relative paths are to be ignored.
+        // The XDG base directory specification says that relative paths must be ignored.
         let state_home = dir("XDG_STATE_HOME").filter(|path| path.is_absolute());
         match state_home.or_else(|| Some(dir("HOME")?.join(".local/state"))) {
             Some(home) => home.join("bimcc-rtc"),
@@ -351,7 +353,7 @@ impl Reader {
         }
     }
 
-    /// Ports that would be wanted twice.
+    /// Finds ports that are used twice.
     fn check_ports(&mut self, config: &Config) {
         let place = |key: &'static str| self.settings.all(key).map_or_else(|| format!("--{key}"), ToString::to_string);
         let mut mistakes = Vec::new();
@@ -375,7 +377,7 @@ impl Reader {
         let listeners =
             [("listen", &config.listen), ("turn-listen", &config.turn_listen), ("turns-listen", &config.turns_listen)];
         for (key, addresses) in listeners {
-            // Where nobody asked for its port, it gives way.
+            // If nobody asked for this port, another one is used.
             if let Some(other) = addresses.iter().find(same).filter(|_| !config.admin_listen_is_default) {
                 mistakes.push(format!(
                     "{}: {admin} is taken by {} ({other}): choose another port",
@@ -386,7 +388,7 @@ impl Reader {
         }
         let mut taken: Vec<(&'static str, SocketAddr)> = Vec::new();
         for (key, addresses) in listeners {
-            // Where nobody asked for it, the server does without.
+            // If nobody asked for this port, the server runs without it.
             if key == "turns-listen" && config.turns_port_is_default {
                 continue;
             }
@@ -406,7 +408,8 @@ impl Reader {
     }
 }
 
-/// Whether the system would refuse to listen on both. The very same address is no conflict: it is served once.
+/// Whether the system would refuse to listen on both. Exactly the same address is no conflict, because it is served
+/// once.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port()
         && one.port() != 0
@@ -414,7 +417,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
         && one.ip().is_unspecified() != other.ip().is_unspecified()
 }
 
-/// What makes an address useless as a relayed address.
+/// Why an address cannot be a relayed address.
 fn not_relayable(ip: IpAddr, allow_loopback: bool) -> Option<&'static str> {
     if ip.is_loopback() {
         return (!allow_loopback).then_some("a loopback address");

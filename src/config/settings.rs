@@ -1,6 +1,6 @@
-//! Where settings come from: flags, then the environment, then the file, and which of them said what.
+//! The sources of settings: flags, then the environment, then the file, and which of them gave which value.
 //!
-//! Values stay text here. What a setting means is decided in the parent module.
+//! Values remain text here. The parent module decides what a setting means.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ const fn many(name: &'static str) -> SettingKey {
     SettingKey { name, repeatable: true }
 }
 
-/// Every setting there is.
+/// All settings.
 pub const KEYS: &[SettingKey] = &[
     many("listen"),
     many("turn-listen"),
@@ -75,7 +75,7 @@ pub(super) fn env_name(key: &str) -> String {
     format!("BIMCC_RTC_{}", key.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// Who gave a value; the stronger one is the smaller.
+/// The source of a value. A smaller source has precedence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SettingSource {
     Flag,
@@ -83,7 +83,7 @@ pub(super) enum SettingSource {
     File(PathBuf),
 }
 
-/// The values of one setting, all from the strongest source that has any.
+/// The values of one setting, all from the first source in order of precedence that has any.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
     pub(super) key: &'static str,
@@ -92,7 +92,7 @@ pub(super) struct Given {
 }
 
 impl fmt::Display for Given {
-    /// Where a person finds the value: this is how each mistake begins.
+    /// The place where a person finds the value. Each mistake begins with it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
             SettingSource::Flag => write!(f, "--{}", self.key),
@@ -102,14 +102,15 @@ impl fmt::Display for Given {
     }
 }
 
-/// All settings that somebody gave, strongest source first.
+/// All settings that were given, each from its strongest source.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     given: BTreeMap<&'static str, Given>,
 }
 
 impl Settings {
-    /// Lays flags over the environment over the file. What cannot be read becomes a mistake.
+    /// Merges the sources: flags have precedence over the environment, and that over the file. Everything that cannot
+    /// be read becomes a mistake.
     pub(super) fn collect(
         flags: &[(&'static str, Vec<String>)],
         config_flag: Option<&str>,
@@ -148,7 +149,7 @@ impl Settings {
         let table = match text.parse::<toml::Table>() {
             Ok(table) => table,
             Err(error) => {
-                // The error quotes the line, which may hold a secret.
+                // The whole error would quote the line, which may contain a secret.
                 let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
                 mistakes.push(format!("{shown}, line {line}: not TOML: {}", error.message()));
                 return;
@@ -178,7 +179,7 @@ impl Settings {
     }
 }
 
-/// An empty variable counts as absent: compose files and unit files leave such behind.
+/// An empty variable counts as absent, because compose files and unit files often leave empty ones.
 fn from_env(
     key: &SettingKey,
     env: &dyn Fn(&str) -> Option<OsString>,
@@ -195,7 +196,7 @@ fn from_env(
     if value.trim().is_empty() {
         return None;
     }
-    // A secret may hold commas and blanks.
+    // A secret may contain commas and spaces.
     if key.name == "secret" {
         return Some(vec![value]);
     }
@@ -223,8 +224,8 @@ fn from_toml(key: &SettingKey, value: toml::Value) -> Result<Vec<String>, &'stat
     }
 }
 
-/// A sentence for each variable among `names` that looks like a setting and is none: misspelt, most likely. Other
-/// programs may share the prefix, so it is no mistake.
+/// A sentence for each variable among `names` that looks like a setting but is not one; most likely it is misspelt. It
+/// does not count as a mistake, because other programs may use the same prefix.
 pub fn unknown_variables(names: impl IntoIterator<Item = OsString>) -> Vec<String> {
     let prefix = env_name("");
     let is_known = |name: &str| name == env_name("config") || KEYS.iter().any(|key| name == env_name(key.name));

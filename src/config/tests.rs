@@ -1,4 +1,4 @@
-//! Flags, environment and file in; a configuration or all its mistakes out.
+//! From flags, environment and file to a configuration or all its mistakes.
 
 use std::{
     ffi::OsString,
@@ -12,7 +12,7 @@ use crate::values::{
     ports::RelayPorts,
 };
 
-/// Loads from flags, with nothing but a home directory in the environment.
+/// Loads from flags, with only a home directory in the environment.
 fn load(line: &str) -> Result<Config, Vec<String>> {
     load_with(line, &[])
 }
@@ -32,7 +32,7 @@ fn mistakes(line: &str) -> Vec<String> {
     load(line).unwrap_err()
 }
 
-/// The one mistake of `line`.
+/// The only mistake of `line`.
 fn mistake(line: &str) -> String {
     let mut mistakes = mistakes(line);
     assert_eq!(mistakes.len(), 1, "{mistakes:?}");

@@ -1,4 +1,4 @@
-//! The two address families, and what there is once for each.
+//! The two address families, and values for each of them.
 
 use std::{
     net::IpAddr,
@@ -23,11 +23,11 @@ impl Family {
         }
     }
 
-    /// Both, in the order in which relayed addresses are given out.
+    /// Both families, in the order in which relayed addresses are given out.
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
 }
 
-/// Something for each family.
+/// A value for each family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByFamily<T> {
     v4: T,
@@ -35,21 +35,21 @@ pub struct ByFamily<T> {
 }
 
 impl<T> ByFamily<T> {
-    /// What `of` says for each.
+    /// Takes the value for each family from `of`.
     pub fn new(mut of: impl FnMut(Family) -> T) -> Self {
         Self { v4: of(Family::V4), v6: of(Family::V6) }
     }
 }
 
 impl<T> ByFamily<Option<T>> {
-    /// Those that are there.
+    /// The values that are present.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         [&self.v4, &self.v6].into_iter().flatten()
     }
 }
 
 impl FromIterator<IpAddr> for ByFamily<Option<IpAddr>> {
-    /// The last of each family.
+    /// Keeps the last address of each family.
     fn from_iter<I: IntoIterator<Item = IpAddr>>(addresses: I) -> Self {
         let mut by_family = Self::default();
         for address in addresses {
@@ -89,7 +89,7 @@ pub enum Families {
 }
 
 impl Families {
-    /// Whether it takes an address of this family.
+    /// Whether this family is included.
     pub fn contains(self, family: Family) -> bool {
         match self {
             Self::One(one) => one == family,
@@ -97,7 +97,7 @@ impl Families {
         }
     }
 
-    /// Those of which there is something, which one is at least.
+    /// The families with a value. At least one must have a value.
     pub fn of<T>(some: &ByFamily<Option<T>>) -> Self {
         match (&some[Family::V4], &some[Family::V6]) {
             (Some(_), Some(_)) => Self::Both,
@@ -106,7 +106,7 @@ impl Families {
         }
     }
 
-    /// As it stands in logs.
+    /// The text for logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::One(Family::V4) => "ipv4",

@@ -1,11 +1,11 @@
-//! Hosts that may stand in URLs.
+//! Hosts in URLs.
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// A host name or address that may stand in a URL. IPv6 addresses are written in brackets.
+/// A host name or address that is valid in a URL. IPv6 addresses are written in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Host(Box<str>);
 
@@ -23,7 +23,7 @@ impl Host {
         is_host_name(text).then(|| Self(text.to_ascii_lowercase().into()))
     }
 
-    /// Reads the `host[:port]` of a Host header; the port is given too, if there is one.
+    /// Reads the `host[:port]` of a Host header; also returns the port, if there is one.
     pub fn parse_authority(authority: &str) -> Option<(Self, Option<u16>)> {
         let colon = match authority.strip_prefix('[') {
             Some(_) => authority.find("]:").map(|bracket| bracket + 1),
@@ -33,7 +33,7 @@ impl Host {
             return Some((Self::parse(authority)?, None));
         };
         let (host, port) = (&authority[..colon], &authority[colon + 1..]);
-        // An IPv6 address without brackets cannot be told from its port.
+        // An IPv6 address without brackets cannot be distinguished from its port.
         if !host.starts_with('[') && host.contains(':') {
             return None;
         }
@@ -46,7 +46,8 @@ impl Host {
         Some((Self::parse(host)?, Some(port.parse().ok()?)))
     }
 
-    /// Whether this names the client's own host, so that a client who came by it is on this one.
+    /// Whether this is a name for the client's own host, so that a client that uses it is on the same host as the
+    /// server.
     pub fn is_loopback(&self) -> bool {
         let name = self.0.trim_matches(['[', ']']);
         name == "localhost" || name.ends_with(".localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
@@ -72,8 +73,8 @@ impl fmt::Display for Host {
     }
 }
 
-/// RFC 1123 section 2.1, and underscores, which exist in practice. A name whose last label is a number would be read
-/// as an IPv4 address by browsers, so it must be one.
+/// RFC 1123 section 2.1, and also underscores, which exist in practice. Browsers read a name whose last label is a
+/// number as an IPv4 address, so such a name must be one.
 fn is_host_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
     let label_is_good = |label: &str| {

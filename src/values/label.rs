@@ -1,15 +1,15 @@
-//! Closed sets of names: what stands in a metric's label, in a log field and in an API answer.
+//! Closed sets of names, for labels of metrics, fields in the log, and answers of the API.
 //!
-//! An enum lives with the thing it describes and is written in `labels!`, which gives each member
-//! its name. Whoever counts by it ([`PerLabel`]) or shows it needs nothing else, and no list beside the enum can be forgotten:
-//! a member without a name, or a name without a member, does not compile.
+//! An enum lives with the thing it describes and is written in `labels!`, which gives each member its name. Code that
+//! counts by it ([`PerLabel`]) or shows it needs nothing else, and there is no second list that could be forgotten: a
+//! member without a name, or a name without a member, does not compile.
 
 use std::{
     fmt,
     ops::{Index, IndexMut},
 };
 
-/// An enum whose members have names. Implemented by `labels!` only.
+/// An enum whose members have names. Only `labels!` implements it.
 pub trait Label: Copy + Eq + fmt::Debug + 'static {
     /// An array with a place for each member.
     type Each<T>: AsRef<[T]> + AsMut<[T]>;
@@ -17,19 +17,19 @@ pub trait Label: Copy + Eq + fmt::Debug + 'static {
     /// All members, in the order in which they are written.
     const ALL: &'static [Self];
 
-    /// The member's name, which never changes: others have it in their dashboards.
+    /// The member's name. It never changes, because operators use it in their dashboards.
     fn as_str(self) -> &'static str;
 
-    /// Where the member stands in [`Self::ALL`].
+    /// The position of the member in [`Self::ALL`].
     fn index(self) -> usize;
 
-    /// What `of` says for each member.
+    /// Takes the value for each member from `of`.
     fn each<T>(of: impl FnMut(Self) -> T) -> Self::Each<T>;
 }
 
 /// Defines an enum and the name of each of its members: `Member = "name"`.
 ///
-/// It gets `ALL`, `as_str` and [`Label`](crate::values::label::Label), and the traits that a plain value has.
+/// It gets `ALL`, `as_str` and [`Label`](crate::values::label::Label), and the traits of a plain value.
 macro_rules! labels {
     (
         $(#[$about:meta])*
@@ -77,16 +77,16 @@ macro_rules! labels {
 
 pub(crate) use labels;
 
-/// Something for each member of a set of labels.
+/// A value for each member of a set of labels.
 pub struct PerLabel<L: Label, T>(L::Each<T>);
 
 impl<L: Label, T> PerLabel<L, T> {
-    /// What `of` says for each.
+    /// Takes the value for each member from `of`.
     pub fn new(of: impl FnMut(L) -> T) -> Self {
         Self(L::each(of))
     }
 
-    /// With the label of each.
+    /// The values with their labels.
     pub fn iter(&self) -> impl Iterator<Item = (L, &T)> {
         L::ALL.iter().copied().zip(self.0.as_ref())
     }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     labels! {
-        /// Of these tests.
+        /// An enum for these tests.
         enum Fruit {
             Apple = "apple",
             BloodOrange = "blood_orange",

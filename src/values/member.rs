@@ -1,13 +1,14 @@
-//! Who is in a room.
+//! Ids of members.
 
 use std::{fmt, str::FromStr};
 
-/// Server-made id of a member, written `m-` and 32 hex digits so that it cannot be taken for an API user's name.
+/// The id of a member, made by the server. It is written as `m-` and 32 hex digits, so that it cannot be confused with
+/// the name of an API user.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemberId(u128);
 
 impl MemberId {
-    /// The id with these bits, which should be random: an id is not a secret, but must not repeat.
+    /// The id with these bits. They should be random: an id is not a secret, but must not repeat.
     pub const fn from_bits(bits: u128) -> Self {
         Self(bits)
     }

@@ -1,5 +1,5 @@
-//! The ground floor: plain types with their rules, which know nothing of the rest of the program and which all of it
-//! may use. No I/O, no clock.
+//! The ground floor: plain types with their rules. They know nothing of the rest of the program, and all of it may use
+//! them. No I/O, no clock.
 
 pub mod addresses;
 pub mod family;

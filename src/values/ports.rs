@@ -1,11 +1,11 @@
 //! Ports of relayed addresses.
 
-/// Where relayed addresses get their ports.
+/// The range of ports for relayed addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelayPorts {
-    /// No port is opened; clients of this server reach each other in process.
+    /// No port is opened. Clients of this server reach each other in process.
     None,
-    /// Both ends included; `first <= last`.
+    /// A range that includes both ends; `first <= last`.
     Range {
         /// The lowest port.
         first: u16,
@@ -15,8 +15,8 @@ pub enum RelayPorts {
 }
 
 impl RelayPorts {
-    /// The lowest and the highest port of relayed addresses. Where none is opened any would do, so it is the dynamic
-    /// ones (RFC 6335 section 6).
+    /// The lowest and the highest port of relayed addresses. If no port is opened, any range would do, so these are the
+    /// dynamic ports (RFC 6335 section 6).
     pub fn bounds(self) -> (u16, u16) {
         match self {
             Self::None => (49_152, 65_535),
@@ -24,7 +24,7 @@ impl RelayPorts {
         }
     }
 
-    /// How many relayed addresses there can be at once of each address family.
+    /// How many relayed addresses each address family can have at the same time.
     pub fn count(self) -> usize {
         let (first, last) = self.bounds();
         usize::from(last.saturating_sub(first)) + 1

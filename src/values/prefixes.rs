@@ -1,18 +1,18 @@
-//! A set of networks that is asked often and changed rarely.
+//! A set of networks that is searched often and changed rarely.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Networks, single addresses among them. One lookup is a binary search, however many there are.
+/// A set of networks and single addresses. A lookup is one binary search, however many there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prefixes(
-    /// In order; none overlaps another.
+    /// Sorted, and without overlaps.
     Vec<IpNet>,
 );
 
 impl Prefixes {
-    /// Whether one of them holds `address`.
+    /// Whether one of the networks contains `address`.
     pub fn contains(&self, address: &IpAddr) -> bool {
         let behind = self.0.partition_point(|net| net.network() <= *address);
         self.0[..behind].last().is_some_and(|net| net.contains(address))

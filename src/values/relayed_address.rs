@@ -1,8 +1,8 @@
-//! Where this host relays from.
+//! The address from which this host relays.
 
 use std::net::IpAddr;
 
-/// Where relay sockets are bound and what peers see.
+/// The address to which relay sockets are bound, and the one that peers see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayedAddress {
     /// The address that peers see, in XOR-RELAYED-ADDRESS.

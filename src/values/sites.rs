@@ -1,22 +1,23 @@
-//! Who has how many of what there are, by address: an address may have as many as are left for others.
+//! Counts for each address how many places it has. An address may have as many as are left for others.
 //!
-//! So one has half of all at most, and less the more such addresses there are; there is always a place for somebody who
-//! has none yet. Pure: whoever counts asks, and says how many are left.
+//! So one address has at most half of all places, and less if there are more such addresses. There is always a place
+//! for an address that has none yet. The module is pure: the caller says how many places are left.
 
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
 };
 
-/// The bits of what one site has in IPv6: with its /64s alone somebody could take all.
+/// The prefix length of one site in IPv6. If each /64 counted separately, a site could take everything with its many
+/// /64s.
 const SITE_BITS: u32 = 48;
 
-/// An address that is counted: in IPv6 the network of a site.
+/// An address for counting; in IPv6 the network of a site.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub(crate) struct Site(IpAddr);
 
 impl Site {
-    /// That of a client. Loopback has no limit of its own.
+    /// The site of a client. Loopback has none, because it has no limit of its own.
     pub(crate) fn of(client: IpAddr) -> Option<Self> {
         match client.to_canonical() {
             address if address.is_loopback() => None,
@@ -26,18 +27,18 @@ impl Site {
     }
 }
 
-/// The first address of the network of so many bits.
+/// The first address of the network with this prefix length.
 pub(crate) fn ipv6_network(ip: Ipv6Addr, bits: u32) -> Ipv6Addr {
     Ipv6Addr::from_bits(ip.to_bits() & u128::MAX.checked_shl(128 - bits).unwrap_or(0))
 }
 
-/// How many each has.
+/// How many places each site has.
 #[derive(Debug, Default)]
 pub(crate) struct Sites(HashMap<Site, usize>);
 
 impl Sites {
-    /// Whether a site may have another one where so many are free; `max` is a fixed number instead. Who is not counted
-    /// may.
+    /// Whether a site may have another place if this many are `free`. `max` is a fixed limit instead. `None`, which is
+    /// not counted, always may.
     pub(crate) fn may_have_another(&self, site: Option<Site>, free: usize, max: Option<usize>) -> bool {
         site.is_none_or(|site| self.0.get(&site).copied().unwrap_or(0) < max.unwrap_or(free))
     }

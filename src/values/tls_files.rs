@@ -1,16 +1,16 @@
-//! Where certificate and key are.
+//! The files of certificate and key.
 
 use std::path::PathBuf;
 
 /// Certificate and key of `--tls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// PEM, the leaf first.
+    /// The certificate chain in PEM, the leaf first.
     pub cert: PathBuf,
-    /// PEM.
+    /// The key in PEM.
     pub key: PathBuf,
-    /// Nobody named files: a local CA may make them.
+    /// Whether nobody named files. Then a local CA may make them.
     pub are_default: bool,
-    /// A local CA that is made now gets no IP constraints.
+    /// Whether a new local CA gets no IP constraints.
     pub local_ca_any_ip: bool,
 }

@@ -1,12 +1,12 @@
-//! A token bucket: what may come at once, and what may come for ever.
+//! A token bucket: limits how much may come at once, and how much in the long run.
 //!
-//! It is one number, the time at which it will be full again, so a table of them is small, and threads can share one
-//! as an atomic. Whole tokens in, whole nanoseconds inside, no clock: the caller says when it is, as time since a
-//! moment that it chose for all its buckets. A time that is older than another one that was told before gives nothing
-//! back.
+//! A bucket is one number, the time at which it will be full again. So a table of buckets is small, and threads can
+//! share a bucket as an atomic. It counts in whole tokens outside and whole nanoseconds inside, and has no clock: the
+//! caller passes the time since a moment that it has chosen for all its buckets. A time that is earlier than one passed
+//! before gives no tokens back.
 //!
-//! [`Flow`] says how fast buckets of one kind fill and how much they hold. [`TokenBucket::take`] is for what can be
-//! refused; [`TokenBucket::charge`] for what has happened already, which may leave a debt.
+//! [`Flow`] says how fast buckets of one kind fill, and how much they hold. [`TokenBucket::take`] is for things that
+//! can be refused; [`TokenBucket::charge`] is for things that have already happened, and may leave a debt.
 
 use std::{
     num::NonZeroU64,
@@ -15,16 +15,16 @@ use std::{
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// How fast a bucket fills, and how much it holds. Of more than a token per nanosecond, fractions are rounded in the
-/// taker's favour.
+/// How fast a bucket fills, and how much it holds. At more than one token per nanosecond, fractions are rounded in
+/// favour of the one who takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
     per_second: NonZeroU64,
-    /// Nanoseconds in which an empty one becomes full.
+    /// The nanoseconds in which an empty bucket becomes full.
     whole: u64,
 }
 
-/// When it is, in nanoseconds since a moment of the owner's choice.
+/// A time, in nanoseconds since a moment that the owner has chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Nanos(u64);
 
@@ -35,13 +35,13 @@ pub struct TokenBucket {
 }
 
 impl Flow {
-    /// `burst` tokens at once, `per_second` for ever.
+    /// `burst` tokens at once, and `per_second` in the long run.
     pub const fn new(per_second: NonZeroU64, burst: u64) -> Self {
         let whole = burst as u128 * NANOS_PER_SECOND as u128 / per_second.get() as u128;
         Self { per_second, whole: if whole > u64::MAX as u128 { u64::MAX } else { whole as u64 } }
     }
 
-    /// Nanoseconds in which so many tokens come. Of more than fit into the product, as many as do.
+    /// The nanoseconds in which this many tokens come. The product saturates.
     #[inline]
     const fn time_of(&self, tokens: u64) -> u64 {
         tokens.saturating_mul(NANOS_PER_SECOND) / self.per_second.get()
@@ -49,7 +49,7 @@ impl Flow {
 }
 
 impl Nanos {
-    /// The time from `since` to `now`; none if that was before.
+    /// The time from `since` to `now`; zero if `now` is earlier.
     #[inline]
     pub fn between(since: Instant, now: Instant) -> Self {
         // It overflows after centuries.
@@ -58,19 +58,19 @@ impl Nanos {
 }
 
 impl TokenBucket {
-    /// One that was stored as a number.
+    /// The bucket that was stored as this number.
     #[inline]
     pub const fn from_bits(bits: u64) -> Self {
         Self { full_at: bits }
     }
 
-    /// As a number: 0 is full.
+    /// The bucket as a number; 0 is full.
     #[inline]
     pub const fn to_bits(self) -> u64 {
         self.full_at
     }
 
-    /// Takes so many tokens; `false` if there are not so many, and nothing is taken.
+    /// Takes this many tokens. Returns `false`, and takes nothing, if there are not enough.
     #[inline]
     #[must_use]
     pub fn take(&mut self, tokens: u64, flow: &Flow, now: Nanos) -> bool {
@@ -83,7 +83,7 @@ impl TokenBucket {
         }
     }
 
-    /// What is left of it without so many tokens, if it has them.
+    /// The bucket after taking this many tokens, if it has them.
     #[inline]
     #[must_use]
     pub fn without(self, tokens: u64, flow: &Flow, now: Nanos) -> Option<Self> {
@@ -91,20 +91,20 @@ impl TokenBucket {
         (full_at <= now.0.saturating_add(flow.whole)).then_some(Self { full_at })
     }
 
-    /// Takes so many tokens whether it has them or not. Of its debt, no more than `max_debt` is remembered.
+    /// Takes this many tokens, whether or not it has them. The debt is at most `max_debt`.
     #[inline]
     pub fn charge(&mut self, tokens: u64, max_debt: u64, flow: &Flow, now: Nanos) {
         let most = now.0.saturating_add(flow.whole).saturating_add(flow.time_of(max_debt));
         self.full_at = self.full_at.max(now.0).saturating_add(flow.time_of(tokens)).min(most);
     }
 
-    /// Puts so many tokens in, as far as there is room.
+    /// Puts this many tokens in, as far as there is room.
     #[inline]
     pub fn give_back(&mut self, tokens: u64, flow: &Flow) {
         self.full_at = self.full_at.saturating_sub(flow.time_of(tokens));
     }
 
-    /// How long until it is out of debt; `None` if it is in none.
+    /// How long until it is out of debt; `None` if it has no debt.
     #[inline]
     pub fn debt(self, flow: &Flow, now: Nanos) -> Option<Duration> {
         let time = self.full_at.saturating_sub(now.0).saturating_sub(flow.whole);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the usual picture: a number of tokens that grows with time up to the burst.
+        /// Compares with the usual model: a number of tokens that grows with time up to the burst.
         #[test]
         fn it_gives_what_counting_tokens_gives(
             per_second in 1..1_000_000_u64,
@@ -183,7 +183,7 @@ mod tests {
                 now += passed;
                 tokens = (tokens + passed as f64 * per_second as f64 / 1e9).min(burst as f64);
                 let admitted = bucket.take(wanted, &flow, Nanos(now));
-                // Where it is a question of nanoseconds either is right.
+                // If the difference is only nanoseconds, either answer is right.
                 if (tokens - wanted as f64).abs() > 1e-6 * per_second as f64 {
                     prop_assert_eq!(admitted, tokens >= wanted as f64, "{} of {}", wanted, tokens);
                 }

@@ -15,9 +15,9 @@ use crate::{
     values::ports::RelayPorts,
 };
 
-/// Let's Encrypt renews 30 days ahead: with less than half of that left, renewal does not work.
+/// Let's Encrypt renews 30 days ahead: if less than half of that is left, renewal does not work.
 const ENDS_SOON: Duration = Duration::from_secs(14 * 86400);
-/// With fewer files a class and its calls are too many.
+/// With fewer files there is not enough for a school class and its calls.
 const FEW_FILES: usize = 1024;
 
 impl Plan {
@@ -91,7 +91,7 @@ impl Plan {
                  public IPv4 address with --public-ip, or let clients use IPv6."
             ));
         }
-        // Beside a public IPv4 address a private IPv6 one does no harm.
+        // A private IPv6 address in addition to a public IPv4 address does no harm.
         let public_v4 = advertised.iter().any(|one| one.is_ipv4() && !is_private(*one));
         let private = advertised.iter().filter(|one| is_private(**one) && !net::is_464xlat(**one));
         let private: Vec<_> = private.map(IpAddr::to_string).collect();
@@ -105,7 +105,7 @@ impl Plan {
         doubts
     }
 
-    /// Chromium takes 53, 80 and 443, and none else below 1024.
+    /// Below 1024, Chromium accepts only ports 53, 80 and 443.
     fn port_doubts(&self) -> Vec<String> {
         let ports = self.config.turn_listen.iter().map(SocketAddr::port);
         let ports: BTreeSet<_> =
@@ -169,7 +169,7 @@ fn end_doubt(facts: &CertificateFacts, now: SystemTime) -> Option<String> {
     (left < ENDS_SOON).then(|| format!("The certificate ends {when}. Renew it; no restart is needed."))
 }
 
-/// Addresses that the Internet does not route. Loopback has a line of its own.
+/// Addresses that the Internet does not route. Loopback addresses have their own doubt.
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         // 100.64.0.0/10: RFC 6598, carrier-grade NAT.

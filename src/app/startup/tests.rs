@@ -13,7 +13,7 @@ use crate::{
     values::family::ByFamily,
 };
 
-/// A host with a LAN address, and what the flags of `line` make of it.
+/// A host with a LAN address, configured by the flags of `line`.
 struct Host {
     config: Config,
     interfaces: Interfaces,
