@@ -1,15 +1,15 @@
-//! TURN shared-secret credentials: the scheme of draft-uberti-behave-turn-rest-00, which coturn and most tools speak.
+//! TURN shared-secret credentials: the scheme of draft-uberti-behave-turn-rest-00, which coturn and most tools support.
 //!
-//! A username is `<expiry>:<user>` or `<user>:<expiry>` (expiry in Unix seconds; both are about) and its password
-//! base64(HMAC-SHA1(secret, username)). Nothing is stored: whoever holds the secret can verify. Who the user is decides
-//! what else must hold: a *member* credential is minted on join and names a [`MemberId`]; an *API* credential names
-//! anything else.
+//! A username is `<expiry>:<user>` or `<user>:<expiry>` (expiry in Unix seconds; both forms are in use), and its
+//! password is base64(HMAC-SHA1(secret, username)). Nothing is stored: everyone with the secret can verify. There are
+//! two kinds of users, with different conditions: a *member* credential is minted on join and names a [`MemberId`]; an
+//! *API* credential names anything else.
 //!
-//! Members' credentials are signed with another secret, which follows from the shared one and from a key that never leaves
-//! the server ([`MemberKey`]): back ends know the shared secret, and whoever could mint for a member could talk to
-//! everybody in that member's room.
+//! Credentials of members are signed with another secret, which is derived from the shared one and from a key that
+//! never leaves the server ([`MemberKey`]). Back ends know the shared secret, and somebody who could mint for a member
+//! could exchange data with everybody in that member's room.
 //!
-//! Pure: no clock, no I/O. Verifying a TURN request with these lives in `turn::shared::auth`.
+//! The module is pure: no clock, no I/O. The code that verifies TURN requests is in `turn::shared::auth`.
 
 use std::fmt;
 
@@ -18,14 +18,14 @@ use ring::{hkdf, hmac};
 
 use crate::values::member::MemberId;
 
-/// Expiries from here on (the year 5138) are no seconds: whoever counts in milliseconds means a date of this century, and
-/// would get a credential that never ends.
+/// An expiry from here on (the year 5138) is not in seconds: probably it is in milliseconds and means a date in this
+/// century. Accepted as seconds, it would make a credential that never ends.
 const EXPIRY_LIMIT: u64 = 100_000_000_000;
 
-/// What members' secrets are derived for, and nothing else.
+/// The purpose for which the secrets for members are derived; it keeps them apart from any other derived secret.
 const MEMBER_LABEL: &[u8] = b"bimcc-rtc turn member 1";
 
-/// A TURN shared secret. Never shown in logs or `Debug`.
+/// A TURN shared secret. It never appears in logs or `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<[u8]>);
 
@@ -35,7 +35,7 @@ impl Secret {
         Self(bytes.into())
     }
 
-    /// The secret itself, for those who derive keys from it.
+    /// The secret itself, for deriving keys from it.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -47,7 +47,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Derives the secrets that sign members' credentials, one from each shared secret, so that these are replaced together.
+/// Derives the secrets that sign members' credentials, one from each shared secret, so that both are replaced together.
 pub struct MemberKey(hkdf::Salt);
 
 impl fmt::Debug for MemberKey {
@@ -57,7 +57,7 @@ impl fmt::Debug for MemberKey {
 }
 
 impl MemberKey {
-    /// From random bytes that only the server has.
+    /// A key from random bytes that only the server has.
     pub fn new(key: &[u8; 32]) -> Self {
         Self(hkdf::Salt::new(hkdf::HKDF_SHA256, key))
     }
@@ -77,34 +77,34 @@ impl MemberKey {
 /// Why a user name cannot be put into an API credential.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum UserError {
-    /// Names of this form are reserved for members, whose credentials die with their membership.
+    /// Names of this form are reserved for members, whose credentials end with their membership.
     #[error("user names of the form m-<32 hex digits> are reserved for members")]
     MemberForm,
     /// USERNAME holds at most 508 bytes (RFC 8489 section 14.3); the rest is left for the expiry.
     #[error("a user name has at most 256 bytes")]
     TooLong,
-    /// Control characters would end up in other programs' logs.
+    /// Control characters would get into the logs of other programs.
     #[error("a user name has no control characters")]
     ControlCharacter,
 }
 
-/// Whom a credential is for.
+/// The user of a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum User {
-    /// A member of a room: the credential is good only while the member is here.
+    /// A member of a room. The credential is valid only while the member is in the room.
     Member(MemberId),
-    /// Anybody else: good until its expiry. Empty for minting a plain `<expiry>`, which is read as a user of its own with
-    /// that name.
+    /// Any other user. The credential is valid until its expiry. An empty name mints a plain `<expiry>`; when read,
+    /// that is a separate user with this name.
     Api(Box<str>),
 }
 
-/// Why a username is none of this scheme.
+/// Why a username does not belong to this scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsernameError {
-    /// No expiry is where one can be.
+    /// There is no expiry where one can be.
     #[error("a username is <expiry>:<user> or <user>:<expiry>, with the expiry in seconds since 1970")]
     NoExpiry,
-    /// Probably milliseconds.
+    /// The expiry is probably in milliseconds.
     #[error("the expiry is too far away to be meant: it counts seconds since 1970, not milliseconds")]
     NotSeconds,
 }
@@ -128,7 +128,7 @@ impl User {
     }
 }
 
-/// Username and password for TURN, and until when they may be used to allocate.
+/// Username and password for TURN, and when they expire for new allocations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
     /// `<expiry>:<user>`.
@@ -139,8 +139,8 @@ pub struct Credential {
     pub expires_at: u64,
 }
 
-/// Makes the credential of `user` that ends at `expires_at` (Unix seconds). For a member `secret` is the one that
-/// [`MemberKey::secret`] gives.
+/// Makes the credential of `user` that ends at `expires_at` (Unix seconds). For a member, `secret` must come from
+/// [`MemberKey::secret`].
 pub fn mint(secret: &Secret, user: &User, expires_at: u64) -> Credential {
     let username = match user {
         User::Member(id) => format!("{expires_at}:{id}"),
@@ -157,8 +157,9 @@ pub fn password(secret: &Secret, username: &str) -> String {
     BASE64_STANDARD.encode(hmac::sign(&key, username.as_bytes()))
 }
 
-/// Splits a username into its expiry (Unix seconds) and its user, as coturn does: what stands before the first colon is
-/// the expiry if it is a number, else what is behind begins with it. So of two numbers the first counts.
+/// Splits a username into its expiry (Unix seconds) and its user, as coturn does: the part before the first colon is
+/// the expiry if it is a number; otherwise the part after it begins with the expiry. So of two numbers, the first one
+/// counts.
 ///
 /// # Errors
 /// [`UsernameError`] for usernames that are not of this scheme.
@@ -175,14 +176,14 @@ pub fn parse_username(username: &str) -> Result<(u64, User), UsernameError> {
     let expiry = expiry.parse().ok().filter(|expiry| *expiry < EXPIRY_LIMIT).ok_or(UsernameError::NotSeconds)?;
     let user = match name.parse::<MemberId>() {
         Ok(id) => User::Member(id),
-        // Users without a name are not all the same one.
+        // Users without a name are not all the same user.
         Err(_) if name.is_empty() => User::Api(username.into()),
         Err(_) => User::Api(name.into()),
     };
     Ok((expiry, user))
 }
 
-/// The digits that `text` begins with. (`parse` would take a plus sign.)
+/// The digits at the beginning of `text`. (`parse` would also accept a plus sign.)
 fn leading_number(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     &text[..end]

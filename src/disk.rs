@@ -1,4 +1,5 @@
-//! Files of this program's own: read only where they are files, written whole or not at all, and kept from other users.
+//! This program's own files: read only if they are regular files, written completely or not at all, and protected from
+//! other users.
 
 use std::{
     fmt, fs, io,
@@ -9,17 +10,17 @@ use std::{
 
 use nix::unistd::geteuid;
 
-/// A file or directory for one user alone to which others have access.
+/// A file or directory that should belong to one user only, but to which others have access.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposed {
     path: PathBuf,
     is_dir: bool,
-    /// Others are its owner, who can read and change it whatever its mode.
+    /// Whether its owner is another user, who can read and change it whatever its mode.
     is_of_another: bool,
 }
 
 impl Exposed {
-    /// Those of `paths` that others can read, write or enter. One that is not there exposes nothing.
+    /// Those of `paths` that others can read, write or enter. A missing one is not exposed.
     pub fn among<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<Self> {
         let exposed = |path: &Path| {
             let metadata = fs::metadata(path).ok()?;
@@ -31,7 +32,7 @@ impl Exposed {
     }
 }
 
-/// The remedy.
+/// The text says what to do.
 impl fmt::Display for Exposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
@@ -43,12 +44,13 @@ impl fmt::Display for Exposed {
     }
 }
 
-/// Reads a file that is one: opening a pipe waits for a writer, perhaps for ever, and a device may never end.
+/// Reads a regular file only: opening a pipe waits for a writer, perhaps for ever, and a device may never end.
 pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     check_regular(path).and_then(|()| fs::read(path))
 }
 
-/// Refuses what is neither a file nor a directory, of which the system itself says what is wrong.
+/// Refuses everything that is neither a file nor a directory. For a directory, reading fails with a clear error of the
+/// system.
 pub fn check_regular(path: &Path) -> io::Result<()> {
     let kind = fs::metadata(path)?.file_type();
     if kind.is_file() || kind.is_dir() {
@@ -57,16 +59,16 @@ pub fn check_regular(path: &Path) -> io::Result<()> {
     Err(io::Error::other("it is a pipe, a socket or a device: remove it, or put a regular file in its place"))
 }
 
-/// Writes a file that did not exist, whole or not at all. `AlreadyExists` if it does.
+/// Writes a new file, completely or not at all. Fails with `AlreadyExists` if it exists.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = write_temporary(path, bytes, mode)?;
-    // A hard link fails where a rename would replace.
+    // A hard link fails if the file exists; a rename would replace it.
     let linked = fs::hard_link(&temporary, path);
     let removed = fs::remove_file(&temporary);
     linked.and(removed).and_then(|()| sync_parent(path))
 }
 
-/// Writes or replaces a file: whoever reads it, also after a crash, sees the old or the new one whole.
+/// Writes or replaces a file: a reader, also after a crash, sees the complete old or the complete new file.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = write_temporary(path, bytes, mode)?;
     fs::rename(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
@@ -77,7 +79,7 @@ fn write_temporary(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> 
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
-    // One left by a crashed process of the same id.
+    // A crashed process with the same id may have left a file.
     let _absent = fs::remove_file(&temporary);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
@@ -89,8 +91,8 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     fs::File::open(parent)?.sync_all()
 }
 
-/// A pipe that nobody writes to. Who opens it all the same gets its end after a while, so that a test fails and does
-/// not wait for ever.
+/// A pipe that nobody writes to. If it is opened anyway, it ends after a while, so that a test fails instead of waiting
+/// for ever.
 #[cfg(test)]
 pub(crate) fn make_idle_pipe(path: &Path) {
     use std::{process::Command, thread, time::Duration};

@@ -1,6 +1,6 @@
-//! The files that the process may have open: their limit, and pools of them.
+//! The limit of open files of the process, and pools of files.
 //!
-//! Every connection is a file, and so is every relay port.
+//! Every connection is an open file, and so is every relay port.
 
 use std::{
     io,
@@ -12,26 +12,26 @@ use std::{
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// So many are out of reach for all but operators.
+/// How many files only operators may use.
 const HEADROOM: u64 = 32;
 
-/// And of these so many for their connections, the others for what they ask.
+/// How many of these are for the connections of operators; the others are for their requests.
 pub(crate) const OPERATORS: usize = 24;
 
-/// The limit of open files of this process: one for all, and a little more for operators.
+/// The limit of open files of this process: one for all, and a slightly higher one for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// For everybody, the soft limit.
+    /// The soft limit, for everybody.
     usual: u64,
-    /// For operators, the hard limit.
+    /// The hard limit, for operators.
     highest: u64,
 }
 
 impl Limit {
-    /// Raises the limit as far as it goes, but for what stays for operators.
+    /// Raises the limit as far as possible, minus the files for operators.
     pub fn raise() -> Self {
         let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-            // Not known: a usual value.
+            // The limit is unknown, so this is a usual value.
             return Self { usual: 1024, highest: 1024 };
         };
         let limit = Self { usual: hard.saturating_sub(HEADROOM.min(hard / 8)), highest: hard };
@@ -44,15 +44,15 @@ impl Limit {
         }
     }
 
-    /// How many files there may be.
+    /// How many files may be open.
     pub fn files(self) -> usize {
         usize::try_from(self.highest).unwrap_or(usize::MAX)
     }
 
-    /// Opens a file for an operator also where there is none left for others.
+    /// Opens a file for an operator, even if none is left for others.
     ///
     /// # Errors
-    /// That of `open`. The limit is the process's, so that it is higher for others too, as long as `open` takes.
+    /// The error of `open`. The limit belongs to the process, so it is higher for everybody while `open` runs.
     pub fn lifted<T>(self, open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let set = |limit| setrlimit(Resource::RLIMIT_NOFILE, limit, self.highest);
         set(self.highest)?;
@@ -67,19 +67,19 @@ pub fn are_used_up(error: &io::Error) -> bool {
     [nix::errno::Errno::EMFILE, nix::errno::Errno::ENFILE].iter().any(|code| error.raw_os_error() == Some(*code as i32))
 }
 
-/// What several kinds of clients share.
+/// A number of files that several kinds of clients share.
 #[derive(Debug)]
 pub struct Pool {
     max: usize,
     taken: AtomicUsize,
 }
 
-/// One of it, given back when dropped.
+/// One file of a pool. Dropping it gives it back.
 #[derive(Debug)]
 pub struct FromPool(Arc<Pool>);
 
 impl Pool {
-    /// So many.
+    /// A pool of `max` files.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { max, taken: AtomicUsize::new(0) })
     }
@@ -89,7 +89,7 @@ impl Pool {
         self.max.saturating_sub(self.taken.load(Ordering::Relaxed))
     }
 
-    /// One, if there is one left.
+    /// Takes one, if one is left.
     pub fn take(self: &Arc<Self>) -> Option<FromPool> {
         let more = |taken| Some(taken + 1).filter(|taken| *taken <= self.max);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| FromPool(self.clone()))

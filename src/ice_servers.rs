@@ -1,7 +1,7 @@
 //! The iceServers list that a member gets: STUN and TURN URLs with short-lived credentials.
 //!
-//! Pure: secret, user, time, host and transports in, list out. Which host stands in the URLs is decided by whoever
-//! knows the client's connection; [`Host`] only makes sure that it is one.
+//! The module is pure: it makes the list from secret, user, time, host and transports. The caller, who knows the
+//! client's connection, decides which host is in the URLs; [`Host`] only makes sure that it is a valid one.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,23 +12,24 @@ use crate::{
     values::host::Host,
 };
 
-/// With the STUN URL that makes four: Firefox complains from five, and each costs an allocation per peer connection.
+/// With the STUN URL, these are four URLs. Firefox complains from five on, and each costs an allocation per peer
+/// connection.
 const MAX_TURN_URLS: usize = 3;
 
 /// One entry of `RTCConfiguration.iceServers`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IceServer {
-    /// RFC 7064 and RFC 7065 URIs of one server.
+    /// The URIs of one server (RFC 7064 and RFC 7065).
     pub urls: Vec<String>,
-    /// TURN username.
+    /// The TURN username.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// TURN password.
+    /// The TURN password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
 }
 
-/// The list and how long its credentials may be used to allocate.
+/// The list, and when its credentials expire for new allocations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IceServers {
     /// STUN first, then TURN.
@@ -37,7 +38,7 @@ pub struct IceServers {
     pub expires_at: u64,
 }
 
-/// On which ports this process serves STUN and TURN. A transport that is not served has no port and gets no URL.
+/// The ports on which this process serves STUN and TURN. A transport that is not served has no port and gets no URL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transports {
     /// STUN and TURN over UDP.
@@ -46,28 +47,28 @@ pub struct Transports {
     pub tcp: Option<u16>,
     /// TURN over TLS, on a port of its own.
     pub tls: Option<u16>,
-    /// TURN is served where WebSockets come in, too.
+    /// Whether TURN is also served on the ports of WebSockets.
     pub beside_web_sockets: bool,
     /// An address of this host, other than loopback, at which the same is served. Firefox uses no TURN server on
-    /// loopback, so who reached us there is told this one as well.
+    /// loopback, so a client that reached this server there gets this address as well.
     pub beside_loopback: Option<IpAddr>,
 }
 
 /// How a client reached this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached {
-    /// By this name or address.
+    /// The name or address that it used.
     pub host: Host,
-    /// By this port, if nothing stands between that would let only HTTP through.
+    /// The port that it used, if nothing is in between that would let only HTTP through.
     pub direct: Option<DirectPort>,
 }
 
-/// The port of a client's WebSocket: proven to let it through.
+/// The port of a client's WebSocket, which certainly lets the client through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectPort {
-    /// As the client knows it.
+    /// The port as the client knows it.
     pub port: u16,
-    /// Whether TLS is spoken there.
+    /// Whether it uses TLS.
     pub is_tls: bool,
 }
 
@@ -84,25 +85,25 @@ impl DirectPort {
     }
 }
 
-/// What is needed to hand out iceServers for as long as the process runs.
+/// What is needed to issue iceServers while the process runs.
 #[derive(Clone, Debug)]
 pub struct Issuer {
-    /// The secret that mints: for members one that [`credentials::MemberKey`] gives.
+    /// The secret that mints. For members it comes from [`credentials::MemberKey`].
     pub secret: Secret,
     /// How long credentials may be used to allocate.
     pub ttl: Duration,
-    /// What is served, and where.
+    /// The transports that are served, and their ports.
     pub transports: Transports,
 }
 
 impl Issuer {
-    /// The list for `user`, who came as `reached` says, at `now` (Unix seconds).
+    /// The list for `user`, who reached this server by `reached`, at `now` (Unix seconds).
     pub fn issue(&self, user: &User, now: u64, reached: &Reached) -> IceServers {
         ice_servers(&self.secret, user, now, self.ttl, reached, self.transports)
     }
 }
 
-/// Mints credentials for `user` and lists every transport that is served, each under the host that the client came by.
+/// Mints credentials for `user` and lists every transport that is served, each under the host that the client used.
 pub fn ice_servers(
     secret: &Secret,
     user: &User,
@@ -125,8 +126,9 @@ pub fn ice_servers(
     IceServers { servers, expires_at: credential.expires_at }
 }
 
-/// At most [`MAX_TURN_URLS`], the fastest transport first. Over streams the port that the client's WebSocket came by is
-/// the one that surely lets it through; others stand beside it or, where it does not serve, in for it.
+/// At most [`MAX_TURN_URLS`], the fastest transport first. Among the stream transports, the port of the client's
+/// WebSocket is the one that certainly lets the client through. Other ports are listed in addition, or instead if TURN
+/// is not served at that port.
 fn turn_urls(Reached { host, direct }: &Reached, transports: Transports) -> Vec<String> {
     let udp = |host: &Host| transports.udp.map(|port| format!("turn:{host}:{port}?transport=udp"));
     let beside_loopback = transports.beside_loopback.filter(|_| host.is_loopback()).map(Host::from);
@@ -143,7 +145,7 @@ fn turn_urls(Reached { host, direct }: &Reached, transports: Transports) -> Vec<
     let over_tcp = over_tcp.map(|port| format!("turn:{host}:{port}?transport=tcp"));
     let mut urls = Vec::from_iter(udp(host));
     urls.extend(beside_loopback.as_ref().and_then(udp));
-    // What gets through the most firewalls comes before what gets through fewer, where not all have a place.
+    // If there is not room for all, the transport that gets through the most firewalls comes first.
     let room = MAX_TURN_URLS - urls.len();
     let (both, either) = ([&over_tcp, &over_tls], [over_tls.as_ref().or(over_tcp.as_ref())]);
     let streams = if room >= both.len() { &both.map(Option::as_ref)[..] } else { &either[..] };
@@ -170,7 +172,7 @@ mod tests {
         Reached { host: Host::parse(host).unwrap(), direct }
     }
 
-    /// The TURN URLs for a client at `host`, without the host's name.
+    /// The TURN URLs for a client at `host`, shortened by the name of the host.
     fn urls(transports: Transports, host: &str, direct: Option<(u16, bool)>) -> String {
         let direct = direct.map(|(port, is_tls)| DirectPort { port, is_tls });
         let urls = turn_urls(&reached(host, direct), transports);

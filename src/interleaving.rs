@@ -1,7 +1,7 @@
-//! Threads of a test that run one at a time, and change places where a seed says so.
+//! Runs the threads of a test one at a time, and changes between them in an order that depends on a seed.
 //!
-//! They may do so before each lock and wherever they wait for another, which is where threads can meet. What goes wrong in one order
-//! goes wrong again with the same seed.
+//! A change can happen before each lock and wherever a thread waits for another, because threads can only meet there. A
+//! failure in one order is repeated by the same seed.
 
 use std::{
     cell::RefCell,
@@ -13,15 +13,15 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 struct Schedule {
     state: Mutex<ScheduleState>,
-    /// One for each actor.
+    /// One condition variable for each actor.
     called: Vec<Condvar>,
 }
 
 struct ScheduleState {
     order: StdRng,
-    /// Who runs.
+    /// The number of the actor that runs.
     current: usize,
-    /// Who has not come to its end.
+    /// The numbers of the actors that have not ended.
     left: Vec<usize>,
 }
 
@@ -34,10 +34,10 @@ struct Actor {
     number: usize,
 }
 
-/// Runs all actors to their ends, in an order that `seed` decides.
+/// Runs all actors to their ends, in an order that depends on `seed`.
 ///
 /// # Panics
-/// If one of them does.
+/// If one of them panics.
 pub(crate) fn run(seed: u64, actors: Vec<Box<dyn FnOnce() + Send + '_>>) {
     let mut order = StdRng::seed_from_u64(seed);
     let current = order.random_range(0..actors.len());
@@ -50,7 +50,7 @@ pub(crate) fn run(seed: u64, actors: Vec<Box<dyn FnOnce() + Send + '_>>) {
             scope.spawn(move || {
                 schedule.wait_for(number, schedule.lock());
                 ACTOR.set(Some(Actor { schedule, number }));
-                // Passes on also where it panics.
+                // This passes the turn on, even if `act` panics.
                 let _end = End;
                 act();
             });
@@ -58,7 +58,7 @@ pub(crate) fn run(seed: u64, actors: Vec<Box<dyn FnOnce() + Send + '_>>) {
     });
 }
 
-/// Here another thread may go on.
+/// A point at which another thread may continue.
 pub(crate) fn point() {
     ACTOR.with_borrow(|actor| {
         if let Some(Actor { schedule, number }) = actor {
@@ -67,7 +67,7 @@ pub(crate) fn point() {
     });
 }
 
-/// Whether this thread is one of those.
+/// Whether this thread is an actor.
 pub(crate) fn is_actor() -> bool {
     ACTOR.with_borrow(Option::is_some)
 }

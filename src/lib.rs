@@ -1,10 +1,10 @@
-//! bimcc-rtc: room signaling, an embedded STUN/TURN server and the credentials that join them, in one process.
+//! bimcc-rtc: room signaling, an embedded STUN/TURN server and the credentials that connect them, in one process.
 //!
-//! A program, not a library: [`main`] is all there is to call. With the feature `internals` some rooms are open to this
-//! package's own tests, benches and fuzz targets; nothing of them is promised to anybody else.
+//! This crate is a program, not a library: [`main`] is its only public function. With the feature `internals`, some
+//! modules are visible to this package's own tests, benches and fuzz targets. They may change at any time.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
-// What is there for those tests alone is not used without them, and reached by nobody.
+// Without that feature, the items for these tests are unused and cannot be reached.
 #![cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
 
 mod farewell;

@@ -1,18 +1,18 @@
-//! Locks of which a thread holds one at a time.
+//! Locks of which a thread may hold only one at a time.
 //!
-//! Who holds one lock and takes another makes an order that all others must keep, and makes strangers wait for both. So
-//! signaling and the directory of members hold one at a time, and call nobody while they do. Debug builds see to that: a lock that
-//! is taken while the thread holds one panics, and names both.
+//! A thread that holds one lock and takes another defines an order that all others must keep, and makes others wait for
+//! both. So signaling and the directory of members hold one lock at a time, and call nothing while they do. Debug
+//! builds check this: taking a lock while the thread holds another one panics, and the message names both.
 //!
-//! A panic under a lock does not poison it: what it guards is consistent after each statement that matters, and a server that
-//! goes on is better than one that panics for ever.
+//! A panic under a lock does not poison it: the guarded state is consistent after each statement that matters, and a
+//! server that continues is better than one that panics for ever.
 
 use std::{
     ops::{Deref, DerefMut},
     sync,
 };
 
-/// What a lock guards, and which one of its kind it is.
+/// What a lock guards, and its number among the locks of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LockName(pub(crate) &'static str, pub(crate) usize);
 
@@ -45,7 +45,7 @@ impl<T> Lock<T> {
         Guard { inner: self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner()), _held: held }
     }
 
-    /// `None` where somebody else holds it.
+    /// Takes the lock, or returns `None` if another thread holds it.
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
         let held = self.note_taken();
         let inner = match self.inner.try_lock() {
@@ -56,7 +56,7 @@ impl<T> Lock<T> {
         Some(Guard { inner, _held: held })
     }
 
-    /// Who owns it needs no lock.
+    /// The owner of the lock needs no locking.
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -83,7 +83,7 @@ impl<T> DerefMut for Guard<'_, T> {
     }
 }
 
-/// A lock that many readers hold at once.
+/// A lock that many readers can hold at once.
 #[derive(Debug)]
 pub(crate) struct ReadWriteLock<T> {
     #[cfg(debug_assertions)]
@@ -153,7 +153,7 @@ impl<T> DerefMut for WriteGuard<'_, T> {
     }
 }
 
-/// Panics in debug builds if this thread holds a lock: somebody is about to be called who may take one.
+/// Panics in debug builds if this thread holds a lock, because the code that is about to be called may take one.
 pub(crate) fn assert_none_held(about_to: &str) {
     #[cfg(debug_assertions)]
     watch::HELD.with(|held| {
@@ -165,7 +165,7 @@ pub(crate) fn assert_none_held(about_to: &str) {
     let _ = about_to;
 }
 
-/// That this thread holds a lock. Not for other threads, as the guards are not either.
+/// Records that this thread holds a lock. Like the guards, it cannot be sent to other threads.
 #[cfg(debug_assertions)]
 struct HeldLock(std::marker::PhantomData<*const ()>);
 

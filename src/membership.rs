@@ -1,14 +1,15 @@
-//! Who is a member of which room, and from which addresses: what signaling tells TURN.
+//! Which members are in which room, and at which addresses: the information that signaling gives to TURN.
 //!
-//! Signaling writes ([`Directory::enter`], [`Directory::reconnect`], [`Directory::leave`]), TURN reads and adds what it proves itself
-//! ([`Directory::verify_address`], [`Directory::allocation_opened`]). TURN asks when a client allocates, asks for a
-//! permission or binds a channel, never per packet: for that it holds the room's [`RoomWatch`] and looks again only
-//! when its revision moved.
+//! Signaling writes ([`Directory::enter`], [`Directory::reconnect`], [`Directory::leave`]), TURN reads, and adds what
+//! it has verified itself ([`Directory::verify_address`], [`Directory::allocation_opened`]). TURN asks when a client
+//! allocates, asks for a permission or binds a channel, never for a packet: it keeps the room's [`RoomWatch`], and asks
+//! again only when the revision of that has changed.
 //!
-//! Order matters in two places. A newcomer must be entered before its `_peers` is queued, and an allocation opened
-//! before its success response leaves, because the client's next packet may already depend on either.
+//! The order matters in two places. A newcomer must be entered before its `_peers` is queued, and an allocation must be
+//! opened before its success response is sent, because the client's next packet may already depend on either.
 //!
-//! No I/O and no clock. One lock for all: it is taken when somebody joins, leaves or allocates, not for messages or media.
+//! The module has no I/O and no clock. There is one lock for everything, which is taken when somebody joins, leaves or
+//! allocates, but not for messages or media.
 
 use std::{
     collections::HashMap,
@@ -25,21 +26,22 @@ use crate::{
     values::member::MemberId,
 };
 
-/// How many verified addresses a member keeps: the latest ones.
+/// How many verified addresses are kept for a member; these are the latest ones.
 pub const MAX_ADDRESSES_PER_MEMBER: usize = 16;
 
-/// One life of a room, from its first member to its last. Never 0; a room entered anew gets another tag.
+/// Identifies a room from its first member to its last. It is never 0; a room that is opened again gets another tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RoomTag(pub std::num::NonZeroU32);
 
-/// Moves whenever somebody leaves the room, so that permissions granted because of them are judged anew.
+/// A revision that changes whenever a member leaves the room, so that permissions granted because of that member are
+/// judged again.
 #[derive(Debug, Default)]
 pub struct RoomWatch {
     revision: AtomicU64,
 }
 
 impl RoomWatch {
-    /// The present revision: cheap enough to look at for each packet.
+    /// The current revision. Reading it is cheap enough for each packet.
     pub fn revision(&self) -> u64 {
         self.revision.load(Ordering::Acquire)
     }
@@ -49,7 +51,7 @@ impl RoomWatch {
     }
 }
 
-/// Where an allocation lives: enough for its owner to find and end it.
+/// A reference to an allocation, by which its owner can find and end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AllocationRef {
     /// Index of the worker (or stream registry) that owns the client session.
@@ -58,7 +60,7 @@ pub struct AllocationRef {
     pub key: u64,
 }
 
-/// A member as TURN sees it.
+/// What TURN knows about a member.
 #[derive(Clone, Debug)]
 pub struct Membership {
     /// The room the member is in.
@@ -67,7 +69,7 @@ pub struct Membership {
     pub watch: Arc<RoomWatch>,
 }
 
-/// Told to end an allocation whose owner is no longer a member.
+/// Called to end an allocation whose owner is no longer a member.
 pub type EndAllocation = Box<dyn Fn(AllocationRef) + Send + Sync>;
 
 /// The shared, read-mostly directory of members. See the module's header.
@@ -80,15 +82,15 @@ pub struct Directory {
 struct DirectoryState {
     members: HashMap<MemberId, DirectoryMember>,
     rooms: HashMap<RoomTag, DirectoryRoom>,
-    /// At how many members' signaling connections an address is the other end.
+    /// For each address, the number of members with a signaling connection from it.
     connected: HashMap<IpAddr, u32>,
 }
 
 struct DirectoryMember {
     room: RoomTag,
-    /// Oldest first; the signaling address, if verified, and proven TURN client addresses.
+    /// The signaling address, if verified, and verified addresses of TURN clients; the oldest first.
     addresses: Vec<IpAddr>,
-    /// The one that counts in `DirectoryState::connected`.
+    /// The address that is counted in `DirectoryState::connected`.
     connected_from: Option<IpAddr>,
     allocations: Vec<AllocationRef>,
 }
@@ -124,13 +126,13 @@ impl Directory {
         }
     }
 
-    /// Sets who ends the allocations of members that left. Only the first call counts.
+    /// Sets the function that ends the allocations of members that have left. Only the first call counts.
     pub fn on_end_allocation(&self, end: EndAllocation) {
         let _ = self.end_allocation.set(end);
     }
 
-    /// `member` is now in `room`. `address` is its signaling address if that is verified, which it is not when an
-    /// untrusted proxy stands between. A member that is elsewhere leaves there first.
+    /// `member` is now in `room`. `address` is its signaling address, if that is verified (it is not if an untrusted
+    /// proxy is in between). A member of another room leaves that first.
     pub fn enter(&self, member: MemberId, room: RoomTag, address: Option<IpAddr>) {
         let address = address.map(|ip| ip.to_canonical());
         self.leave(member);
@@ -148,8 +150,8 @@ impl Directory {
         state.members.insert(member, entry);
     }
 
-    /// `member` is back by another connection, from `address` if that is verified. It has been a member all the time:
-    /// its allocations and the addresses at which it was verified stay.
+    /// `member` has come back over another connection, from `address` if that is verified. It has been a member all the
+    /// time, so its allocations and verified addresses stay.
     pub fn reconnect(&self, member: MemberId, address: Option<IpAddr>) {
         let address = address.map(|ip| ip.to_canonical());
         let mut state = self.write();
@@ -166,7 +168,7 @@ impl Directory {
         }
     }
 
-    /// `member` is gone: its allocations end, and so do the permissions that others had because of it.
+    /// `member` has left: its allocations end, and so do the permissions of others that were granted because of it.
     pub fn leave(&self, member: MemberId) {
         let mut state = self.write();
         let Some(entry) = state.members.remove(&member) else {
@@ -189,7 +191,7 @@ impl Directory {
         }
     }
 
-    /// The room of `member`, if it is one.
+    /// The room of `member`, if it is a member.
     pub fn membership(&self, member: MemberId) -> Option<Membership> {
         let state = self.read();
         let room = state.members.get(&member)?.room;
@@ -202,7 +204,8 @@ impl Directory {
         self.read().members.get(&member).is_some_and(|entry| entry.room == room)
     }
 
-    /// A member of `room` that has been verified at `address`. The asker itself counts: its own devices may meet.
+    /// A member of `room` that has been verified at `address`. The member that asks counts too, so that its own devices
+    /// can connect to each other.
     pub fn member_at(&self, room: RoomTag, address: IpAddr) -> Option<MemberId> {
         let address = address.to_canonical();
         let state = self.read();
@@ -223,8 +226,8 @@ impl Directory {
         }
     }
 
-    /// Notes an allocation of `member` so that it ends with the membership. `false` if the member is gone already:
-    /// then the allocation must not be granted.
+    /// Notes an allocation of `member`, so that it ends with the membership. Returns `false` if the member has already
+    /// left; then the allocation must not be granted.
     #[must_use]
     pub fn allocation_opened(&self, member: MemberId, allocation: AllocationRef) -> bool {
         match self.write().members.get_mut(&member) {
@@ -248,7 +251,7 @@ impl Directory {
         self.read().members.len()
     }
 
-    /// Whether nobody is here.
+    /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,6 +1,6 @@
-//! `bimcc-rtc mint`: credentials and iceServers as JSON, for apps with a back end of their own.
+//! `bimcc-rtc mint`: credentials and iceServers as JSON, for apps with their own back end.
 //!
-//! Works beside a running server or on another machine: whoever has the shared secret can mint.
+//! It works on the machine of a running server or on another one: only the shared secret is needed.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,18 +17,18 @@ use crate::{
 /// What to mint.
 #[derive(Clone, Debug)]
 pub struct MintRequest<'a> {
-    /// The user part of the username; may be empty.
+    /// The user part of the username, which may be empty.
     pub user: &'a str,
-    /// Life of the credential.
+    /// The lifetime of the credential.
     pub ttl: Duration,
-    /// Host in the URLs; else `--public-host`.
+    /// The host in the URLs. Without it, `--public-host` is used.
     pub host: Option<&'a Host>,
 }
 
 /// Mints at `now` (Unix seconds).
 ///
 /// # Errors
-/// Sentences that name the flags in question.
+/// Sentences that name the relevant flags.
 pub fn mint(
     config: &Config,
     secrets: &SecretSource,

@@ -1,7 +1,7 @@
-//! This host's addresses, and which of them is relayed from when nobody says so.
+//! The addresses of this host, and the choice of a relayed address if none is configured.
 //!
-//! [`Interfaces::read`] asks the system, [`Changes`] tells when to ask again; everything else is a pure function of what
-//! was found. Nothing is sent.
+//! [`Interfaces::read`] asks the system, and [`Changes`] tells when to ask again. Everything else is a pure function of
+//! the result. Nothing is sent to the network.
 
 mod changes;
 mod kernel;
@@ -24,19 +24,19 @@ use crate::values::{
 /// One address of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceAddress {
-    /// Name of the interface.
+    /// The name of the interface.
     pub interface: String,
     /// The address.
     pub address: IpAddr,
-    /// Bits of the network part.
+    /// The length of the network prefix, in bits.
     pub prefix_len: u8,
-    /// The interface is up.
+    /// Whether the interface is up.
     pub up: bool,
-    /// The interface is the loopback interface.
+    /// Whether the interface is the loopback interface.
     pub loopback: bool,
-    /// What the interface is for.
+    /// The purpose of the interface.
     pub purpose: Purpose,
-    /// An IPv6 address that will not last: temporary (RFC 8981), deprecated, or not yet usable.
+    /// Whether it is an IPv6 address that will not last: temporary (RFC 8981), deprecated, or not yet usable.
     pub short_lived: bool,
 }
 
@@ -49,25 +49,25 @@ pub struct Interfaces {
     pub gateways: Vec<IpAddr>,
     /// The source addresses of the default routes.
     pub default_route: ByFamily<Option<IpAddr>>,
-    /// Routes by which the kernel takes for this host what is sent there.
+    /// Routes that lead to this host itself.
     pub local: LocalRoutes,
 }
 
-/// Destinations that the kernel does not send to other hosts alone.
+/// Destinations that the kernel does not only send to other hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LocalRoutes {
     /// This host.
     pub local: Vec<IpNet>,
-    /// This host, and perhaps others: the first address of an IPv6 network is its routers'.
+    /// This host, and perhaps others: the first address of an IPv6 network belongs to its routers.
     pub anycast: Vec<IpNet>,
     /// This host and all others of a network.
     pub broadcast: Vec<IpNet>,
 }
 
-/// Addresses that belong to this host or to its way out; peers may not be reached there through the kernel.
+/// Addresses that belong to this host or to its gateways. Data for peers there must not go through the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnAddresses {
-    /// What the kernel calls local, anycast or broadcast, every interface's, and `--public-ip`.
+    /// All local, anycast and broadcast addresses of the kernel, those of every interface, and `--public-ip`.
     pub addresses: Prefixes,
     /// Gateways of default routes.
     pub gateways: Vec<IpAddr>,
@@ -76,7 +76,7 @@ pub struct OwnAddresses {
 /// A relayed address, and how it was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {
-    /// Where relaying happens.
+    /// The address.
     pub address: RelayedAddress,
     /// How it was chosen.
     pub choice: Choice,
@@ -132,7 +132,7 @@ impl Interfaces {
         interfaces
     }
 
-    /// Where the kernel tells nothing of its addresses, what it sends from is one of them all the same.
+    /// Adds the source addresses of the default routes, in case the kernel does not list its addresses.
     fn add_what_was_not_told(&mut self) {
         for source in self.default_route.iter().copied().collect::<Vec<_>>() {
             if !self.has(source) {
@@ -160,7 +160,7 @@ impl Interfaces {
         }
     }
 
-    /// The relayed addresses: `configured` where a family has one, else the best found.
+    /// The relayed addresses: the `configured` one of a family, else the best one found.
     pub fn relayed_addresses(&self, configured: ByFamily<Option<IpAddr>>) -> ByFamily<Option<Chosen>> {
         let chosen = ByFamily::new(|family| match configured[family] {
             Some(advertised) => {
@@ -169,7 +169,7 @@ impl Interfaces {
             }
             None => self.find(family),
         });
-        // A loopback address is of use only where there is nothing else at all, in either family.
+        // A loopback address is useful only if neither family has another one.
         let is_of_use = |one: &Chosen| one.choice != Choice::OnlyLoopback;
         if chosen.iter().any(is_of_use) { ByFamily::new(|family| chosen[family].filter(is_of_use)) } else { chosen }
     }
@@ -178,14 +178,15 @@ impl Interfaces {
     pub fn own_addresses(&self, configured: ByFamily<Option<IpAddr>>) -> OwnAddresses {
         let LocalRoutes { local, anycast, broadcast } = &self.local;
         let routes = local.iter().chain(anycast).chain(broadcast).copied();
-        // Of a kernel that does not tell its routes, or has them in part only.
+        // These are for a kernel that does not list its routes, or only a part of them.
         let nets = self.addresses.iter().flat_map(InterfaceAddress::own);
         let addresses = routes.chain(nets).chain(configured.iter().copied().map(IpNet::from)).collect();
         OwnAddresses { addresses, gateways: self.gateways.clone() }
     }
 
-    /// Addresses at which people on the same network can open the server: private and global, of interfaces that are
-    /// up, the default route's first (which may be a bridge's, on a host of virtual machines).
+    /// Addresses at which people on the same network can open the server: private and global addresses of interfaces
+    /// that are up. The address of the default route comes first (on a host of virtual machines, it may belong to a
+    /// bridge).
     pub fn reachable(&self) -> Vec<IpAddr> {
         let is_good = |one: &&InterfaceAddress| {
             !is_464xlat(one.address) && (one.usable() && !one.short_lived || self.is_default_source(one.address))
@@ -210,7 +211,7 @@ impl Interfaces {
         if let Some(source) = self.default_route[family]
             && let Some(one) = of_family.iter().find(|one| one.address == source && rank(source).is_some())
         {
-            // The kernel prefers temporary addresses for what goes out; an allocation should outlive them.
+            // The kernel prefers temporary addresses as sources, but an allocation should outlive them.
             let stable = of_family.iter().find(|other| {
                 one.short_lived
                     && !other.short_lived
@@ -236,8 +237,9 @@ impl InterfaceAddress {
         self.up && !self.loopback && self.purpose != Purpose::Guests && rank(self.address).is_some()
     }
 
-    /// The address, and those of its network that reach this host with others: the directed broadcast of IPv4, and of
-    /// IPv6 the routers' anycast address (RFC 4291 section 2.6.1; not of links of two, RFC 6164).
+    /// The address itself, and the addresses of its network that reach this host among others: the directed broadcast
+    /// in IPv4, and the anycast address of the routers in IPv6 (RFC 4291 section 2.6.1; not on links between two hosts,
+    /// RFC 6164).
     fn own(&self) -> impl Iterator<Item = IpNet> {
         let shared = match self.address {
             IpAddr::V4(ip) => Ipv4Net::new(ip, self.prefix_len).ok().filter(|net| (1..31).contains(&net.prefix_len())),
@@ -253,20 +255,21 @@ impl InterfaceAddress {
     }
 }
 
-/// Whether an address is of a translator to IPv6 (RFC 7335: 464XLAT, DS-Lite). All such hosts have the same, and nobody
-/// reaches it from outside.
+/// Whether an address belongs to a translator to IPv6 (RFC 7335: 464XLAT, DS-Lite). All such hosts have the same
+/// addresses, which nobody can reach from outside.
 pub fn is_464xlat(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(ip) if ip.octets()[..3] == [192, 0, 0] && ip.octets()[3] < 8)
 }
 
-/// Preference among addresses without a default route: private before global. `None`: useless as a relayed address.
+/// The preference among addresses if there is no default route: private before global. `None` means useless as a
+/// relayed address.
 fn rank(address: IpAddr) -> Option<u8> {
     match address {
         IpAddr::V4(ip) if ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || ip.is_multicast() => None,
         IpAddr::V4(ip) if ip.is_private() => Some(0),
         IpAddr::V4(_) => Some(1),
         IpAddr::V6(ip) if ip.is_unique_local() => Some(0),
-        // Global unicast is 2000::/3 so far (RFC 4291 section 2.4 and IANA's registry).
+        // So far, global unicast is 2000::/3 (RFC 4291 section 2.4 and IANA's registry).
         IpAddr::V6(ip) if ip.segments()[0] & 0xe000 == 0x2000 => Some(1),
         IpAddr::V6(_) => None,
     }
@@ -279,8 +282,9 @@ fn unspecified(family: Family) -> IpAddr {
     }
 }
 
-/// Connecting a UDP socket sends nothing, and tells which address the kernel would use. The target is the TURN
-/// anycast address (RFC 8155 section 8): on no link, so that only the default route leads there.
+/// The source address of the default route. Connecting a UDP socket sends nothing, and shows which address the kernel
+/// would use. The target is the TURN anycast address (RFC 8155 section 8), which is on no link, so only the default
+/// route leads there.
 fn default_source(family: Family) -> Option<IpAddr> {
     let anycast: IpAddr = match family {
         Family::V4 => Ipv4Addr::new(192, 0, 0, 10).into(),

@@ -1,5 +1,5 @@
-//! The program: parse, load the configuration, run. Exit codes: 0 fine, 2 bad usage or configuration,
-//! 1 failed at run time.
+//! The program: parse, load the configuration, run. Exit codes: 0 success, 2 bad usage or configuration, 1 failure at
+//! run time.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
@@ -23,12 +23,12 @@ use crate::{
 use anyhow::Context;
 use tokio::runtime::Runtime;
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 pub fn main() -> ExitCode {
     let held = HeldSignals::hold();
     let Typed { command, settings } = match cli::typed(std::env::args_os()) {
         Ok(typed) => typed,
-        // Also --help and --version; the code is 2 for bad usage.
+        // This includes --help and --version; the exit code is 2 for bad usage.
         Err(error) => error.exit(),
     };
     let file = match &command {
@@ -39,7 +39,7 @@ pub fn main() -> ExitCode {
     match &command {
         Command::Serve(_) => serve(held, || Settled::to_serve(Draft::read(&settings, file, &env))),
         Command::Mint(args) => {
-            // It is over at once, and a signal ends it as any tool.
+            // `mint` takes only a moment, and a signal ends it like any tool.
             drop(held);
             mint(Settled::to_mint(Draft::read(&settings, file, &env)), args)
         }
@@ -81,7 +81,7 @@ fn mint(loaded: Result<Settled, ConfigError>, args: &MintArgs) -> ExitCode {
     let mut mistakes = Vec::new();
     let mut noted = |flag: &str, error: String| mistakes.push(format!("{flag}: {error}"));
     let ttl = args.ttl.as_deref().and_then(|ttl| config::credential_ttl(ttl).map_err(|e| noted("--ttl", e)).ok());
-    // One that is wrong is not missing as well.
+    // A host that is wrong is not reported as missing as well.
     let host = args.host.as_deref().map(|host| {
         config::public_host(host).unwrap_or_else(|error| {
             noted("--host", error);
@@ -109,7 +109,7 @@ fn mint(loaded: Result<Settled, ConfigError>, args: &MintArgs) -> ExitCode {
     }
 }
 
-/// Bad configuration: all of it, nothing started.
+/// Reports all mistakes of a bad configuration. Nothing has been started.
 fn refuse(error: &ConfigError) -> ExitCode {
     let head = match error.mistakes.len() {
         1 => "one mistake in the configuration".to_owned(),

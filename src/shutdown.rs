@@ -1,13 +1,13 @@
-//! What a supervisor tells all parts of the program: that it ends, and that what can be read anew is to be.
+//! How a supervisor tells all parts of the program that it ends, or that files must be reloaded.
 //!
-//! The one word for either, whoever sets it off (signals, a part that died, a test). Everybody takes a [`Shutdown`] or
-//! a [`Reload`] of their own; both know nothing of who asks.
+//! There is only this way for both, whatever the cause (signals, a part that died, a test). Each part has its own
+//! [`Shutdown`] or [`Reload`]; these know nothing of the cause.
 
 use std::future::pending;
 
 use tokio::sync::watch;
 
-/// Ends the program, or the part of it that has the [`Shutdown`]: held by whoever supervises.
+/// Ends the program, or the part of it that has the [`Shutdown`]. The supervisor holds it.
 #[derive(Clone, Debug)]
 pub struct ShutdownTrigger(watch::Sender<bool>);
 
@@ -16,13 +16,13 @@ pub struct ShutdownTrigger(watch::Sender<bool>);
 pub struct Shutdown(Option<watch::Receiver<bool>>);
 
 impl Shutdown {
-    /// A pair of which the first part sets off the second.
+    /// A pair: the trigger begins the shutdown.
     pub fn new() -> (ShutdownTrigger, Self) {
         let (sender, receiver) = watch::channel(false);
         (ShutdownTrigger(sender), Self(Some(receiver)))
     }
 
-    /// One that never begins.
+    /// A shutdown that never begins.
     pub fn never() -> Self {
         Self(None)
     }
@@ -32,8 +32,8 @@ impl Shutdown {
         self.0.as_ref().is_some_and(|receiver| *receiver.borrow() || receiver.has_changed().is_err())
     }
 
-    /// Waits until it begins (at once if it has, or if the trigger is gone). Safe to cancel. Where it is one of several
-    /// that are waited for in a loop, make it once and keep it: all who wait share a list.
+    /// Waits until it begins (at once if it has, or if the trigger is gone). Safe to cancel. In a loop that waits for
+    /// several things, make this future once and keep it, because all waiters share one list.
     pub async fn begun(&self) {
         match self.0.clone() {
             // An error means that the trigger is gone, which is a shutdown too.
@@ -50,27 +50,27 @@ impl ShutdownTrigger {
     }
 }
 
-/// Asks those who hold a [`Reload`].
+/// Asks all holders of a [`Reload`] to reload.
 #[derive(Debug)]
 pub struct ReloadTrigger(watch::Sender<()>);
 
-/// Tells that what can be read anew while running is to be.
+/// Tells a part that it must reload its files.
 #[derive(Clone, Debug)]
 pub struct Reload(watch::Receiver<()>);
 
 impl Reload {
-    /// A pair of which the first part asks for the second.
+    /// A pair: the trigger asks, the [`Reload`] is told.
     pub fn new() -> (ReloadTrigger, Self) {
         let (sender, receiver) = watch::channel(());
         (ReloadTrigger(sender), Self(receiver))
     }
 
-    /// One that never asks.
+    /// A reload that is never asked for.
     pub fn never() -> Self {
         Self::new().1
     }
 
-    /// Waits until it is asked for again; several times may be one. Safe to cancel.
+    /// Waits until a reload is asked for; several requests may count as one. Safe to cancel.
     pub async fn asked(&mut self) {
         if self.0.changed().await.is_err() {
             pending().await
@@ -79,7 +79,7 @@ impl Reload {
 }
 
 impl ReloadTrigger {
-    /// Asks all of them.
+    /// Asks all holders.
     pub fn ask(&self) {
         self.0.send_replace(());
     }

@@ -1,9 +1,10 @@
-//! What the server keeps between starts: random secrets in `--state-dir`.
+//! The random secrets that the server keeps in `--state-dir` between starts.
 //!
-//! `turn-secret` signs credentials where the operator gave no `--secret`; `member-key` makes of it, or of the operator's,
-//! the secret that signs those of members; `nonce-key` signs STUN nonces, so that clients need no new challenge after a
-//! restart; `resume-key` signs resume tokens, so that members come back after one under their ids; `log-key` makes hashes of
-//! rooms' names for the log, so that a room is the same there after one. Each is made at first need, with mode 0600, and never half-written.
+//! `turn-secret` signs credentials if the operator gave no `--secret`. `member-key` derives from it, or from the
+//! operator's secret, the secret that signs credentials of members. `nonce-key` signs STUN nonces, so that clients need
+//! no new challenge after a restart. `resume-key` signs resume tokens, so that members come back under their ids after
+//! a restart. `log-key` makes hashes of room names for the log, so that a room has the same hash there after a restart.
+//! Each file is made when it is first needed, with mode 0600, and is never written partially.
 
 use std::{
     fs, io,
@@ -24,15 +25,15 @@ const MEMBER_KEY: &str = "member-key";
 const NONCE_KEY: &str = "nonce-key";
 const RESUME_KEY: &str = "resume-key";
 const LOG_KEY: &str = "log-key";
-/// As much as HMAC-SHA1 and HMAC-SHA256 can use.
+/// As many bytes as HMAC-SHA1 and HMAC-SHA256 can use.
 const KEY_BYTES: usize = 32;
 
-/// Where the TURN shared secrets come from.
+/// The source of the TURN shared secrets.
 #[derive(Clone, Debug)]
 pub enum SecretSource {
-    /// Given by the operator: the first mints, all verify. Never empty.
+    /// Given by the operator: the first one mints, all of them verify. Never empty.
     Given(Vec<Secret>),
-    /// Made at first start and kept in the state directory.
+    /// Made at the first start and kept in the state directory.
     StateDir,
 }
 
@@ -50,7 +51,7 @@ pub enum StateDirError {
     Create {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A file in it cannot be read.
@@ -58,7 +59,7 @@ pub enum StateDirError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A file in it cannot be written.
@@ -69,10 +70,10 @@ pub enum StateDirError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A file in it is not one of ours.
+    /// A file in it was not made by this program.
     #[error("{path} is damaged: remove it, and a new one is made at the next start")]
     Damaged {
         /// The file.
@@ -80,8 +81,8 @@ pub enum StateDirError {
     },
 }
 
-/// Why no state directory is or can be made at `path`, with the remedy. Nothing is made, and whether this user may write
-/// there is not asked: a directory that has all its files need not be written to.
+/// Why there is no state directory at `path` and none can be made, with the remedy. Nothing is made. It does not matter
+/// whether this user may write there, because a directory that has all its files need not be written to.
 pub fn mistake(path: &Path) -> Option<String> {
     let mut down: Vec<_> = path.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
     down.reverse();
@@ -100,7 +101,7 @@ pub fn mistake(path: &Path) -> Option<String> {
             Err(error) => return Some(format!("{shown} cannot be looked at ({error}): choose another directory")),
         }
     }
-    // A directory that this user may not enter would be told of as if something in it were wrong.
+    // Otherwise, for a directory that this user may not enter, a later error would blame a file in it.
     let denied =
         fs::metadata(path.join(TURN_SECRET)).err().filter(|error| error.kind() == io::ErrorKind::PermissionDenied)?;
     Some(format!(
@@ -111,7 +112,7 @@ pub fn mistake(path: &Path) -> Option<String> {
 }
 
 impl StateDir {
-    /// Makes the directory if it is not there (mode 0700).
+    /// Makes the directory if it is missing (mode 0700).
     ///
     /// # Errors
     /// [`StateDirError::Create`].
@@ -124,11 +125,11 @@ impl StateDir {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// The TURN shared secrets: the operator's, else the one kept here (made now if it is not there).
-    /// Never empty; the first mints, all verify.
+    /// The TURN shared secrets: the operator's, else the one kept here (made now if it is missing). Never empty; the
+    /// first one mints, all of them verify.
     ///
     /// # Errors
-    /// [`StateDirError`] where the kept one cannot be read or made.
+    /// [`StateDirError`] if the kept one cannot be read or made.
     pub fn secrets(&self, source: &SecretSource) -> Result<Vec<Secret>, StateDirError> {
         match source {
             SecretSource::Given(secrets) => Ok(secrets.clone()),
@@ -140,34 +141,34 @@ impl StateDir {
         }
     }
 
-    /// The key behind the secrets that sign members' credentials (made now if it is not there).
+    /// The key from which the secrets for members' credentials are derived (made now if it is missing).
     ///
     /// # Errors
-    /// [`StateDirError`] where it cannot be read or made.
+    /// [`StateDirError`] if it cannot be read or made.
     pub fn member_key(&self) -> Result<MemberKey, StateDirError> {
         self.key(MEMBER_KEY).map(|key| MemberKey::new(&key))
     }
 
-    /// The key that signs STUN nonces (made now if it is not there).
+    /// The key that signs STUN nonces (made now if it is missing).
     ///
     /// # Errors
-    /// [`StateDirError`] where it cannot be read or made.
+    /// [`StateDirError`] if it cannot be read or made.
     pub fn nonce_key(&self) -> Result<[u8; KEY_BYTES], StateDirError> {
         self.key(NONCE_KEY)
     }
 
-    /// The key that signs resume tokens (made now if it is not there).
+    /// The key that signs resume tokens (made now if it is missing).
     ///
     /// # Errors
-    /// [`StateDirError`] where it cannot be read or made.
+    /// [`StateDirError`] if it cannot be read or made.
     pub fn resume_key(&self) -> Result<[u8; KEY_BYTES], StateDirError> {
         self.key(RESUME_KEY)
     }
 
-    /// The key of the hashes that stand for rooms in the log (made now if it is not there).
+    /// The key of the hashes that stand for rooms in the log (made now if it is missing).
     ///
     /// # Errors
-    /// [`StateDirError`] where it cannot be read or made.
+    /// [`StateDirError`] if it cannot be read or made.
     pub fn log_key(&self) -> Result<[u8; KEY_BYTES], StateDirError> {
         self.key(LOG_KEY)
     }
@@ -178,18 +179,17 @@ impl StateDir {
         bytes.try_into().map_err(|_| StateDirError::Damaged { path })
     }
 
-    /// What of it others have access to: it may have been copied, or be somebody's own.
+    /// The files to which others have access; somebody may have copied a file, or put in their own.
     pub fn exposed(&self) -> Vec<Exposed> {
         let files = [TURN_SECRET, MEMBER_KEY, NONCE_KEY, RESUME_KEY, LOG_KEY].map(|name| self.path.join(name));
         Exposed::among(std::iter::once(&self.path).chain(&files).map(PathBuf::as_path))
     }
 }
 
-/// The secrets with which a running server verifies, for who only mints: nothing is made.
+/// The secrets with which a running server verifies, for minting only: nothing is made.
 ///
 /// # Errors
-/// [`StateDirError::Read`] where the server of this state directory has not been started yet, or belongs to another
-/// user.
+/// [`StateDirError::Read`] if the server of this state directory has not been started yet, or belongs to another user.
 pub fn existing_secrets(path: &Path, source: &SecretSource) -> Result<Vec<Secret>, StateDirError> {
     match source {
         SecretSource::Given(secrets) => Ok(secrets.clone()),
@@ -202,7 +202,7 @@ pub fn existing_secrets(path: &Path, source: &SecretSource) -> Result<Vec<Secret
     }
 }
 
-/// The secret is kept as text, so that `--secret-file` and coturn's `static-auth-secret` can take it as it is.
+/// The secret is kept as text, so that `--secret-file` and coturn's `static-auth-secret` can use it as it is.
 fn turn_secret(path: &Path, text: &[u8]) -> Result<Secret, StateDirError> {
     let text = text.trim_ascii();
     if text.is_empty() {
@@ -225,7 +225,7 @@ fn read_or_make(path: &Path, make: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, 
     let bytes = make();
     match disk::write_new(path, &bytes, 0o600) {
         Ok(()) => Ok(bytes),
-        // Another process started at the same moment and was first: take its file.
+        // Another process started at the same moment and was first, so its file is used.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             disk::read_regular(path).map_err(|source| StateDirError::Read { path: path.to_owned(), source })
         }

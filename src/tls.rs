@@ -1,6 +1,6 @@
-//! TLS for the listeners: one certificate for all of them, replaced while running.
+//! TLS for the listeners: one certificate for all of them, which can be replaced while running.
 //!
-//! [`Tls::open`] loads the certificate (or has the local CA make one), [`Tls::acceptor`] is what accept loops use, and
+//! [`Tls::open`] loads the certificate (or has the local CA make one), [`Tls::acceptor`] is for accept loops, and
 //! [`Tls::maintain`] watches the files: a new pair is served from the next handshake on; a broken one is reported once
 //! and the old pair stays.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
@@ -38,16 +38,16 @@ use crate::{
     values::tls_files::TlsFiles,
 };
 
-/// Never h2: WebSockets are upgraded from HTTP/1.1. `stun.turn` is RFC 7443's.
+/// There is no h2, because WebSockets are upgraded from HTTP/1.1. `stun.turn` is from RFC 7443.
 const ALPN: [&[u8]; 2] = [b"http/1.1", b"stun.turn"];
-/// Some clients cross the world three times in a handshake; more than this is a client that holds a place.
+/// Some clients cross the world three times in a handshake. A client that needs longer than this only occupies a place.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How soon a replaced certificate is noticed.
 const WATCH_PERIOD: Duration = Duration::from_secs(3);
-/// How soon a made certificate follows a new address of this host, or its own age.
+/// How soon a certificate of the local CA is renewed for a new address of this host, or because of its age.
 const LOCAL_CA_PERIOD: Duration = Duration::from_secs(60);
 
-/// Why there is no TLS.
+/// Why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The files cannot be used (any more).
@@ -64,15 +64,15 @@ pub enum TlsError {
 /// What people should know about the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {
-    /// When it ends.
+    /// When it expires.
     pub not_after: SystemTime,
-    /// Its key is of a kind that no browser takes.
+    /// Whether its key is of a kind that no browser accepts.
     pub is_ed25519: bool,
     /// What is doubtful about its chain, with the remedy.
     pub chain_doubt: Option<String>,
-    /// The CA to trust, where it was issued by the local one.
+    /// The CA to trust, if the local CA issued the certificate.
     pub local_ca: Option<CaFacts>,
-    /// Keys that the local CA has made and others have access to.
+    /// Keys of the local CA to which others have access.
     pub exposed: Vec<Exposed>,
 }
 
@@ -86,23 +86,23 @@ pub struct Tls {
     watcher: Watcher,
 }
 
-/// Does handshakes. Cheap to clone.
+/// Performs handshakes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct TlsAcceptor {
     with_alpn: Arc<ServerConfig>,
-    /// rustls ends the handshake where both sides have protocols and none in common, but such clients can be served.
+    /// rustls ends the handshake if both sides have protocols and none in common, but such clients can be served.
     without_alpn: Arc<ServerConfig>,
 }
 
 impl Tls {
-    /// Loads certificate and key; makes them first where nobody gave any.
+    /// Loads certificate and key, and makes them first if nobody gave any.
     ///
     /// # Errors
-    /// [`TlsError`]: files that were good when the configuration was loaded can have changed since.
+    /// [`TlsError`]: files that were valid when the configuration was loaded can have changed since.
     pub fn open(files: &TlsFiles, host: &HostNames) -> Result<Self, TlsError> {
         let made_here = files.are_default && local_ca::will_make(files);
         let made = made_here.then(|| local_ca::ensure(files, host, SystemTime::now(), Moment::Start)).transpose()?;
-        // Noted before they are used, so that no change in between is missed.
+        // The files are noted before they are used, so that no change in between is missed.
         let watcher = Watcher::new(files.clone());
         let pair = load(files)?;
         let facts = CertificateFacts {
@@ -123,13 +123,13 @@ impl Tls {
         self.acceptor.clone()
     }
 
-    /// What to tell at the start.
+    /// The facts to report at the start.
     pub fn facts(&self) -> &CertificateFacts {
         &self.facts
     }
 
-    /// Serves new files as they appear or when `reload` asks, and keeps a made certificate fresh for what `host` says,
-    /// until `shutdown`.
+    /// Until `shutdown`, serves new files when they appear or when `reload` asks, and renews a certificate of the local
+    /// CA for the names that `host` returns.
     pub async fn maintain(
         self,
         host: impl Fn() -> HostNames + Send + Sync + 'static,
@@ -168,7 +168,7 @@ impl Tls {
             });
             match looked.await {
                 Ok(same) => watcher = same,
-                // Only when the runtime ends.
+                // This happens only when the runtime ends.
                 Err(_) => return,
             }
         }
@@ -177,7 +177,7 @@ impl Tls {
 
 fn renew(files: &TlsFiles, host: &HostNames) {
     if !local_ca::will_make(files) {
-        // Somebody has put a certificate of their own there meanwhile.
+        // Somebody has put their own certificate there meanwhile.
         return;
     }
     match local_ca::ensure(files, host, SystemTime::now(), Moment::Running) {
@@ -197,9 +197,9 @@ fn renew(files: &TlsFiles, host: &HostNames) {
 #[derive(Debug)]
 struct Watcher {
     files: TlsFiles,
-    /// Content that has been dealt with, for better or for worse.
+    /// The content that was last handled, whether it was valid or not.
     settled: Contents,
-    /// Content that failed once: perhaps only one of two files has been written so far.
+    /// Content that failed once: perhaps only one of the two files has been written so far.
     doubtful: Option<Contents>,
 }
 
@@ -212,12 +212,12 @@ impl Watcher {
         Self { files, settled, doubtful: None }
     }
 
-    /// Somebody waits for the outcome, whatever it is.
+    /// Reports every outcome, because somebody waits for it.
     fn reload(&mut self, current: &Current) {
         if contents(&self.files) != self.settled {
             self.look(current);
             if self.doubtful.is_some() {
-                // Who asks says that all is written.
+                // Somebody who asks for a reload has written both files.
                 self.look(current);
             }
             return;
@@ -260,7 +260,7 @@ impl Watcher {
     }
 }
 
-/// Whole days; 0 where it has ended, too, of which more is said.
+/// Whole days; also 0 if it has expired, which is reported elsewhere.
 fn days_left(end: SystemTime) -> u64 {
     end.duration_since(SystemTime::now()).map_or(0, |left| left.as_secs() / 86_400)
 }
@@ -274,7 +274,7 @@ fn load(files: &TlsFiles) -> Result<pem::CertificateAndKey, TlsError> {
 }
 
 impl From<Arc<ServerConfig>> for TlsAcceptor {
-    /// Uses one set-up for all clients, whatever protocols they offer.
+    /// Uses one configuration for all clients, whatever protocols they offer.
     fn from(config: Arc<ServerConfig>) -> Self {
         Self { with_alpn: config.clone(), without_alpn: config }
     }
@@ -289,7 +289,7 @@ impl TlsAcceptor {
                 .with_no_client_auth()
                 .with_cert_resolver(current.clone());
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-            // Tickets instead of a table of sessions: nothing is kept for clients that are gone.
+            // Tickets are used instead of a table of sessions, so nothing is kept for clients that have gone.
             config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
             config.ticketer = ticketer.clone();
             Ok(Arc::new(config))
@@ -297,10 +297,11 @@ impl TlsAcceptor {
         Ok(Self { with_alpn: config(&ALPN)?, without_alpn: config(&[])? })
     }
 
-    /// Does the handshake on a stream whose first byte (not yet taken from it) said TLS.
+    /// Performs the handshake on a stream whose first byte (not yet consumed) indicates TLS.
     ///
     /// # Errors
-    /// What went wrong with this client: not TLS, no common version, gone, or slower than 10 s.
+    /// What went wrong with this client: it does not speak TLS, has no common version, has gone, or took longer than 10
+    /// s.
     pub async fn accept<S>(&self, stream: S) -> Result<TlsStream<S>, FailedHandshake<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -327,16 +328,16 @@ impl TlsAcceptor {
     }
 }
 
-/// A handshake that came to nothing.
+/// A handshake that failed.
 #[derive(Debug)]
 pub struct FailedHandshake<S> {
-    /// Why.
+    /// The reason.
     pub error: io::Error,
-    /// What it was tried on, unless it took too long.
+    /// The stream, unless the handshake took too long.
     pub stream: Option<S>,
 }
 
-/// The certificate of the moment.
+/// The current certificate.
 #[derive(Debug)]
 struct Current(ArcSwap<CertifiedKey>);
 

@@ -1,4 +1,4 @@
-//! Hears from the kernel that interfaces, addresses, local routes or rules have changed.
+//! Notifications from the kernel that interfaces, addresses, local routes or rules have changed.
 
 use std::io;
 
@@ -11,11 +11,11 @@ use super::kernel;
 /// `RTNLGRP_*` of `linux/rtnetlink.h`: links; addresses, routes and rules of IPv4; the same of IPv6.
 const GROUPS: [u32; 7] = [1, 5, 7, 8, 9, 11, 19];
 
-/// Changes since [`Changes::listen`], some of which may have come to nothing.
+/// Changes since [`Changes::listen`]. Some of them may have no effect.
 pub struct Changes(Option<TokioSocket>);
 
 impl Changes {
-    /// Begins to listen. Must be called within a runtime. Where the system refuses, nothing is ever heard.
+    /// Begins to listen. Must be called within a runtime. If the system refuses, no change is ever reported.
     pub fn listen() -> Self {
         let listen = || -> io::Result<_> {
             let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
@@ -26,12 +26,12 @@ impl Changes {
         Self(listen().inspect_err(|error| tracing::debug!(%error, "no news by netlink")).ok())
     }
 
-    /// Whether anything is heard at all.
+    /// Whether changes are reported at all.
     pub fn are_heard(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Waits for the next one; several that are there already are one. Safe to cancel.
+    /// Waits for the next change; several waiting changes count as one. Safe to cancel.
     pub async fn next(&mut self) {
         while let Some(socket) = &mut self.0 {
             let mut received = Some(socket.recv_from_full().await);
@@ -39,7 +39,7 @@ impl Changes {
             while let Some(datagram) = received {
                 matters |= match &datagram {
                     Ok((datagram, _)) => kernel::matters(datagram),
-                    // There were more than the socket holds.
+                    // There were more changes than the socket can hold.
                     Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => true,
                     Err(error) => {
                         tracing::warn!(%error, "the network's changes are not heard any more, but looked for");

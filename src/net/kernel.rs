@@ -1,5 +1,5 @@
-//! What the kernel says of interfaces, addresses, routes and rules, by rtnetlink. Where it refuses, what is missing is
-//! empty, but for routes, which can be read elsewhere.
+//! Interfaces, addresses, routes and rules, as the kernel reports them by rtnetlink. If the kernel refuses, the missing
+//! lists are empty, except for routes, which are then read from files.
 
 use std::{
     collections::HashMap,
@@ -24,9 +24,9 @@ use super::{
     route::{DEFAULT_MAX_PREFIX_LEN, LOCAL_TABLE, Route, RouteKind},
 };
 
-/// Tables that are looked at without a rule of anybody's: `local`, `main`, `default`.
+/// The tables that the kernel uses without additional rules: `local`, `main`, `default`.
 const USUAL_TABLES: [u32; 3] = [LOCAL_TABLE, 254, 253];
-/// How often a list that changed while it was read is asked for.
+/// How often to ask for a list if it changes while it is read.
 const TRIES: usize = 4;
 
 /// Everything that was found.
@@ -35,7 +35,7 @@ pub(super) struct Found {
     pub(super) links: HashMap<u32, Link>,
     pub(super) addresses: Vec<Address>,
     pub(super) routes: Vec<Route>,
-    /// None: not known.
+    /// `None` if they are not known.
     pub(super) rules: Option<Vec<Rule>>,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Found {
 pub(super) struct Link {
     pub(super) name: String,
     pub(super) kind: LinkKind,
-    /// The bridge, or the like, that it is a port of.
+    /// The bridge, or similar device, of which it is a port.
     pub(super) controller: Option<u32>,
     pub(super) up: bool,
     pub(super) loopback: bool,
@@ -57,11 +57,11 @@ pub(super) struct Address {
     pub(super) short_lived: bool,
 }
 
-/// A rule by which sockets without a mark may come to a table.
+/// A rule that may lead packets of sockets without a mark to a table.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) table: u32,
-    /// Of these sources only.
+    /// The rule applies only to these sources, if any are given.
     pub(super) source: Option<IpNet>,
 }
 
@@ -97,13 +97,13 @@ impl Found {
         found
     }
 
-    /// Whether what this host sends may be routed by this route.
+    /// Whether packets that this host sends may use this route.
     pub(super) fn applies(&self, route: &Route) -> bool {
         if USUAL_TABLES.contains(&route.table) {
             return true;
         }
-        // A table without a rule is not asked; one for marked packets (a transparent proxy's) or for loopback sources says
-        // nothing of what relays send.
+        // The kernel does not use a table without a rule. A table for marked packets (of a transparent proxy) or for
+        // loopback sources does not apply to packets of relays.
         let is_source =
             |net: &IpNet| self.addresses.iter().any(|one| !one.address.is_loopback() && net.contains(&one.address));
         match &self.rules {
@@ -152,7 +152,7 @@ impl Address {
                 _ => {}
             }
         }
-        // Of a point-to-point interface the second is the other end.
+        // On a point-to-point interface, the second address is the other end.
         let address = local.or(address)?;
         let passing =
             AddressFlags::Deprecated | AddressFlags::Tentative | AddressFlags::Dadfailed | AddressFlags::Secondary;
@@ -174,7 +174,7 @@ impl Route {
             AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
             _ => return None,
         };
-        // What was learned of one destination.
+        // A cached entry for a single destination.
         if header.flags.contains(RouteFlags::Cloned) {
             return None;
         }
@@ -216,7 +216,7 @@ impl Rule {
             }
         }
         if header.flags.contains(RuleFlags::Invert) {
-            // "Not of this mark" is what sockets without one are.
+            // "Not this mark" also matches sockets without a mark.
             return Some(Self { source: None, ..rule });
         }
         applies.then_some(rule)
@@ -240,13 +240,13 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-/// Whether this change can matter to what [`Found`] holds: on a router with a full table most do not.
+/// Whether this change can affect [`Found`]. On a router with a full table, most changes do not.
 pub(super) fn matters(datagram: &[u8]) -> bool {
     messages(datagram).any(|message| match message.map(|message| message.payload) {
         Ok(NetlinkPayload::InnerMessage(
             RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route),
         )) => Route::of(&route).is_some(),
-        // One that cannot be read may be anything.
+        // A message that cannot be read may be anything.
         _ => true,
     })
 }
@@ -255,7 +255,7 @@ pub(super) fn matters(datagram: &[u8]) -> bool {
 #[derive(Default)]
 struct List {
     messages: Vec<RouteNetlinkMessage>,
-    /// Nothing of it was refused, or could not be read.
+    /// Whether nothing of the list was refused or unreadable.
     is_whole: bool,
 }
 
@@ -278,7 +278,7 @@ fn list(request: RouteNetlinkMessage) -> List {
     list
 }
 
-/// The list, and whether it changed meanwhile.
+/// Asks once. Returns the list, and whether it changed meanwhile.
 fn ask(request: &RouteNetlinkMessage) -> io::Result<(List, bool)> {
     let socket = open()?;
     let mut request = NetlinkMessage::from(request.clone());
@@ -289,7 +289,7 @@ fn ask(request: &RouteNetlinkMessage) -> io::Result<(List, bool)> {
     socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
     let (mut list, mut was_interrupted) = (List { is_whole: true, ..List::default() }, false);
     loop {
-        // The kernel answers while it is asked, so that there is nothing to wait for.
+        // The kernel has answered before the request returns, so there is nothing to wait for.
         let (datagram, from) = socket.recv_from_full()?;
         if from.port_number() != 0 {
             continue;
@@ -310,7 +310,7 @@ fn ask(request: &RouteNetlinkMessage) -> io::Result<(List, bool)> {
     }
 }
 
-/// A socket that never waits.
+/// A non-blocking socket.
 pub(super) fn open() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.set_non_blocking(true)?;

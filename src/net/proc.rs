@@ -1,5 +1,5 @@
-//! The kernel's routes as files, for where netlink is refused: which interface an address has is not told there, so that
-//! they are for knowing what is own alone.
+//! Reads the kernel's routes from files, for systems that refuse netlink. The files do not say which interface has an
+//! address, so they only serve to know the host's own addresses.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ const GATEWAY: u32 = 0x2;
 const ANYCAST: u32 = 0x0010_0000;
 const LOCAL: u32 = 0x8000_0000;
 
-/// All of it that can be read.
+/// All routes that can be read.
 pub(super) fn routes() -> Vec<Route> {
     let text = |file: &str| fs::read_to_string(format!("/proc/net/{file}")).unwrap_or_default();
     let mut routes = of_fib_trie(&text("fib_trie"));
@@ -24,7 +24,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes
 }
 
-/// Of the tables `main` and `local`, which may be one.
+/// The routes of the tables `main` and `local`, which may be merged into one.
 fn of_fib_trie(text: &str) -> Vec<Route> {
     let (mut is_ours, mut address, mut routes) = (false, None, Vec::new());
     for line in text.lines() {
@@ -49,7 +49,7 @@ fn of_fib_trie(text: &str) -> Vec<Route> {
     routes
 }
 
-/// Of any table, so that everything is too much to believe.
+/// A route of any table, so one to all addresses without a gateway, which may be meant for special packets, is ignored.
 fn of_ipv6_route(line: &str) -> Option<Route> {
     let words: Vec<_> = line.split_whitespace().collect();
     let ip = |word: &str| u128::from_str_radix(word, 16).ok().map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits)));
@@ -67,7 +67,7 @@ fn of_ipv6_route(line: &str) -> Option<Route> {
     }
 }
 
-/// IPv4's default routes; numbers are as they are in memory.
+/// A default route of IPv4. Numbers are written as they are in memory.
 fn default_of_route(line: &str) -> Option<Route> {
     let words: Vec<_> = line.split_whitespace().collect();
     let number = |index: usize| u32::from_str_radix(words.get(index)?, 16).ok();

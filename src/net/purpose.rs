@@ -1,30 +1,31 @@
-//! What an interface is for, told by what the kernel says of it and of a bridge's ports; by its name where that is all.
+//! The purpose of an interface. It is derived from what the kernel says about the interface and about the ports of a
+//! bridge, or else from the interface's name.
 
-/// What an interface is for; the first is the best to relay from.
+/// The purpose of an interface. The first one is the best for relaying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
     /// A network with other hosts.
     Network,
-    /// Perhaps one: a tunnel, or a bridge whose ports do not tell.
+    /// Perhaps such a network: a tunnel, or a bridge whose ports do not show its purpose.
     Unsure,
-    /// Containers or virtual machines of this host.
+    /// A network of containers or virtual machines of this host.
     Guests,
 }
 
 /// What the kernel says an interface is (`IFLA_INFO_KIND`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LinkKind {
-    /// Nothing was heard of it.
+    /// The kernel said nothing about it.
     #[default]
     Untold,
-    /// It has no kind, as devices of hardware have none.
+    /// It has no kind, like hardware devices.
     Hardware,
-    /// One that is made by software, such as `bridge` or `veth`.
+    /// A kind that is made by software, such as `bridge` or `veth`.
     Made(String),
 }
 
 impl Purpose {
-    /// Of an interface; `ports` are what is plugged into it, if it is a bridge.
+    /// The purpose of an interface; `ports` are the ports of a bridge.
     pub fn of(name: &str, kind: &LinkKind, ports: &[LinkKind]) -> Self {
         match kind {
             LinkKind::Made(kind) if kind == "bridge" => {
@@ -59,7 +60,7 @@ impl LinkKind {
     }
 }
 
-/// Kinds that carry one network within another, or none at all.
+/// Whether the kind carries one network within another, or no network at all.
 fn is_tunnel(kind: &str) -> bool {
     const KINDS: [&str; 24] = [
         "amt",
@@ -103,11 +104,11 @@ fn is_guests_bridge(name: &str) -> bool {
     ["cni-podman", "cni", "docker", "incusbr", "lxcbr", "lxdbr", "mpqemubr", "nerdctl", "podman"]
         .iter()
         .any(|prefix| name.strip_prefix(prefix).is_some_and(is_number))
-        // libvirt's networks may be named by people.
+        // People may also choose names for networks of libvirt.
         || name.starts_with("virbr")
 }
 
-/// Host-only networks of VMware and VirtualBox, whose drivers tell no kind.
+/// Host-only networks of VMware and VirtualBox, whose drivers report no kind.
 fn is_guests_device(name: &str) -> bool {
     ["vmnet", "vboxnet"].iter().any(|prefix| name.strip_prefix(prefix).is_some_and(is_number))
 }

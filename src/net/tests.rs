@@ -73,7 +73,7 @@ fn only_loopback_is_the_last_resort() {
         [("127.0.0.1".to_owned(), Choice::OnlyLoopback), ("::1".to_owned(), Choice::OnlyLoopback)]
     );
     assert_eq!(found(&Interfaces::default()), []);
-    // A host with IPv6 alone offers no 127.0.0.1 beside it.
+    // A host with only IPv6 does not offer 127.0.0.1 in addition.
     let ipv6 = host(&[("eth0", "2001:db8::5")], &["2001:db8::5"]);
     assert_eq!(found(&ipv6), [("2001:db8::5".to_owned(), Choice::DefaultRoute)]);
 }
@@ -139,7 +139,7 @@ fn reading_finds_at_least_what_the_system_routes_by() {
     }
 }
 
-/// A host as the kernel tells of it, one thing a line: `IFACE KIND [in BRIDGE] [ADDRESS/LEN…] [down]`, or
+/// A host as the kernel reports it, one item per line: `IFACE KIND [in BRIDGE] [ADDRESS/LEN…] [down]`, or
 /// `local|anycast|broadcast|default DESTINATION [via GATEWAY] [table N]`.
 fn told(text: &str, default_route: &[&str]) -> Interfaces {
     let mut found = Found { rules: Some(Vec::new()), ..Found::default() };
@@ -184,7 +184,7 @@ fn told(text: &str, default_route: &[&str]) -> Interfaces {
 
 const LO: &str = "lo - 127.0.0.1/8 ::1/128\n";
 
-/// Relayed addresses; `~` before one that is only guessed.
+/// The relayed addresses, with `~` before one that is only guessed.
 fn chosen(interfaces: &Interfaces) -> Vec<String> {
     let mark = |choice| match choice {
         Choice::BestGuess => "~",

@@ -1,7 +1,7 @@
-//! The log: tracing, to standard error, as text or JSON, through a writer that nobody waits for.
+//! The log: tracing, to standard error, as text or JSON, through a writer that never blocks anybody.
 //!
-//! INFO is what an operator wants to read back, told by the [`Journal`]. What strangers can make happen without being let in
-//! is DEBUG, packets are TRACE.
+//! INFO is for what an operator wants to read later, written by the [`Journal`]. Events that strangers can cause
+//! without being admitted are DEBUG, packets are TRACE.
 
 mod caps;
 mod journal;
@@ -20,13 +20,13 @@ use self::writer::Lines;
 pub use self::{journal::Journal, names::Names};
 use crate::config::LogFormat;
 
-/// Of the process, as tracing's subscriber is.
+/// There is one for the process, like tracing's subscriber.
 static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// How long the end of the process may wait for whoever reads the log.
+/// How long the end of the process may wait for the reader of the log.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// Starts logging. Does nothing if the process logs already (tests start several servers).
+/// Starts logging. Does nothing if the process already logs (tests start several servers).
 pub fn init(directives: &str, format: LogFormat) {
     let lines = Lines::new();
     if LINES.set(lines.clone()).is_err() {
@@ -37,19 +37,19 @@ pub fn init(directives: &str, format: LogFormat) {
         .with_env_filter(filter)
         .with_writer(lines.clone())
         .with_span_events(FmtSpan::NONE)
-        // They would be told by eprintln!, which panics once nobody reads standard error any more: each task that logs
-        // would die of it, that of the signals first.
+        // They would be printed by eprintln!, which panics when nobody reads standard error any more. Each task that
+        // logs would die of that, and the task for signals would be the first.
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
     let _already_set = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_ansi(false).try_init(),
     };
-    // Without threads to be had there is no server either; whoever ends it says why.
+    // If no thread can be started, the server cannot run either, and another part reports why.
     let _no_thread = lines.write_to(io::stderr(), tell_dropped);
 }
 
-/// Says something on standard error whatever `--log` is, behind what was logged so far.
+/// Writes a text to standard error whatever `--log` is, after everything that was logged so far.
 pub fn say(text: &str) {
     match LINES.get() {
         Some(lines) => lines.push(format!("{text}\n").as_bytes()),
@@ -57,7 +57,7 @@ pub fn say(text: &str) {
     }
 }
 
-/// Waits until all is written, or whoever reads it takes too long. To be called before the process ends.
+/// Waits until everything is written, or the reader takes too long. Must be called before the process ends.
 pub fn flush() {
     if let Some(lines) = LINES.get() {
         lines.flush(FAREWELL);

@@ -1,10 +1,9 @@
 //! Every metric of the server: name, unit, labels and the moment it counts.
 //!
-//! Each enum that stands in a label lives with what it describes; here are the instruments alone. Signaling counts in shared
-//! instruments. TURN workers count in plain atomics of their own ([`TurnCounters`]), so that
-//! the packet path shares no cache line with another worker; they are added up when somebody asks ([`Metrics::encode`]).
-//! Counters come in pairs (opened, closed) where a gauge belongs to them. Labels are from closed sets: nothing a
-//! stranger sends becomes a label.
+//! Each enum for a label lives with the thing it describes; only the instruments are here. Signaling counts in shared
+//! instruments. TURN workers count in plain atomics of their own ([`TurnCounters`]), so that the packet path shares no
+//! cache line with another worker; they are added up on request ([`Metrics::encode`]). Counters come in pairs (opened,
+//! closed) where a gauge belongs to them. Labels come from closed sets: nothing that a stranger sends becomes a label.
 
 mod turn;
 
@@ -43,22 +42,22 @@ pub struct Metrics {
     registry: Registry,
 }
 
-/// What signaling counts.
+/// The instruments of signaling.
 #[derive(Debug, Default)]
 pub struct SignalingMetrics {
-    /// Rooms with at least one member, away or not.
+    /// Rooms with at least one member, even if it is away.
     pub rooms: Gauge,
-    /// Members of rooms, those that are away included.
+    /// Members of rooms, including those that are away.
     pub members: Gauge,
-    /// Members whose connection is gone and whose grace runs.
+    /// Members whose connection is gone and whose grace period is running.
     pub members_away: Gauge,
-    /// Joins with a good resume token, by what became of them.
+    /// Joins with a valid resume token, by their result.
     pub resumes: Family<ResumeLabel, Counter>,
-    /// Open WebSocket connections, in a room or not.
+    /// Open WebSocket connections, in a room or outside.
     pub connections: Gauge,
     /// WebSocket connections opened: counted after the upgrade.
     pub connections_opened: Counter,
-    /// WebSocket connections ended, by who or what ended them.
+    /// WebSocket connections ended, by the reason.
     pub connections_closed: Family<CloseReasonLabel, Counter>,
     /// Connections turned away before the upgrade.
     pub connections_refused: Family<TurnedAwayLabel, Counter>,
@@ -68,11 +67,11 @@ pub struct SignalingMetrics {
     pub messages_sent: Counter,
     /// `_error` answers, by code.
     pub errors: Family<ErrorCodeLabel, Counter>,
-    /// Where what is counted from events is told, too.
+    /// The journal, which also gets the counted events.
     pub journal: Option<Arc<Journal>>,
 }
 
-/// A member of a set of labels as the value of a label in the registry.
+/// Wraps a member of a set of labels as the value of a label in the registry.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
 pub struct LabelValue<L>(pub L);
 
@@ -85,21 +84,21 @@ impl<L: Label> EncodeLabelValue for LabelValue<L> {
 /// Label of [`SignalingMetrics::connections_closed`].
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct CloseReasonLabel {
-    /// Why.
+    /// The reason.
     pub reason: LabelValue<CloseReason>,
 }
 
 /// Label of [`SignalingMetrics::resumes`].
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ResumeLabel {
-    /// What became of it.
+    /// The result.
     pub how: LabelValue<Resume>,
 }
 
 /// Label of [`SignalingMetrics::connections_refused`].
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct TurnedAwayLabel {
-    /// Why.
+    /// The reason.
     pub reason: LabelValue<TurnedAway>,
 }
 
@@ -120,27 +119,27 @@ pub struct ErrorCodeLabel {
 /// TURN connections over TCP and TLS.
 #[derive(Debug, Default)]
 pub struct StreamMetrics {
-    /// Open ones, with an allocation or without. Counted from the first byte that says STUN.
+    /// Open connections, with or without an allocation. They are counted from the first byte, if that indicates STUN.
     pub connections: Family<TransportLabel, Gauge>,
-    /// Opened.
+    /// Connections opened.
     pub opened: Family<TransportLabel, Counter>,
-    /// Ended, by why.
+    /// Connections ended, by the reason.
     pub closed: Family<StreamCloseLabel, Counter>,
 }
 
 /// Label of [`StreamMetrics`].
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct TransportLabel {
-    /// Over what.
+    /// The transport.
     pub transport: LabelValue<Transport>,
 }
 
 /// Label of [`StreamMetrics::closed`].
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct StreamCloseLabel {
-    /// Over what.
+    /// The transport.
     pub transport: LabelValue<Transport>,
-    /// Why.
+    /// The reason.
     pub reason: LabelValue<StreamClose>,
 }
 
@@ -186,7 +185,7 @@ impl Metrics {
         Self { signaling, streams, turn, registry }
     }
 
-    /// What is counted from events is told to `journal` as well.
+    /// Also passes the counted events to `journal`.
     pub fn and_tell(mut self, journal: Arc<Journal>) -> Self {
         self.signaling.journal = Some(journal);
         self
@@ -218,7 +217,7 @@ impl Metrics {
     }
 }
 
-/// The log counts by itself, since it is there before the metrics are.
+/// The log counts by itself, because it exists before the metrics.
 #[derive(Debug)]
 struct LogMetrics;
 

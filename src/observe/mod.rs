@@ -1,4 +1,4 @@
-//! What the server shows of itself to its operator. Reads what the other modules tell and decides nothing.
+//! What the server shows its operator about itself. This room reads what the others report, and decides nothing.
 
 pub mod log;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! The certificates of a file in the order of a handshake, and what is wrong with them.
+//! The certificates of a file in the order of a handshake, and the problems with them.
 
 use std::path::Path;
 
@@ -14,15 +14,15 @@ use x509_parser::{
 
 use super::local_ca;
 
-/// What rustls with ring signs with and browsers take.
+/// The keys that rustls with ring can sign with and that browsers accept.
 pub(super) const USABLE_KEYS: &str = "ECDSA with P-256 or P-384, or RSA with 2048 to 4096 bits";
 
-/// A parsed certificate; what the file holds was seen to parse.
+/// Parses a certificate. The content of the file has been checked before.
 fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
     X509Certificate::from_der(certificate).ok().map(|(_, parsed)| parsed)
 }
 
-/// Says what is wrong with the `number`th certificate, counted from 1, if it is none.
+/// Checks that the `number`th section, counted from 1, is a certificate, or says what is wrong.
 pub(super) fn check(certificate: &CertificateDer<'_>, number: usize) -> Result<(), String> {
     match X509Certificate::from_der(certificate) {
         Ok(([], _)) => Ok(()),
@@ -31,17 +31,17 @@ pub(super) fn check(certificate: &CertificateDer<'_>, number: usize) -> Result<(
     }
 }
 
-/// The certificate that no other of them was issued by: the server's own, as far as certificates tell.
+/// The index of the first certificate that is not a CA's: the server's own, as far as the certificates show.
 pub(super) fn leaf(chain: &[CertificateDer<'_>]) -> usize {
     chain.iter().position(|one| parsed(one).is_some_and(|one| !one.is_ca())).unwrap_or(0)
 }
 
-/// A certificate's key, as it stands there.
+/// The key of a certificate, in its encoded form.
 pub(super) fn public_key<'a>(certificate: &'a CertificateDer<'_>) -> Option<&'a [u8]> {
     Some(parsed(certificate)?.tbs_certificate.subject_pki.raw)
 }
 
-/// Whether a certificate is of the version that can have extensions, without which there are no names of hosts.
+/// Whether the version of a certificate allows extensions. Without them there are no host names.
 pub(super) fn has_extensions(certificate: &CertificateDer<'_>) -> bool {
     parsed(certificate).is_some_and(|certificate| certificate.version() == X509Version::V3)
 }
@@ -85,8 +85,8 @@ fn unusable(key: &SubjectPublicKeyInfo<'_>) -> Option<String> {
     }
 }
 
-/// Puts the server's own certificate first and behind each its issuer; what fits nowhere comes last. Says how long the
-/// part is that hangs together.
+/// Puts the server's own certificate first, and the issuer of each after it; certificates that fit nowhere come last.
+/// Also returns the length of the connected part.
 pub(super) fn in_order(mut chain: Vec<CertificateDer<'static>>, leaf: usize) -> (Vec<CertificateDer<'static>>, usize) {
     let mut ordered = vec![chain.remove(leaf)];
     chain.retain(|one| *one != ordered[0]);
@@ -104,17 +104,17 @@ fn has_issued(issuer: &CertificateDer<'_>, certificate: &CertificateDer<'_>) -> 
     let (Some(issuer), Some(certificate)) = (parsed(issuer), parsed(certificate)) else { return false };
     issuer.subject().as_raw() == certificate.issuer().as_raw()
         && match certificate.verify_signature(Some(issuer.public_key())) {
-            // A CA may use algorithms that only its clients have to know.
+            // A CA may use algorithms that only its clients must know.
             Ok(()) | Err(X509Error::SignatureUnsupportedAlgorithm) => true,
             Err(_) => false,
         }
 }
 
-/// What to tell of a certificate that is served without its issuer.
+/// The warning about a certificate that is served without its issuer.
 pub(super) fn doubt(file: &Path, chain: &[CertificateDer<'_>], linked: usize) -> Option<String> {
     let leaf = parsed(&chain[0])?;
     let is_root = leaf.subject().as_raw() == leaf.issuer().as_raw();
-    // The local CA is trusted itself.
+    // Clients trust the local CA directly.
     if linked > 1 || is_root || local_ca::names_ours(leaf.issuer()) {
         return None;
     }

@@ -1,15 +1,15 @@
-//! A certificate authority of this host alone, for LANs and try-outs, where no public CA can certify the names.
+//! A certificate authority for this host only, for LANs and trials, where no public CA can certify the names.
 //!
-//! It lives in the directory of the certificate: `ca.pem` (to be trusted by people), `ca-key.pem` (never leaves),
-//! and the leaf `cert.pem` with `key.pem`. Whoever trusts it should risk little if its key leaks: name constraints
-//! permit only this host's names, private addresses and this host's public addresses, and it can certify no other CA.
-//! Some verifiers refuse constraints on addresses, or all: for them a CA can be made without the former, and with the
-//! latter not critical.
+//! Its files are in the directory of the certificate: `ca.pem` (which people must trust), `ca-key.pem` (which never
+//! leaves this host), and the leaf `cert.pem` with `key.pem`. People who trust it should risk little if its key leaks:
+//! name constraints permit only this host's names, private addresses and this host's public addresses, and it cannot
+//! certify another CA. Some verifiers refuse constraints on addresses, or all constraints. For them, a CA can be made
+//! without constraints on addresses, and with the others not critical.
 //!
-//! The leaf is issued anew when it nears its end, is of tomorrow, or lacks a name or address. The CA itself only at a start, when its
-//! constraints do not cover this host any more: it has to be trusted anew then.
+//! The leaf is issued again when it will expire soon, is dated in the future, or lacks a name or address. The CA itself
+//! is made again only at a start, when its constraints no longer cover this host; people must then trust the new one.
 //!
-//! Existing files that are not ours are never touched.
+//! Existing files that this program has not made are never touched.
 
 use std::{
     fmt, fs, io,
@@ -37,31 +37,31 @@ use crate::{
 };
 
 const DAY: Duration = Duration::from_secs(86400);
-/// Browsers take no leaf for longer than 398 days; a day of it lies in the past, for clocks that are behind.
+/// Browsers accept no leaf for longer than 398 days. One day of it is in the past, for clocks that are slow.
 const LEAF_LIFE: Duration = Duration::from_secs(390 * 86400);
-/// A server that runs on must notice in time, and so must one that is started once a month.
+/// A server that keeps running must renew it in time, and so must one that is started only once a month.
 const LEAF_RENEWAL: Duration = Duration::from_secs(60 * 86400);
 const CA_LIFE: Duration = Duration::from_secs(3650 * 86400);
 /// No leaf may outlive its CA.
 const CA_RENEWAL: Duration = LEAF_LIFE.saturating_add(DAY);
-/// 2024, which is before this program: a clock that shows less is wrong. CAs are valid since then, whatever the clock
-/// says when they are made: people trust them for longer than a wrong clock stays wrong.
+/// The beginning of 2024, which is before this program: a clock that shows an earlier time is wrong. CAs are valid from
+/// then on, whatever the clock says when they are made, because people trust them for longer than a clock stays wrong.
 const EPOCH: Duration = Duration::from_secs(1_704_067_200);
 
-/// How the name of every CA of ours begins.
+/// The beginning of the name of every local CA.
 const CA_NAME: &str = "bimcc-rtc local CA";
 
-/// What a made certificate is for.
+/// The names and addresses that a certificate is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostNames {
-    /// DNS names, lower case.
+    /// DNS names, in lower case.
     pub names: Vec<String>,
     /// Addresses.
     pub addresses: Vec<IpAddr>,
 }
 
 impl HostNames {
-    /// Everything by which this host may be reached: its own names and loopback, beside what is given.
+    /// Everything by which this host may be reached: its own names and loopback, and the given host and addresses.
     pub fn of(public_host: Option<&Host>, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         let host_name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let mut host = Self::default();
@@ -88,7 +88,7 @@ impl HostNames {
     }
 
     fn add_name(&mut self, name: &str) {
-        // An address or a name with a blank would spoil the whole certificate.
+        // An address among the names, or a name with a space, would make the whole certificate invalid.
         let name = name.trim_end_matches('.');
         let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         let is_name = Host::parse(name).is_some() && !is_address;
@@ -109,7 +109,7 @@ impl HostNames {
     }
 }
 
-/// SHA-256 of a certificate, as devices show it, so that people can compare.
+/// The SHA-256 of a certificate, as devices show it, so that people can compare it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
@@ -120,7 +120,7 @@ impl Fingerprint {
         Self(sum)
     }
 
-    /// The beginning, enough to tell a few CAs apart.
+    /// The beginning, enough to distinguish a few CAs.
     pub fn short(&self) -> String {
         self.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -144,11 +144,11 @@ impl fmt::Display for Fingerprint {
 pub struct CaFacts {
     /// Its certificate.
     pub file: PathBuf,
-    /// What the certificate must have on every device.
+    /// The fingerprint that every device must show for it.
     pub fingerprint: Fingerprint,
-    /// It was made just now, so that nobody trusts it yet.
+    /// Whether it was made just now, so that nobody trusts it yet.
     pub is_new: bool,
-    /// Where it is not of the kind that was asked for: what to do.
+    /// What to do if it is not of the kind that was asked for.
     pub doubt: Option<String>,
 }
 
@@ -156,7 +156,7 @@ pub struct CaFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Made {
     pub(super) ca: CaFacts,
-    /// The leaf was issued just now.
+    /// Whether the leaf was issued just now.
     pub(super) leaf_is_new: bool,
 }
 
@@ -168,7 +168,7 @@ pub enum LocalCaError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A file cannot be written.
@@ -179,33 +179,33 @@ pub enum LocalCaError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A file that this program has not made is where one of its own would go.
+    /// A file that this program has not made is in the place of one of its own.
     #[error("{path} is not a file of this program's local CA: move it away, or use --tls-cert and --tls-key")]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// A certificate cannot be made, for example because of a name that X.509 does not take.
+    /// A certificate cannot be made, for example because X.509 does not allow a name.
     #[error("cannot make a certificate")]
     Make(#[from] rcgen::Error),
 }
 
-/// Whether the CA may still have to be replaced.
+/// Decides whether the CA may be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// At a start somebody reads how to trust a new CA.
+    /// At a start, when somebody reads how to trust a new CA.
     Start,
-    /// While running the CA stays, and names outside its constraints are left out.
+    /// While running: the CA stays, and names outside its constraints are left out.
     Running,
 }
 
-/// Whether these files are for [`ensure`] to make or to keep fresh.
+/// Whether [`ensure`] must make these files or renew them.
 pub(super) fn will_make(files: &TlsFiles) -> bool {
     let paths = Paths::of(files);
-    // A file that cannot be looked at is somebody's.
+    // A file that cannot be checked counts as existing.
     let exists = |path: &Path| path.try_exists().unwrap_or(true);
     match (exists(&paths.cert), exists(&paths.key)) {
         (false, false) => true,
@@ -215,13 +215,14 @@ pub(super) fn will_make(files: &TlsFiles) -> bool {
     }
 }
 
-/// Keys that others have access to. Not so where people have put their own: there the right group may read them.
+/// The keys of the local CA to which others have access. Keys that people have provided themselves are not checked,
+/// because a group may read them on purpose.
 pub(super) fn exposed(files: &TlsFiles) -> Vec<Exposed> {
     let paths = Paths::of(files);
     Exposed::among([paths.ca_key.as_path(), &paths.key])
 }
 
-/// Whether the leaf was issued by the local CA beside it.
+/// Whether the local CA in the same directory issued the leaf.
 fn is_ours(paths: &Paths) -> bool {
     let (Some(ca), Some(cert)) = (certificate(&paths.ca), certificate(&paths.cert)) else { return false };
     match (X509Certificate::from_der(&ca), X509Certificate::from_der(&cert)) {
@@ -230,13 +231,13 @@ fn is_ours(paths: &Paths) -> bool {
     }
 }
 
-/// Whether a certificate is one of our CAs, told by its name.
+/// Whether a certificate is a local CA, by its name.
 fn is_local_ca(certificate: &CertificateDer<'_>) -> bool {
     let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return false };
     names_ours(parsed.subject())
 }
 
-/// Whether a name is that of one of our CAs.
+/// Whether a name is that of a local CA.
 pub(super) fn names_ours(name: &X509Name<'_>) -> bool {
     name.iter_common_name().any(|name| name.as_str().is_ok_and(|name| name.starts_with(CA_NAME)))
 }
@@ -245,7 +246,7 @@ fn certificate(path: &Path) -> Option<CertificateDer<'static>> {
     CertificateDer::from_pem_slice(&disk::read_regular(path).ok()?).ok()
 }
 
-/// Makes what is missing, renews what is not good any more, leaves the rest alone.
+/// Makes what is missing, renews what is no longer valid, and leaves the rest alone.
 pub(super) fn ensure(
     files: &TlsFiles,
     host: &HostNames,
@@ -298,12 +299,13 @@ struct Ca {
     key: KeyPair,
     not_after: SystemTime,
     permitted_names: Vec<String>,
-    /// None are all.
+    /// An empty list permits all.
     permitted_networks: Vec<IpNet>,
 }
 
 impl Ca {
-    /// The CA on disk; none if it is absent or its files do not belong together (a crash between the two).
+    /// The CA on the disk; `None` if it is missing, or if its files do not belong together (after a crash between the
+    /// two).
     fn read(paths: &Paths) -> Result<Option<Self>, LocalCaError> {
         let foreign = |path: &Path| Err(LocalCaError::Foreign { path: path.to_owned() });
         let (cert, key) = (read(&paths.ca)?, read(&paths.ca_key)?);
@@ -341,11 +343,11 @@ impl Ca {
         let mut params = CertificateParams::default();
         let name = host.names.iter().find(|name| *name != "localhost").map_or("localhost", String::as_str);
         let id: String = random::<4>().iter().map(|byte| format!("{byte:02x}")).collect();
-        // The name is all that people see in their browser's list of authorities, and it must not repeat.
+        // People see only the name in their browser's list of authorities, and it must be unique.
         params.distinguished_name = distinguished_name(&format!("{CA_NAME} {id} of {name}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        // For a CA this is a limit: nothing it signs is good for code or mail.
+        // For a CA this is a limit: nothing that it signs is valid for code or mail.
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.serial_number = Some(serial_number());
         let epoch = SystemTime::UNIX_EPOCH + EPOCH;
@@ -377,7 +379,7 @@ impl Ca {
         self.permitted_networks.is_empty()
     }
 
-    /// A CA that is trusted already stays, whatever the flag says now.
+    /// A CA that people already trust stays, whatever the flag says now.
     fn doubt(&self, paths: &Paths, any_ip: bool) -> Option<String> {
         if self.is_for_any_ip() == any_ip {
             return None;
@@ -428,7 +430,7 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        // Firefox refuses two certificates of one issuer with one number.
+        // Firefox refuses two certificates of one issuer with the same number.
         params.serial_number = Some(serial_number());
         let now = now.max(SystemTime::UNIX_EPOCH + EPOCH);
         params.not_before = (now - DAY).into();
@@ -459,8 +461,8 @@ fn leaf_is_good(
         && certifies(&leaf, host))
 }
 
-/// Whether a certificate was issued by a clock that was ahead and has been set back since. Where the clock is certainly
-/// behind, it says nothing about certificates.
+/// Whether a certificate was issued while the clock was ahead, and the clock has been set back since. A clock that is
+/// certainly behind says nothing about certificates.
 fn is_of_tomorrow(certificate: &X509Certificate<'_>, now: SystemTime) -> bool {
     now >= SystemTime::UNIX_EPOCH + EPOCH && system_time(certificate.validity().not_before.timestamp()) > now
 }
@@ -495,8 +497,8 @@ fn leaf_key(path: &Path) -> Result<KeyPair, LocalCaError> {
     Ok(key)
 }
 
-/// Constraints on names alone (RFC 5280 section 4.2.1.10), not critical: who knows them heeds them all the same, and who
-/// does not is not kept from verifying.
+/// Constraints on names alone (RFC 5280 section 4.2.1.10), not critical: a verifier that knows them still obeys them,
+/// and one that does not know them can still verify.
 fn lenient_constraints(names: &[String]) -> CustomExtension {
     const OID: [u64; 4] = [2, 5, 29, 30];
     const SEQUENCE: u8 = 0x30;
@@ -517,8 +519,8 @@ fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     [&[tag], &length[..], content].concat()
 }
 
-/// Private ranges of both families, so that the CA outlives a change of network, and this host's other addresses.
-/// An IPv6 host changes addresses within its network all the time, so there the network is permitted.
+/// Private ranges of both families, so that the CA outlives a change of network, and this host's other addresses. An
+/// IPv6 host changes its addresses within its network all the time, so the whole network is permitted there.
 fn permitted_networks(host: &HostNames) -> Vec<IpNet> {
     let mut networks: Vec<IpNet> = [
         (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),
@@ -544,7 +546,7 @@ fn permitted_networks(host: &HostNames) -> Vec<IpNet> {
     networks
 }
 
-/// An address and its mask, as name constraints have them (RFC 5280 section 4.2.1.10).
+/// An address and its mask, as in name constraints (RFC 5280 section 4.2.1.10).
 fn network(bytes: &[u8]) -> Option<IpNet> {
     if let Ok(bytes) = <[u8; 8]>::try_from(bytes) {
         let [a, b, c, d, mask @ ..] = bytes;
@@ -557,14 +559,14 @@ fn network(bytes: &[u8]) -> Option<IpNet> {
 
 fn distinguished_name(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
-    // X.520 gives a common name 64 characters, and OpenSSL insists.
+    // X.520 limits a common name to 64 characters, and OpenSSL enforces that.
     name.push(DnType::CommonName, common_name.chars().take(64).collect::<String>());
     name
 }
 
 fn serial_number() -> SerialNumber {
     let mut bytes = random::<16>();
-    // Positive, and of one length (RFC 5280 section 4.1.2.2).
+    // The number is positive, and always of the same length (RFC 5280 section 4.1.2.2).
     bytes[0] = bytes[0] & 0x7f | 0x40;
     SerialNumber::from_slice(&bytes)
 }
@@ -579,7 +581,7 @@ fn system_time(unix: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(unix).unwrap_or(0))
 }
 
-/// A file's content; none if there is no file.
+/// The content of a file; `None` if there is no file.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, LocalCaError> {
     match disk::read_regular(path) {
         Ok(bytes) => Ok(Some(bytes)),

@@ -1,4 +1,4 @@
-//! PEM files in, a certificate with its key out; every failure names the file and the likely cause.
+//! Reads a certificate and its key from PEM files. Every error names the file and the likely cause.
 
 use std::{
     fs,
@@ -34,13 +34,13 @@ pub enum PemFile {
 #[derive(Clone, Debug)]
 pub(super) struct CertificateAndKey {
     pub(super) certified: Arc<CertifiedKey>,
-    /// When the leaf ends.
+    /// When the leaf expires.
     pub(super) not_after: SystemTime,
     /// What is doubtful about the chain, with its remedy.
     pub(super) doubt: Option<String>,
 }
 
-/// The problems that would keep these files from being served, all at once. None where a local CA will make them.
+/// All problems that prevent these files from being served. There are none if a local CA will make the files.
 pub fn check(files: &TlsFiles) -> Vec<(PemFile, String)> {
     if files.are_default && super::local_ca::will_make(files) {
         return Vec::new();
@@ -73,7 +73,7 @@ fn pair(
     let (cert_file, key_file) = (files.cert.display(), files.key.display());
     let certificate = |problem| (PemFile::Certificate, problem);
     let mut keys: Vec<_> = keys.into_iter().map(|key| provider().key_provider.load_private_key(key)).collect();
-    // Of several keys, and of several certificates in whatever order, those count that belong together.
+    // Of several keys, and several certificates in any order, the ones that belong together count.
     let found = keys.iter().enumerate().find_map(|(index, key)| {
         let key = key.as_ref().ok()?;
         let leaf = chain.iter().position(|certificate| belong_together(certificate, key))?;
@@ -115,7 +115,7 @@ fn belong_together(certificate: &CertificateDer<'static>, key: &Arc<dyn SigningK
     matches!(outcome, Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)))
 }
 
-/// Why the certificate of one of the keys is none that can be served.
+/// Why the certificate of one of the keys cannot be served.
 fn refused(chain: &[CertificateDer<'static>], keys: &[Result<Arc<dyn SigningKey>, rustls::Error>]) -> Option<String> {
     let keys: Vec<_> = keys.iter().flatten().filter_map(|key| key.public_key()).collect();
     let is_of_a_key = |one: &&CertificateDer<'static>| {
@@ -123,7 +123,7 @@ fn refused(chain: &[CertificateDer<'static>], keys: &[Result<Arc<dyn SigningKey>
     };
     let own = chain.iter().find(is_of_a_key)?;
     if !chain::has_extensions(own) {
-        // What `openssl x509 -req` makes of a request without being told more.
+        // `openssl x509 -req` makes such a certificate if it gets no further options.
         return Some(
             "the certificate is of X.509 version 1, which has no names that clients check: make it anew with a              subjectAltName"
                 .to_owned(),
@@ -134,7 +134,7 @@ fn refused(chain: &[CertificateDer<'static>], keys: &[Result<Arc<dyn SigningKey>
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    // Chains have a few kilobytes.
+    // A chain has a few kilobytes.
     const MAX_BYTES: u64 = 1 << 20;
     let mut bytes = Vec::new();
     disk::check_regular(path)
@@ -193,7 +193,7 @@ fn parse_keys(path: &Path, bytes: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, 
     let has = |word: &str| text.sections.iter().any(|section| section.label.contains(word));
     match PrivateKeyDer::pem_slice_iter(text.pem.as_bytes()).collect::<Result<Vec<_>, _>>() {
         Ok(keys) if !keys.is_empty() => Ok(keys),
-        // A key that is encrypted in the older form reads as broken.
+        // A key that is encrypted in the older form looks broken.
         _ if is_encrypted => {
             Err(format!("{path} holds no PEM private key, only an encrypted one: decrypt it with openssl pkey"))
         }
@@ -213,7 +213,7 @@ fn parse_keys(path: &Path, bytes: &[u8]) -> Result<Vec<PrivateKeyDer<'static>>, 
     }
 }
 
-/// When a certificate ends. A date before 1970 counts as 1970.
+/// When a certificate expires. A date before 1970 counts as 1970.
 fn not_after(certificate: &CertificateDer<'_>) -> Result<SystemTime, String> {
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|error| error.to_string())?;
     let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);

@@ -1,8 +1,9 @@
-//! Where certificate and key are when nobody says.
+//! The default place of certificate and key.
 //!
-//! In `certs/` of the state directory, which is the same wherever and by whatever the server is started; in `certs/` of
-//! the current directory, where earlier servers made them, if there is a pair already and nobody else can have put it
-//! there. Nothing is made in the current directory, so that no other one silently gets a second CA.
+//! They are in `certs/` of the state directory, which is the same however the server is started. They are in `certs/`
+//! of the current directory, where earlier versions made them, if there is already a pair and nobody else can have put
+//! it there. Nothing is made in the current directory, because a start in another directory would then silently make a
+//! second CA.
 
 use std::{
     fs,
@@ -18,7 +19,7 @@ use crate::values::tls_files::TlsFiles;
 
 const DIRECTORY: &str = "certs";
 
-/// The files of `--tls` without `--tls-cert` and `--tls-key`; perhaps still to be made.
+/// The files of `--tls` without `--tls-cert` and `--tls-key`; they may still have to be made.
 pub fn default_files(state_dir: &Path) -> TlsFiles {
     let kept = files_in(&state_dir.join(DIRECTORY));
     let here = files_in(Path::new(DIRECTORY));
@@ -26,7 +27,7 @@ pub fn default_files(state_dir: &Path) -> TlsFiles {
     if !has_pair && has_any(&here) && distrust(Path::new(".")).is_none() { here } else { kept }
 }
 
-/// What is in `certs/` of the current directory and could be meant, but is not served.
+/// A warning about files in `certs/` of the current directory that were perhaps meant but are not served.
 pub fn doubt(files: &TlsFiles) -> Option<String> {
     let dir = Path::new(DIRECTORY);
     let here = files_in(dir);
@@ -62,16 +63,16 @@ fn has_any(files: &TlsFiles) -> bool {
     exists(&files.cert) || exists(&files.key)
 }
 
-/// A link counts wherever it leads, and what cannot be looked at is somebody's.
+/// A link counts wherever it leads, and a file that cannot be checked counts as existing.
 fn exists(path: &PathBuf) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     !matches!(fs::symlink_metadata(path), Err(error) if matches!(error.kind(), NotFound | NotADirectory))
 }
 
-/// Why others may have a say in what `certs/` of `parent` is, now or later.
+/// Why others may be able to replace or change `certs/` of `parent`, now or later.
 fn distrust(parent: &Path) -> Option<String> {
     let dir = parent.join(DIRECTORY);
-    // A link's owner decides where it leads.
+    // The owner of a link decides where it leads.
     let looked = [fs::symlink_metadata(&dir), fs::metadata(&dir)];
     for metadata in looked {
         let metadata = match metadata {
@@ -89,14 +90,15 @@ fn distrust(parent: &Path) -> Option<String> {
         return Some(why);
     }
     let Ok(parent) = fs::metadata(parent) else { return Some("the directory cannot be looked at".to_owned()) };
-    // Who can rename it can put another in its place. In sticky directories, such as /tmp, only owners can.
+    // Somebody who can rename it can put another one in its place. In sticky directories, such as /tmp, only owners
+    // can.
     let of_others = parent.uid() != geteuid().as_raw() && parent.uid() != 0;
     let is_sticky = parent.mode() & 0o1000 != 0;
     (of_others || others_can_write(&parent) && !is_sticky).then(|| "others can put another in its place".to_owned())
 }
 
-/// Why others may have a say in what the two files, or those that they are links to, hold. One that is not there is
-/// nobody's.
+/// Why others may be able to change the content of the two files, or of those to which they link. A missing file is no
+/// problem.
 fn distrust_files(files: &TlsFiles) -> Option<String> {
     for path in [&files.cert, &files.key] {
         let name = path.file_name().unwrap_or_default().display();
@@ -115,8 +117,8 @@ fn distrust_files(files: &TlsFiles) -> Option<String> {
     None
 }
 
-/// Whether somebody beside the owner can write. A group of the owner's alone, as many systems give to each user, is not
-/// somebody else.
+/// Whether somebody besides the owner can write. A group that only contains the owner, as many systems make for each
+/// user, does not count.
 fn others_can_write(metadata: &fs::Metadata) -> bool {
     let mode = metadata.mode();
     mode & 0o002 != 0 || mode & 0o020 != 0 && !is_users_own(metadata.uid(), metadata.gid())
@@ -140,7 +142,7 @@ mod tests {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// A directory with `certs/` in it, both of this user alone.
+    /// A directory with `certs/` in it, both writable only by this user.
     fn place() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join(DIRECTORY)).unwrap();
@@ -223,7 +225,7 @@ mod tests {
         let dir = place();
         chown(dir.path(), Some(65534), None).unwrap();
         assert!(distrust(dir.path()).unwrap().contains("place"));
-        // A group that others are in, or may be.
+        // A group with other members, or one that may have them.
         let dir = place();
         chown(dir.path().join(DIRECTORY), None, Some(65534)).unwrap();
         mode(&dir.path().join(DIRECTORY), 0o775);

@@ -29,7 +29,7 @@ fn client(dir: &Dir, alpn: &[&[u8]]) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-/// Connects both ends, passes a byte each way, and gives the client's end.
+/// Connects both ends, passes a byte each way, and returns the client's end.
 async fn connect(acceptor: &TlsAcceptor, connector: &TlsConnector) -> client::TlsStream<DuplexStream> {
     let (ours, theirs) = tokio::io::duplex(4096);
     let server = async {
@@ -179,7 +179,7 @@ async fn maintaining_follows_new_names_until_the_shutdown() {
     let (trigger, shutdown) = Shutdown::new();
     let maintenance =
         tokio::spawn(tls.maintain(|| host(&["localhost", "sub.localhost"], &["10.0.0.7"]), Reload::never(), shutdown));
-    // The clock is virtual: this passes as soon as everything waits.
+    // The clock is virtual: this passes as soon as all tasks wait.
     while served(&current) == first {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

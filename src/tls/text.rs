@@ -1,22 +1,23 @@
-//! The text of a PEM file as people have it, made into what the parser reads whole.
+//! Turns the text of a PEM file, as people have it, into a form that the parser reads completely.
 //!
-//! The parser passes over what it does not know, so that a certificate behind a marker that shares its line with another
-//! would be missing without a word. Here each marker gets a line of its own, and what cannot be read is refused by name.
+//! The parser skips what it does not know, so a certificate would be missing without an error if its marker shares a
+//! line with another one. This module puts each marker on its own line, and refuses what cannot be read, with a message
+//! that names it.
 
 use std::{fmt::Display, path::Path};
 
 /// A section of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Section {
-    /// What stands behind BEGIN.
+    /// The text after BEGIN.
     pub(super) label: String,
-    /// Where, counted from 1.
+    /// Its line, counted from 1.
     pub(super) line: usize,
-    /// By a password.
+    /// Whether it is encrypted by a password.
     pub(super) is_encrypted: bool,
 }
 
-/// A file that the parser reads whole.
+/// The text of a file that the parser reads completely.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Text {
     pub(super) pem: String,
@@ -37,7 +38,7 @@ impl Text {
     pub(super) fn of(path: &Path, bytes: &[u8]) -> Result<Self, String> {
         let file = path.display();
         refuse_other_formats(&file, bytes)?;
-        // A byte-order mark can stand in the middle of what was put together from several files.
+        // A byte-order mark can be in the middle of a text that was joined from several files.
         let text = String::from_utf8_lossy(bytes).replace('\u{feff}', "").replace("\r\n", "\n").replace('\r', "\n");
         let mut sections: Vec<Section> = Vec::new();
         let mut pem = String::with_capacity(text.len() + 64);
@@ -105,7 +106,7 @@ fn refuse_other_formats(file: &impl Display, bytes: &[u8]) -> Result<(), String>
     if is_utf16 {
         return Err(format!("{file} is UTF-16 text: save it as UTF-8, e.g. with iconv -f UTF-16 -t UTF-8"));
     }
-    // A SEQUENCE with a long length (X.690): nothing that people write.
+    // A SEQUENCE with a long length (X.690), which is not a text that people write.
     if bytes.first() == Some(&0x30)
         && bytes.get(1).is_some_and(|length| *length >= 0x80)
         && !holds(bytes, b"-----BEGIN")
@@ -134,12 +135,12 @@ fn no_end(file: &impl Display, section: &Section) -> String {
     )
 }
 
-/// The one name under which the parser knows a kind.
+/// The only label that the parser knows for a kind.
 fn plain(label: &str) -> &str {
     if label == "X509 CERTIFICATE" { "CERTIFICATE" } else { label }
 }
 
-/// Cuts a line at its markers. Blanks around the pieces do not count.
+/// Splits a line at its markers. Spaces around the pieces do not count.
 fn pieces(line: &str) -> Vec<Piece<'_>> {
     const BEGIN: &str = "-----BEGIN ";
     const END: &str = "-----END ";
@@ -160,7 +161,7 @@ fn pieces(line: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// What was a marker before somebody or some program changed it.
+/// Whether the text was a marker before a person or a program changed it.
 fn is_spoilt_marker(text: &str) -> bool {
     let text = text.to_ascii_uppercase();
     let names_one = ["BEGIN ", "END "].iter().any(|word| {

@@ -1,42 +1,42 @@
-//! How much is told one by one, so that nobody can fill the log: what strangers can make happen as often as they like is
-//! told so many times per minute, for each source address and in all. The rest is counted, for one line at the end of the
-//! minute.
+//! Limits on log lines, so that nobody can fill the log. Events that strangers can cause as often as they like get a
+//! limited number of lines per minute, for each source address and in total. The rest is counted, for one line at the
+//! end of the minute.
 //!
-//! No token bucket: each minute has its own numbers, which its last line adds up.
+//! This is no token bucket: each minute has its own numbers, which its last line sums up.
 //!
-//! Pure: ask [`Caps::admit`] before each line, and call [`Caps::end_minute`] each minute. What is kept is bounded: the
-//! sources of a minute are forgotten at its end, and those beyond [`MAX_SOURCES`] share what is left in all.
+//! The module is pure: ask [`Caps::admit`] before each line, and call [`Caps::end_minute`] each minute. Its memory is
+//! limited: the sources of a minute are forgotten at its end, and sources beyond [`MAX_SOURCES`] share what is left of
+//! the total.
 
 use std::{collections::HashMap, fmt, net::IpAddr};
 
 use crate::values::label::{PerLabel, labels};
 
-/// Lines of one kind from one source in a minute.
+/// How many lines of one kind one source may cause in a minute.
 const PER_SOURCE: u8 = 20;
-/// Lines of one kind in a minute.
+/// How many lines of one kind there may be in a minute.
 const IN_ALL: u16 = 200;
-/// Sources that are told apart in a minute.
+/// How many sources are distinguished in a minute.
 const MAX_SOURCES: usize = 1024;
 
 labels! {
-    /// What is told at the level of INFO because of what clients do, in the order in which it happens. The names are what it
-    /// happens to, and what happens.
+    /// The lines at the level INFO that clients cause, in the order of events. Each name says what changed, and how.
     pub(super) enum LineKind {
         /// A room has its first member.
         RoomOpened = "room opened",
-        /// Somebody is in a room.
+        /// A member has joined a room.
         MemberJoined = "member joined",
-        /// The connection broke, the member is waited for.
+        /// The connection of a member broke, and its place is kept.
         MemberAway = "member went away",
-        /// It is back.
+        /// The member is back.
         MemberBack = "member came back",
-        /// And no more.
+        /// The member has left.
         MemberLeft = "member left",
-        /// A room has lost its last.
+        /// A room has lost its last member.
         RoomClosed = "room closed",
-        /// TURN relays for somebody.
+        /// An allocation was made.
         AllocationMade = "allocation made",
-        /// And no more.
+        /// An allocation has ended.
         AllocationEnded = "allocation ended",
     }
 }
@@ -48,7 +48,7 @@ pub(super) struct Caps {
     told: PerLabel<LineKind, u16>,
     beyond: PerLabel<LineKind, u64>,
     sources_beyond: usize,
-    /// Some of what is beyond came from sources that are not told apart.
+    /// Whether some of the counted events came from sources that are not distinguished.
     has_others: bool,
 }
 
@@ -59,8 +59,8 @@ struct LineSource {
 }
 
 impl Caps {
-    /// Whether one more line of this kind is told; else it is counted. `source`: the address that made it happen, if it is
-    /// known.
+    /// Whether one more line of this kind may be written; if not, it is counted. `source` is the address that caused
+    /// it, if known.
     pub(super) fn admit(&mut self, kind: LineKind, source: Option<IpAddr>) -> bool {
         let is_full = self.told[kind] >= IN_ALL;
         let mut source = source.and_then(|address| source_of(&mut self.by_source, network(address)));
@@ -84,10 +84,10 @@ impl Caps {
         false
     }
 
-    /// A minute is over: what was beyond in it, if anything was.
+    /// Ends a minute. Returns what was only counted in it, if anything.
     pub(super) fn end_minute(&mut self) -> Option<Beyond> {
         let minute = std::mem::take(self);
-        // Its memory serves the next one.
+        // The next minute reuses its memory.
         self.by_source = minute.by_source;
         self.by_source.clear();
         let (counts, sources, has_others) = (minute.beyond, minute.sources_beyond, minute.has_others);
@@ -96,7 +96,7 @@ impl Caps {
     }
 }
 
-/// What was not told one by one in a minute.
+/// What was only counted in a minute.
 #[derive(Debug, PartialEq)]
 pub(super) struct Beyond {
     counts: PerLabel<LineKind, u64>,
@@ -120,7 +120,7 @@ impl fmt::Display for Beyond {
     }
 }
 
-/// Nothing where there is no room for another.
+/// `None` if there is no room for another source.
 fn source_of(sources: &mut HashMap<IpAddr, LineSource>, address: IpAddr) -> Option<&mut LineSource> {
     if sources.len() < MAX_SOURCES {
         return Some(sources.entry(address).or_default());
@@ -128,7 +128,7 @@ fn source_of(sources: &mut HashMap<IpAddr, LineSource>, address: IpAddr) -> Opti
     sources.get_mut(&address)
 }
 
-/// One host, or what one host has of IPv6.
+/// The network of one host: its IPv4 address, or its /64 in IPv6.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(ip) => ip.into(),
@@ -151,7 +151,7 @@ mod tests {
         Some(text.parse().unwrap())
     }
 
-    /// How many of so many lines are told.
+    /// How many of `times` lines are written.
     fn told(caps: &mut Caps, kind: LineKind, source: Option<IpAddr>, times: usize) -> usize {
         (0..times).filter(|_| caps.admit(kind, source)).count()
     }
@@ -175,7 +175,7 @@ mod tests {
         let all: usize = (0..100).map(|n| told(&mut caps, LineKind::AllocationMade, v4(n), 15)).sum();
         assert_eq!(all, 200);
         assert_eq!(told(&mut caps, LineKind::AllocationEnded, v4(0), 15), 15);
-        // The first 13 were told in full, the next in part.
+        // The lines of the first 13 sources were all written, those of the next in part.
         assert_eq!(caps.end_minute().unwrap().to_string(), "1300 allocations made from 87 addresses");
     }
 

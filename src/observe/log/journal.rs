@@ -1,7 +1,7 @@
-//! What happened, line by line, as an operator wants to read it back: who was here, when, how long, how much, and why it
-//! ended. Within bounds ([`Caps`]), and without what people would not want to be told ([`Names`]).
+//! What happened, line by line, as an operator wants to read it later: who was here, when, how long, how much, and why
+//! it ended. The number of lines is limited ([`Caps`]), and personal data is left out ([`Names`]).
 //!
-//! Each line is told under the module to which it happened, so that `--log` can tell them apart.
+//! Each line has the module that it belongs to as its target, so that `--log` can select it.
 
 mod rooms;
 mod turn;
@@ -28,12 +28,12 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Nothing has happened yet.
+    /// A journal without events.
     pub fn new(names: Names) -> Self {
         Self { names, caps: Mutex::default() }
     }
 
-    /// Tells each minute how much was not told in it, until `shutdown`.
+    /// Writes each minute how much was only counted in it, until `shutdown`.
     pub async fn end_minutes(&self, shutdown: Shutdown) {
         let mut minute = tokio::time::interval(MINUTE);
         minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -45,7 +45,7 @@ impl Journal {
         }
     }
 
-    /// A minute is over, or all is: tells how much was not told.
+    /// A minute is over, or the process ends: writes how much was only counted.
     pub fn end_minute(&self) {
         let beyond = self.caps.lock().unwrap_or_else(PoisonError::into_inner).end_minute();
         if let Some(beyond) = beyond {

@@ -1,9 +1,10 @@
-//! How rooms and people stand in the log. The name of a room is all that it takes to enter it, so a short hash stands for
-//! it; people are the ids that the server gave them, and their addresses are not told. With `--log-people` all is told as
-//! it is.
+//! How rooms and people appear in the log. The name of a room is enough to enter it, so a short hash stands for it.
+//! People appear as the ids that the server gave them, without their addresses. With `--log-people`, everything is
+//! logged as it is.
 //!
-//! The hash is keyed, so that nobody can try names against a log, and the key is kept in the state directory: a room has
-//! one hash over restarts, and who follows a call through one needs that. Whoever can read the key has the rooms as well.
+//! The hash is keyed, so that nobody can try out names against a log. The key is kept in the state directory, so a room
+//! has the same hash after a restart; an operator who follows a call through a restart needs that. Somebody who can
+//! read the key can also find out the rooms.
 
 use std::{fmt, net::IpAddr};
 
@@ -11,7 +12,7 @@ use ring::hmac;
 
 use crate::turn::core::five_tuple::FiveTuple;
 
-/// Bytes of the hash: enough to tell the rooms of a server apart.
+/// How many bytes of the hash are shown: enough to distinguish the rooms of a server.
 const SHOWN: usize = 5;
 
 /// See the module's header.
@@ -22,17 +23,17 @@ pub struct Names {
 }
 
 impl Names {
-    /// With `shows_people` all is told as it is.
+    /// With `shows_people`, everything is logged as it is.
     pub fn new(key: &[u8], shows_people: bool) -> Self {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), shows_people }
     }
 
-    /// A room, or a user that an application gave its name.
+    /// The name of a room, or of a user that an application has named.
     pub(super) fn hashed<'a>(&self, name: &'a str) -> LogName<'a> {
         if self.shows_people { LogName::Plain(name) } else { LogName::Hash(self.hash(&[name.as_bytes()])) }
     }
 
-    /// A client of TURN, and its allocation, which is its only one.
+    /// A name for a client of TURN and its only allocation.
     pub(super) fn client(&self, FiveTuple { client, server }: FiveTuple) -> LogName<'static> {
         let parts = [client, server].map(|end| (end.ip().to_canonical(), end.port().to_be_bytes()));
         let bytes = parts.map(|(ip, port)| match ip {
@@ -52,18 +53,18 @@ impl Names {
         hash
     }
 
-    /// What is for those alone who asked for people.
+    /// A value that is logged only with `--log-people`.
     pub(super) fn personal<T>(&self, value: Option<T>) -> Option<T> {
         value.filter(|_| self.shows_people)
     }
 
-    /// An address, canonical.
+    /// An address in its canonical form, if it may be logged.
     pub(super) fn address(&self, address: Option<IpAddr>) -> Option<impl fmt::Display> {
         self.personal(address).map(|address| address.to_canonical())
     }
 }
 
-/// As it stands in the log.
+/// A name in the log.
 pub(super) enum LogName<'a> {
     Hash([u8; SHOWN]),
     Plain(&'a str),
@@ -73,7 +74,7 @@ impl fmt::Display for LogName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hash(hash) => hash.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
-            // In quotes, with nothing that a terminal or a reader of lines could take for more.
+            // In quotes, and escaped, so that a terminal or a parser of lines cannot misread it.
             Self::Plain(name) => write!(f, "{name:?}"),
         }
     }

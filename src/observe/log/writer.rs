@@ -1,8 +1,8 @@
-//! The way of log lines to standard error, which may be a pipe that nobody reads: whoever logs never waits for it.
+//! Writes log lines to standard error, which may be a pipe that nobody reads, without ever blocking the code that logs.
 //!
-//! Lines are copied into a buffer of bounded size, and one thread writes what has come together. What does not fit any
-//! more is dropped, counted, and told once there is room again. A channel of lines would be bounded by their number,
-//! write each by itself, and could not be waited for at the end.
+//! Lines are copied into a buffer of limited size, and one thread writes what has been collected. Lines that do not fit
+//! are dropped and counted, and their number is reported once there is room again. A channel of lines would be limited
+//! by their number and not by bytes, would write each line separately, and could not be waited for at the end.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
@@ -16,25 +16,25 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes that may wait: thousands of lines.
+/// How many bytes may wait: thousands of lines.
 const CAPACITY: usize = 1 << 20;
 
-/// Lines that come within so long of the first are written together.
+/// Lines that come within this time of the first one are written together.
 const GATHERED: Duration = Duration::from_millis(10);
 
-/// What is kept of a buffer that was needed once.
+/// How much of a larger buffer is kept for later.
 const KEPT: usize = 64 * 1024;
 
-/// Where lines wait. Cheap to clone.
+/// The buffer in which lines wait. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Lines(Arc<WriterShared>);
 
 #[derive(Debug)]
 struct WriterShared {
     state: Mutex<WriterState>,
-    /// There is something to write, or it is to be written at once.
+    /// Notified when there is something to write, or when it must be written at once.
     filled: Condvar,
-    /// There is nothing left to write.
+    /// Notified when nothing is left to write.
     emptied: Condvar,
     capacity: usize,
     dropped: AtomicU64,
@@ -63,13 +63,14 @@ impl Lines {
         }))
     }
 
-    /// Begins to write to `sink`. `tell` is told how many lines were dropped, when the next would not be.
+    /// Starts the thread that writes to `sink`. `tell` is called with the number of dropped lines once there is room
+    /// again.
     pub(super) fn write_to(&self, sink: impl Write + Send + 'static, tell: fn(u64)) -> io::Result<()> {
         let lines = self.clone();
         std::thread::Builder::new().name("log".into()).spawn(move || lines.run(sink, tell)).map(drop)
     }
 
-    /// Takes a line, or counts it as dropped.
+    /// Adds a line, or counts it as dropped.
     pub(super) fn push(&self, line: &[u8]) {
         let mut state = self.lock();
         if state.waiting.len() + line.len() > self.0.capacity {
@@ -79,14 +80,14 @@ impl Lines {
         }
         let before = state.waiting.len();
         state.waiting.extend_from_slice(line);
-        // The thread wakes up once for many lines.
+        // The thread is woken only once for many lines.
         let half = self.0.capacity / 2;
         if before == 0 || (before < half && state.waiting.len() >= half) {
             self.0.filled.notify_one();
         }
     }
 
-    /// How many lines were dropped so far.
+    /// How many lines have been dropped so far.
     pub(super) fn dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)
     }
@@ -110,7 +111,7 @@ impl Lines {
         let mut lines = Vec::new();
         loop {
             self.take(&mut lines);
-            // A standard error that was closed is no reason to stop, and there is nobody to tell.
+            // A closed standard error is no reason to stop, and the error cannot be reported anywhere.
             let _closed = sink.write_all(&lines).and_then(|()| sink.flush());
             lines.clear();
             lines.shrink_to(KEPT);
@@ -141,13 +142,13 @@ impl Lines {
         state.is_writing = true;
     }
 
-    /// Nothing panics while it is held.
+    /// Nothing panics while the lock is held, so poisoning does not matter.
     fn lock(&self) -> MutexGuard<'_, WriterState> {
         self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
-/// One event of tracing, which comes as one write.
+/// Tracing writes each event by one call.
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
@@ -178,7 +179,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// What is written goes to the receiver, each time after it was allowed by the sender.
+    /// A writer that passes each text to the receiver after the sender has allowed it.
     fn gate() -> (Gate, Sender<()>, Receiver<String>) {
         let (allow, allowed) = channel();
         let (write, written) = channel();
@@ -228,7 +229,7 @@ mod tests {
                 TOLD.fetch_add(dropped, Ordering::Relaxed);
             })
             .unwrap();
-        // The first is being written, which takes as long as the other side likes.
+        // The first line is being written, which takes as long as the other side wants.
         lines.push(&[b'a'; 100]);
         while !lines.lock().is_writing {
             std::thread::sleep(Duration::from_millis(1));

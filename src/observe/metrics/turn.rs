@@ -1,4 +1,4 @@
-//! What TURN workers count, each for itself, and how it is added up.
+//! The counters of TURN workers, which count separately, and their sums.
 
 use std::{
     fmt,
@@ -34,7 +34,7 @@ use crate::{
     values::label::{Label, PerLabel},
 };
 
-/// What one TURN worker counts. All payload sizes are application data, without STUN or channel headers.
+/// The counters of one TURN worker. All payload sizes are application data, without STUN or channel headers.
 #[derive(Debug, Default)]
 pub struct TurnCounters {
     transport: Transport,
@@ -53,14 +53,14 @@ pub struct TurnCounters {
     credential_refusals: PerLabel<CredentialRefusal, AtomicU64>,
     refreshed_after_expiry: AtomicU64,
     held: PerLabel<Held, OpenedAndClosed>,
-    /// Where what happens is told, too.
+    /// The journal, which also gets the counted events.
     journal: Option<Arc<Journal>>,
 }
 
 /// Longest rests of each bucket, in microseconds; the last bucket has no end.
 const REST_BUCKETS: [u64; 6] = [50, 100, 200, 300, 500, 1000];
 
-/// Opened and closed, whose difference is the gauge.
+/// How many were opened and closed; the difference is the gauge.
 #[derive(Debug, Default)]
 struct OpenedAndClosed {
     opened: AtomicU64,
@@ -72,17 +72,17 @@ fn add(counter: &AtomicU64, n: u64) {
 }
 
 impl TurnCounters {
-    /// Of clients over `transport`.
+    /// Counters for clients over `transport`.
     pub(super) fn of(transport: Transport, journal: Option<Arc<Journal>>) -> Self {
         Self { transport, journal, ..Self::default() }
     }
 
-    /// The context of what follows from an input for this client, where anybody wants to know that much.
+    /// The context for log lines about an input for this client, if the log level needs it.
     pub fn client(&self, tuple: FiveTuple) -> Option<EnteredSpan> {
         self.journal.as_ref()?.client(self.transport, tuple)
     }
 
-    /// Something that a session has told.
+    /// Counts an event that a session has reported.
     pub fn count(&self, event: &SessionEvent) {
         if let Some(journal) = &self.journal {
             journal.note_turn(event, self.transport);
@@ -112,13 +112,13 @@ impl TurnCounters {
         }
     }
 
-    /// A packet of `len` payload bytes went along `path`.
+    /// Counts a packet of `len` payload bytes on `path`.
     pub fn relayed(&self, path: Path, len: usize) {
         add(&self.packets[path], 1);
         add(&self.bytes[path], len as u64);
     }
 
-    /// A packet was dropped.
+    /// Counts a dropped packet.
     pub fn dropped(&self, reason: DropReason) {
         add(&self.drops[reason], 1);
     }
@@ -141,7 +141,7 @@ impl TurnCounters {
         add(&self.rested_micros, micros);
     }
 
-    /// How many of these there are.
+    /// How many of these exist.
     pub fn held(&self, what: Held) -> i64 {
         let OpenedAndClosed { opened, closed } = &self.held[what];
         opened.load(Ordering::Relaxed) as i64 - closed.load(Ordering::Relaxed) as i64
@@ -156,12 +156,12 @@ pub(super) struct TurnMetrics {
 }
 
 impl TurnMetrics {
-    /// These are to be added up too.
+    /// Includes these counters in the sums.
     pub(super) fn add(&self, counters: Arc<TurnCounters>) {
         self.workers.write().unwrap_or_else(PoisonError::into_inner).push(counters);
     }
 
-    /// Whose size is shown. Only the first call counts.
+    /// Sets the directory whose size is shown. Only the first call counts.
     pub(super) fn watch(&self, directory: Arc<Directory>) {
         let _ = self.directory.set(directory);
     }
@@ -188,7 +188,7 @@ impl Collector for TurnMetrics {
     }
 }
 
-/// What is written out of the workers' counters.
+/// Writes the sums of the workers' counters.
 struct CountersPage<'e, 'w> {
     encoder: DescriptorEncoder<'e>,
     workers: &'w [Arc<TurnCounters>],
@@ -286,7 +286,7 @@ impl CountersPage<'_, '_> {
         self.workers.iter().map(|worker| pick(worker).load(Ordering::Relaxed)).sum()
     }
 
-    /// A row for each label of what `pick` finds.
+    /// Writes a row for each label of the counters that `pick` selects.
     fn each<L: Label>(
         &self,
         pick: impl Fn(&TurnCounters) -> &PerLabel<L, AtomicU64>,

@@ -8,7 +8,7 @@ use rustls::{
 
 use super::*;
 
-/// A directory for certificates and the files in it.
+/// A directory for certificates, and the files in it.
 pub(in crate::tls) struct Dir {
     dir: tempfile::TempDir,
     pub(in crate::tls) files: TlsFiles,
@@ -47,7 +47,7 @@ fn home() -> HostNames {
     host(&["localhost", "raspi", "raspi.local"], &["127.0.0.1", "::1", "192.168.1.5", "2001:db8:1:2::5", "203.0.113.5"])
 }
 
-/// What a client that trusts the CA says to the leaf `cert` for `name`.
+/// Verifies the leaf `cert` for `name` like a client that trusts the CA.
 fn verify(dir: &Dir, cert: &[u8], name: &str, now: SystemTime) -> Result<(), rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&dir.read("ca.pem")).unwrap()).unwrap();
@@ -73,7 +73,7 @@ fn clients_that_trust_the_ca_accept_every_name_and_address() {
         ["localhost", "raspi", "raspi.local", "127.0.0.1", "::1", "192.168.1.5", "2001:db8:1:2::5", "203.0.113.5"]
     {
         verify(&dir, &cert, name, now).unwrap_or_else(|error| panic!("{name}: {error}"));
-        // Browsers' limit, seen from its last day.
+        // The limit of browsers, checked on its last day.
         verify(&dir, &cert, name, now + 389 * DAY).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     assert!(verify(&dir, &cert, "example.org", now).is_err());
@@ -202,7 +202,7 @@ fn the_leaf_is_renewed_in_time_by_the_same_ca_for_the_same_key() {
     verify(&dir, &dir.read("cert.pem"), "raspi", later + 389 * DAY).unwrap();
 }
 
-/// From when a certificate is valid, and until when.
+/// When a certificate begins and ceases to be valid.
 fn validity(dir: &Dir, name: &str) -> [SystemTime; 2] {
     let certificate = CertificateDer::from_pem_slice(&dir.read(name)).unwrap();
     let validity = X509Certificate::from_der(&certificate).unwrap().1.validity().clone();
@@ -235,14 +235,14 @@ fn certificates_of_a_clock_that_was_ahead_are_good_when_it_is_right_again() {
 #[test]
 fn a_clock_that_is_certainly_behind_spoils_nothing() {
     let (unset, now) = (SystemTime::UNIX_EPOCH + DAY, SystemTime::UNIX_EPOCH + EPOCH + 1000 * DAY);
-    // A start before the clock was set, as each start of a computer without a battery.
+    // A start before the clock was set, like each start of a computer without a battery.
     let dir = Dir::new();
     dir.ensure(&home(), now, Moment::Start);
     let made = dir.ensure(&home(), unset, Moment::Start);
     assert!(!made.leaf_is_new && !made.ca.is_new);
     verify(&dir, &dir.read("cert.pem"), "raspi", now).unwrap();
 
-    // The very first start was one.
+    // The very first start was such a start.
     let dir = Dir::new();
     dir.ensure(&home(), unset, Moment::Start);
     let made = dir.ensure(&home(), now, Moment::Running);
@@ -301,7 +301,7 @@ fn files_of_others_are_never_touched() {
     let now = SystemTime::now();
     let foreign = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let (cert, key) = (foreign.cert.pem(), foreign.signing_key.serialize_pem());
-    // Somebody's own pair at the default place, with and without a CA of ours beside it.
+    // Somebody's own pair at the default place, with and without a local CA in the same directory.
     for with_ca in [false, true] {
         let dir = Dir::new();
         if with_ca {
@@ -312,7 +312,7 @@ fn files_of_others_are_never_touched() {
         fs::write(dir.path("key.pem"), &key).unwrap();
         assert!(!will_make(&dir.files));
     }
-    // Somebody's own CA, or something that is no CA at all.
+    // Somebody's own CA, or something that is not a CA at all.
     for (name, content) in [("ca.pem", cert.as_str()), ("ca.pem", "x"), ("ca-key.pem", key.as_str())] {
         let dir = Dir::new();
         fs::create_dir_all(dir.path("")).unwrap();

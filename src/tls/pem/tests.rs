@@ -4,7 +4,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use super::*;
 
-/// A root, two intermediates below it, and a server's certificate of the lower one.
+/// A root, two intermediates below it, and a server's certificate issued by the lower one.
 struct Chain {
     root: String,
     upper: String,
@@ -41,7 +41,7 @@ impl Chain {
     }
 }
 
-/// Loads what these files hold.
+/// Loads files with this content.
 fn loaded(cert: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<CertificateAndKey, String> {
     let dir = tempfile::tempdir().unwrap();
     let files = TlsFiles {

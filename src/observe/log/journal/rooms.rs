@@ -1,4 +1,4 @@
-//! What happened to rooms and their members.
+//! Lines about rooms and their members.
 
 use std::net::IpAddr;
 
@@ -10,12 +10,12 @@ use crate::signaling::core::effects::RoomEvent;
 const ROOMS: &str = "bimcc_rtc::signaling";
 
 impl Journal {
-    /// What followed from one input to a room.
+    /// Writes the events of one input to a room.
     pub fn note_rooms(&self, events: &[RoomEvent]) {
         if events.is_empty() || !tracing::enabled!(target: ROOMS, Level::INFO) {
             return;
         }
-        // A room opens and closes because of whoever comes and goes in it.
+        // A room opens and closes because of the member that comes or goes.
         let source = events.iter().find_map(|event| match event {
             RoomEvent::Joined { address, .. } | RoomEvent::Left { address, .. } => *address,
             _ => None,

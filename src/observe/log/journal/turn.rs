@@ -1,4 +1,4 @@
-//! What happened to TURN's clients.
+//! Lines about clients of TURN.
 
 use tracing::{Level, Value, field::display, level_filters::LevelFilter, span::EnteredSpan};
 
@@ -16,7 +16,7 @@ use crate::{
 const TURN: &str = "bimcc_rtc::turn";
 
 impl Journal {
-    /// The context of what follows from a datagram of this client, where anybody wants to know that much.
+    /// The context for log lines about a datagram of this client, if the log level needs it.
     pub fn client(&self, transport: Transport, tuple: FiveTuple) -> Option<EnteredSpan> {
         if LevelFilter::current() < LevelFilter::DEBUG {
             return None;
@@ -26,7 +26,7 @@ impl Journal {
         Some(tracing::debug_span!(target: TURN, "client", %id, %transport, from).entered())
     }
 
-    /// What a TURN session over `transport` has told.
+    /// Writes an event that a TURN session over `transport` has reported.
     pub fn note_turn(&self, event: &SessionEvent, transport: Transport) {
         match event {
             SessionEvent::Allocated(allocated) => self.note_allocated(allocated, transport),
@@ -99,7 +99,7 @@ impl Journal {
         }
     }
 
-    /// Whose it is: a member, or a user of the API by the hash of its name.
+    /// The holder of an allocation: a member, or a user of the API by the hash of its name.
     fn holder(&self, holder: &Holder) -> (Option<impl Value>, Option<impl Value>) {
         let member = holder.member.map(|member| display(member.id));
         let user = match credentials::parse_username(&holder.username) {
