@@ -12,12 +12,12 @@ const common: UserConfig = {
   build: {
     target: oldestBrowsers(),
     rolldownOptions: {
-      // Numbers are written where they are used (src/limits.ts).
+      // Inlines numbers where they are used (src/limits.ts).
       optimization: { inlineConst: { mode: "all", pass: 2 } },
       output: {
-        // Libraries are left with their white space otherwise, and this one goes to browsers as it is.
+        // By default, white space is kept in libraries, but browsers load this one as it is.
         minify: { compress: true, mangle: true, codegen: true, mangleProps: OWN_NAMES },
-        // Hints are for other bundlers.
+        // Annotations are only for other bundlers.
         comments: { annotation: false },
       },
     },

@@ -1,4 +1,4 @@
-//! What follows from an input to the core: plain data, to be performed by [`Service`](crate::signaling::service::Service).
+//! The effects of an input to the core, as plain data. [`Service`](crate::signaling::service::Service) performs them.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 

@@ -1,38 +1,38 @@
-// The data channels to one peer: agreed upon beforehand (`negotiated`), with ids that the in-band channels of old
-// clients do not reach. A channel outlives the RTCPeerConnection that carries it.
+// The data channels to one peer: agreed in advance (`negotiated`), with ids that the in-band channels of old clients do
+// not reach. A channel outlives the RTCPeerConnection that carries it.
 
 import { BimccRtcError } from "./errors";
 import { LOW_WATER } from "./limits";
 import { HIGH_WATER, maxMessageSizeOf, SendQueue } from "./send_queue";
 import type { IncomingFile, OutgoingFile, Peer, SendFileOptions } from "./types";
 
-/** The reliable, ordered, binary channel to one peer on which files go. */
+/** The reliable, ordered, binary channel to one peer that carries files. */
 export interface FileChannel {
   readonly readyState: RTCDataChannelState;
-  /** Above HIGH_WATER, 1 MiB, no more should be sent. */
+  /** Senders should stop when this exceeds HIGH_WATER (1 MiB). */
   readonly bufferedAmount: number;
-  /** The largest message that both sides take. */
+  /** The largest message that both sides accept. */
   readonly maxMessageSize: number;
   /**
-   * Resolves when it is time to send: the channel is open and little waits in it. It may take as long as the peer
-   * needs to come back. Rejects with `peer_gone`.
+   * Resolves when the channel is open and little data waits in it. This may take as long as the peer needs to come
+   * back. Rejects with `peer_gone`.
    */
   ready(): Promise<void>;
-  /** Throws unless the channel is open and the frame no larger than a message may be. */
+  /** Throws unless the channel is open and the frame is not larger than a message may be. */
   send(frame: Uint8Array<ArrayBuffer>): void;
-  /** A text of the peer, which has no business here, comes as an empty frame. */
+  /** A text from the peer, which is not allowed here, comes as an empty frame. */
   onmessage: ((frame: Uint8Array<ArrayBuffer>) => void) | undefined;
-  /** What was under way is lost. The channel may open again, unless the peer has gone. */
+  /** Everything that was on its way is lost. The channel may open again, unless the peer has gone. */
   onclose: (() => void) | undefined;
 }
 
-/** What `src/files/index.ts` exports as `createPeerFiles`: the file transfers with one peer. */
+/** The type of `createPeerFiles`, which `src/files/index.ts` exports: makes the file transfers with one peer. */
 export type CreatePeerFiles = (peer: Peer, channel: FileChannel, events: FileTransferEvents) => PeerFiles;
 
 export interface FileTransferEvents {
   /** The peer offers a file. */
   offered(file: IncomingFile): void;
-  /** For the room's `error` event. */
+  /** The error goes to the room's `error` event. */
   failed(error: BimccRtcError): void;
 }
 
@@ -48,12 +48,12 @@ export class Channel implements FileChannel {
   readonly #onLost: () => void;
   #channel: RTCDataChannel | undefined;
   #queue: SendQueue | undefined;
-  /** Known when the channel opens. */
+  /** This is known when the channel opens. */
   maxMessageSize = 0;
   #isAllowed = false;
   #isGone = false;
   #waiting: (() => void)[] = [];
-  /** How often what was under way has been lost. */
+  /** How often data on its way has been lost. */
   losses = 0;
   onmessage: ((frame: Uint8Array<ArrayBuffer>) => void) | undefined;
   onclose: (() => void) | undefined;
@@ -75,11 +75,11 @@ export class Channel implements FileChannel {
 
   get bufferedAmount(): number {
     const waiting = this.#queue?.bytes ?? 0;
-    // What the browser calls full is full, however little there is in it.
+    // If anything waits here, the browser has called its buffer full, so it counts as full however little is in it.
     return (this.#channel?.bufferedAmount ?? 0) + waiting + (waiting && HIGH_WATER);
   }
 
-  /** Makes the channel on this connection. Must come before its first negotiation, on both sides. */
+  /** Makes the channel on this connection. Both sides must do so before the first negotiation. */
   attach(connection: RTCPeerConnection): void {
     this.#detach();
     const channel = connection.createDataChannel(this.#label, { ...this.#init, negotiated: true });
@@ -103,7 +103,7 @@ export class Channel implements FileChannel {
     };
   }
 
-  /** The peer has these channels too: only then does "open" mean that somebody listens. */
+  /** The peer is known to have these channels too. Only then does "open" mean that somebody listens. */
   allow(): void {
     this.#isAllowed = true;
     this.wake();
@@ -113,7 +113,7 @@ export class Channel implements FileChannel {
     while (this.readyState !== "open" || this.bufferedAmount > HIGH_WATER) await this.change();
   }
 
-  /** Resolves when it may have opened, closed or emptied, or when `wake` is called. */
+  /** Resolves when the channel may have opened, closed or become empty, or when `wake` is called. */
   async change(): Promise<void> {
     if (!this.#isGone) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     if (this.#isGone) throw new BimccRtcError("peer_gone", "the peer has gone");

@@ -1,6 +1,9 @@
 import type { Emitter } from "./types";
 
-/** Calls listeners in the order they came. One that throws harms nobody else: its error is reported as uncaught. */
+/**
+ * Calls listeners in the order in which they were added. A listener that throws does not affect others: its error is
+ * reported as uncaught.
+ */
 export class TypedEmitter<Events extends { [K in keyof Events]: (...args: never[]) => void }>
   implements Emitter<Events>
 {
@@ -27,7 +30,7 @@ export class TypedEmitter<Events extends { [K in keyof Events]: (...args: never[
   }
 }
 
-/** A mistake of the application: as an uncaught error where the browser has that. */
+/** Reports a mistake of the application, as an uncaught error if the browser supports that. */
 export function reportMistake(error: unknown): void {
   (globalThis.reportError ?? console.error)(error);
 }

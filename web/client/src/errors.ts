@@ -1,8 +1,8 @@
 import type { Peer } from "./peer_types";
 
 /**
- * What went wrong, for programs. From the server, with its code: `bad_room`, `bad_token`, `room_full`,
- * `too_many_rooms`, `rate_limited`, `too_large`, … (docs/PROTOCOL.md); else one of those below.
+ * What went wrong, for programs. Errors from the server have its code: `bad_room`, `bad_token`, `room_full`,
+ * `too_many_rooms`, `rate_limited`, `too_large`, … (docs/PROTOCOL.md); other errors have one of those below.
  */
 export type ErrorReason =
   | "unreachable"
@@ -24,7 +24,7 @@ export class BimccRtcError extends Error {
   constructor(
     readonly reason: ErrorReason,
     message: string,
-    /** Who caused it, if a peer did. */
+    /** The peer that caused it, if one did. */
     readonly peer?: Peer,
     options?: ErrorOptions,
   ) {

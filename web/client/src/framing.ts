@@ -1,6 +1,6 @@
-// Messages on data channels, cut into frames that every browser passes on whole and that do not hold up others for
-// long: one byte of flags, then content. All frames of a message but the last are full, so a sender cannot make us keep
-// many small ones.
+// Messages on data channels, cut into frames of one byte of flags and then content. Every browser passes on such a
+// frame as a whole, and it does not delay other messages for long. All frames of a message except the last are full, so
+// a sender cannot make the receiver keep many small ones.
 
 const LAST = 1;
 const BINARY = 2;
@@ -9,7 +9,7 @@ export const MAX_FRAME = 16_384;
 const MAX_CONTENT = MAX_FRAME - 1;
 
 export interface Content {
-  /** Else it is JSON in UTF-8. */
+  /** If not, it is JSON in UTF-8. */
   isBinary: boolean;
   bytes: Uint8Array<ArrayBuffer>;
 }
@@ -26,19 +26,19 @@ export function* cut({ isBinary, bytes }: Content): Generator<Uint8Array<ArrayBu
   } while (at < bytes.length);
 }
 
-/** Puts frames of one channel together again. It never keeps more than a message of the largest size. */
+/** Puts frames of one channel together again. It never keeps more than one message of the largest size. */
 export class Reassembler {
   readonly #maxBytes: number;
   #pieces: Uint8Array<ArrayBuffer>[] = [];
   #length = 0;
-  /** What has begun badly is ignored to its end. */
+  /** Whether the current message is invalid; then the rest of it is ignored. */
   #isBad = false;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  /** A message that is whole with this frame. Throws where a message turns out to be none. */
+  /** Returns the message that is complete with this frame, if any. Throws if a message turns out to be invalid. */
   push(frame: Uint8Array<ArrayBuffer>): Content | undefined {
     const flags = frame[0] ?? 255;
     const isLast = (flags & LAST) !== 0;

@@ -6,10 +6,11 @@ export { type CameraOptions, openCamera, openScreen } from "./media";
 export type * from "./types";
 
 /**
- * Enters a room. Who is there already is in `room.peers`; events tell of everything later, if listeners are there when
- * the promise has resolved. Rejects with a `BimccRtcError`: `bad_room` without the name of a room, `not_supported` where
- * there is no WebRTC (switched off, or no browser), with the server's code when it refuses, `unreachable` when no server
- * answers for about ten seconds (the message says what is likely the matter), `aborted` by the signal.
+ * Enters a room. `room.peers` has the members that are already there; events report everything later, if listeners are
+ * added as soon as the promise has resolved. Rejects with a `BimccRtcError`: `bad_room` without the name of a room,
+ * `not_supported` if there is no WebRTC (it is switched off, or this is not a browser), with the server's code when it
+ * refuses, `unreachable` when no server answers for about ten seconds (the message says the likely cause), `aborted` by
+ * the signal.
  */
 export function joinRoom(options: JoinOptions): Promise<Room> {
   return createRoom(options);

@@ -1,12 +1,12 @@
-// What `joinRoom({ logger })` is told: what a developer wants to know when a call fails. Never tokens, credentials or what
-// members say to each other, so nothing that a peer or the application wrote goes in here unseen.
+// The messages for `joinRoom({ logger })`: what a developer wants to know when a call fails. They never contain tokens,
+// credentials or messages between members, so no text of a peer or of the application may be logged unchecked.
 
 import type { Logger } from "./types";
 
-/** What whoever has something to tell calls. */
+/** The function that all parts call to log something. */
 export type Log = (level: keyof Logger, text: string) => void;
 
-/** What stands around the host in a URL: an application may put its token there. */
+/** The parts of a URL around the host, where an application may put its token. */
 const AROUND_HOST = /(:\/\/)(?:\S*@)?([^\s/?#]+)\S*/g;
 
 export const withoutSecrets = (text: string): string => text.replace(AROUND_HOST, "$1$2");

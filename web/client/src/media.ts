@@ -1,4 +1,4 @@
-// Camera, microphone and screen, with errors that say what is the matter.
+// Camera, microphone and screen, with errors that say what is wrong.
 
 import { BimccRtcError } from "./errors";
 
@@ -15,12 +15,12 @@ export function openCamera({ audio = true, video = true }: CameraOptions = {}): 
   return open("camera and microphone", devices()?.getUserMedia, { audio, video });
 }
 
-/** Has the user choose a screen, window or tab to share. Rejects as `openCamera` does. */
+/** Lets the user choose a screen, window or tab to share. Rejects as `openCamera` does. */
 export function openScreen(options: DisplayMediaStreamOptions = { video: true, audio: true }): Promise<MediaStream> {
   return open("screen sharing", devices()?.getDisplayMedia, options);
 }
 
-/** There are none on pages that are not secure, and outside of pages. */
+/** There are no media devices on pages that are not secure, and outside of pages. */
 function devices(): MediaDevices | undefined {
   return globalThis.navigator?.mediaDevices;
 }

@@ -1,5 +1,5 @@
-// Messages to and from one peer: in order on the reliable channel, at once or never on the droppable one. What is sent
-// is paced below what the other side takes, so whoever sends more than that is no client of this kind.
+// Messages to and from one peer: in order on the reliable channel, immediately or never on the droppable one. A sender
+// stays below the rate that the receiver accepts, so a peer that sends more does not use this client.
 
 import type { Channel } from "./channels";
 import { BimccRtcError } from "./errors";
@@ -10,10 +10,10 @@ import { TokenBucket } from "./token_bucket";
 import { fromUtf8, utf8 } from "./utf8";
 
 export interface MessagesOwner {
-  /** Another way while the channel is not open: resolves with whether it was taken. */
+  /** Another way to send while the channel is not open. Resolves with whether it was accepted. */
   bypass(content: Content): Promise<boolean>;
   handleMessage(data: unknown, droppable: boolean): void;
-  /** Names the peer as one who sends what no client of this kind does. */
+  /** Reports the peer because it sends what this client never sends. */
   report(what: string): void;
 }
 
@@ -25,7 +25,7 @@ export class PeerMessages {
   readonly #owner: MessagesOwner;
   readonly #droppable: Channel;
   readonly #single = new Reassembler(MAX_FRAME);
-  // Frames per second, a full one counting double, and at once.
+  // Frames per second, and frames at once; a full frame counts double.
   readonly #sendReliable = new TokenBucket(250, 500);
   readonly #sendDroppable = new TokenBucket(100, 200);
   readonly #receiveReliable = new TokenBucket(500, 1000);
@@ -49,7 +49,7 @@ export class PeerMessages {
       if (this.#receiveDroppable.take(1)) this.#handle(this.#single, frame, true);
       else owner.report(TOO_MANY);
     };
-    // The rest of a message that was under way does not come any more.
+    // The rest of a message that was on its way does not come any more.
     reliable.onclose = () => {
       clearTimeout(this.#timer);
       this.#waiting = [];
@@ -57,7 +57,7 @@ export class PeerMessages {
     };
   }
 
-  /** Resolves when all of it is on its way. Rejects with `peer_gone`. */
+  /** Resolves when the whole message is on its way. Rejects with `peer_gone`. */
   send(content: Content): Promise<void> {
     const sent = this.#line.then(() => this.#send(content));
     this.#line = sent.catch(() => {});
@@ -83,7 +83,7 @@ export class PeerMessages {
     }
   }
 
-  /** False if the channel was lost meanwhile; the other side has forgotten the beginning then. */
+  /** Returns false if the channel was lost meanwhile; then the other side has forgotten the beginning. */
   async #sendFrames(content: Content): Promise<boolean> {
     const { reliable } = this;
     const losses = reliable.losses;
@@ -137,7 +137,7 @@ export class PeerMessages {
   }
 }
 
-/** Takes a copy: what the caller does to `data` later does not matter. */
+/** Takes a copy, so later changes of `data` do not matter. */
 export function encode(data: unknown, maxBytes: number): Content {
   const buffer = ArrayBuffer.isView(data) ? data.buffer : data;
   const isBinary = buffer instanceof ArrayBuffer;
@@ -152,17 +152,17 @@ export function encode(data: unknown, maxBytes: number): Content {
 export function decode({ isBinary, bytes }: Content): unknown {
   if (isBinary) return bytes.slice().buffer;
   const data = parseJson(fromUtf8.decode(bytes));
-  // The browser's own words quote what stands there, and they get into logs.
+  // The browser's own message would quote the text, and could get into logs.
   if (data === undefined) throw new SyntaxError("no JSON");
   return data;
 }
 
-/** For the server's `__message`, or undefined if it is too large for that, or no JSON. */
+/** The content for the server's `__message`, or undefined if it is too large for that or not JSON. */
 export function wrap(content: Content): { sdk: 1; data: unknown } | undefined {
   return content.isBinary || content.bytes.length > MAX_ENVELOPE ? undefined : { sdk: 1, data: decode(content) };
 }
 
-/** What other clients than ours send as `__message` is the message itself. */
+/** If another client sent the `__message`, its data is the message itself. */
 export function unwrap(message: unknown): unknown {
   return isObject(message) && message.sdk === 1 ? message.data : message;
 }

@@ -1,19 +1,20 @@
-// Offers and answers with one peer: perfect negotiation as in the W3C's example, with all steps in one line, so that
-// the only collision left is that of two offers on their way. Messages may be lost when a socket breaks, on either
-// side and without a word: an offer is repeated until it is answered, an answer says which offer it is for.
+// Offers and answers with one peer: perfect negotiation as in the W3C's example, with all steps in one queue, so that
+// the only possible collision is that of two offers on their way. Messages may be lost without notice when a socket
+// breaks, on either side. So an offer is repeated until it is answered, and an answer says which offer it is for.
 //
-// In one thing it differs from the example: but for the first one, an offer is not applied before it is answered.
-// - To give way means rollback in the example, and after a rollback Chromium (seen with 156) decodes the peer's video but
-//   shows no frame of it any more, for good. What is not applied can be forgotten instead.
+// It differs from the example in one point: except for the first one, an offer is not applied before it is answered.
+// - In the example, giving way means a rollback. After a rollback, Chromium (seen with 156) decodes the peer's video
+//   but never shows a frame of it again. An offer that is not applied can simply be forgotten.
 // - When ICE is restarted, Chromium connects its new addresses with the peer's old ones until there are others, and may
-//   then stay with them. Firefox answers its checks there, but throws away all else: one side hears and sees nothing for
-//   a minute or for good. Applied with their answer, new addresses meet new ones only.
+//   then stay with them. Firefox answers its checks there, but discards everything else, so one side hears and sees
+//   nothing for a minute or for ever. If the offer is applied together with its answer, new addresses are only
+//   connected with new ones.
 
 import { FIRST_REPEAT, LAST_REPEAT, MAX_EARLY_CANDIDATES, ON_ITS_WAY } from "./limits";
 import type { Log } from "./log";
 import type { SdkMarker } from "./protocol";
 
-/** What is used of an RTCPeerConnection. */
+/** The part of an RTCPeerConnection that is used here. */
 export type NegotiableConnection = Pick<
   RTCPeerConnection,
   | "signalingState"
@@ -32,10 +33,12 @@ export interface NegotiationOwner {
   readonly log: Log;
   /** Whether the other side can be reached through the server at this moment. */
   isReachable(): boolean;
-  /** `offer`: the number of the offer, or of the one that is answered. */
+  /** `offer` is the number of the offer, or of the offer that is answered. */
   sendDescription(type: "offer" | "answer", sdp: string, offer: number | undefined): void;
   sendCandidate(candidate: RTCIceCandidate): void;
-  /** A new connection is needed for what the other side says: nothing of ours fits it. It has not been used. */
+  /**
+   * The description fits no connection of this side, so a new connection is needed. The description has not been used.
+   */
   handleStranger(description: RTCSessionDescriptionInit, marker: SdkMarker | undefined): void;
   handleBadDescription(error: unknown): void;
 }
@@ -49,7 +52,7 @@ export class Negotiation {
   #isNeeded = false;
   #isIgnoring = false;
   #isClosed = false;
-  /** Our offer while it is not applied. */
+  /** The own offer while it is not applied. */
   #held: RTCSessionDescriptionInit | undefined;
   #offer = 0;
   #offeredAt = 0;
@@ -59,7 +62,7 @@ export class Negotiation {
 
   /**
    * The polite side gives way when two offers collide; one of the two is. The newcomer offers first, as old clients
-   * expect; who was there before `waits`, until `start()` at the latest.
+   * expect; a member that was there before `waits` for that, until `start()` at the latest.
    */
   constructor(connection: NegotiableConnection, owner: NegotiationOwner, polite: boolean, waits: boolean) {
     this.#connection = connection;
@@ -68,7 +71,8 @@ export class Negotiation {
     this.#isWaiting = waits;
     connection.onnegotiationneeded = () => {
       this.#isNeeded = true;
-      // Nothing that is offered is said again: it may be answered already, and would undo what the other side offers.
+      // An offer that is already made is not repeated here: it may already be answered, and would undo an offer of the
+      // other side.
       this.#enqueue(this.#makeOffer);
     };
     connection.onicecandidate = ({ candidate }) => {
@@ -76,13 +80,13 @@ export class Negotiation {
     };
   }
 
-  /** No more waiting for the first offer. */
+  /** Stops waiting for the first offer. */
   start(): void {
     this.#isWaiting = false;
     this.resync();
   }
 
-  /** The other side can be reached again: says what is still to be said. */
+  /** The other side can be reached again: sends what is still to be sent. */
   resync(): void {
     this.#repeatDelay = FIRST_REPEAT;
     this.#enqueue(this.#goOn);
@@ -109,12 +113,12 @@ export class Negotiation {
     this.#connection.onicecandidate = null;
   }
 
-  /** Our offer without an answer so far. */
+  /** The own offer that has no answer yet. */
   get #pending(): RTCSessionDescriptionInit | null {
     return this.#held ?? this.#connection.pendingLocalDescription;
   }
 
-  /** Offers what is needed, or says again what is offered. */
+  /** Makes an offer if one is needed, or repeats the pending one. */
   #goOn = async (): Promise<void> => (this.#pending ? this.#sendOffer() : this.#makeOffer());
 
   #enqueue(step: () => Promise<void>): void {
@@ -129,8 +133,8 @@ export class Negotiation {
     // In any other state the browser asks again when it is stable and nothing is pending.
     if (!this.#isNeeded || this.#held || this.#connection.signalingState !== "stable") return;
     if (this.#isWaiting || !this.#owner.isReachable()) return;
-    // The first offer is applied at once, for the candidates that come with it: a collision is rare then, and costs
-    // nothing but another connection.
+    // The first offer is applied at once, so that candidates are gathered. A collision is rare at that time, and only
+    // costs another connection.
     try {
       if (this.#connection.remoteDescription) this.#held = await this.#connection.createOffer();
       else {
@@ -154,7 +158,7 @@ export class Negotiation {
     if (this.#isClosed || !pending) return;
     this.#offeredAt = performance.now();
     let { sdp = "" } = pending;
-    // Firefox answers each restart of ICE as the DTLS client, so that is what it has to be from the beginning on.
+    // Firefox answers each restart of ICE as the DTLS client, so it must be the client from the beginning.
     if (!this.#connection.remoteDescription && sdp.includes("SDPARTA")) sdp = sdp.replaceAll("actpass", "active");
     if (this.#owner.isReachable()) this.#owner.sendDescription("offer", sdp, this.#offer);
     this.#repeatLater();
@@ -167,7 +171,7 @@ export class Negotiation {
   }
 
   async #handleOffer(description: RTCSessionDescriptionInit, marker?: SdkMarker): Promise<void> {
-    // Old clients do not know how to give way, nor of another connection: with them it is rollback.
+    // Old clients cannot give way and do not know of a second connection, so with them a rollback is used.
     this.#isIgnoring = !!this.#pending && !this.#isPolite && marker !== undefined;
     if (this.#isIgnoring) {
       this.#owner.log("debug", "ignores its offer");
@@ -181,7 +185,7 @@ export class Negotiation {
     this.#held = undefined;
     clearTimeout(this.#repeatTimer);
     this.#isWaiting = false;
-    // What we wanted goes into the answer, or the browser asks again after it.
+    // The wanted changes go into the answer, or the browser asks again after it.
     this.#isNeeded = false;
     await this.#addEarlyCandidates();
     await this.#connection.setLocalDescription();
@@ -196,8 +200,8 @@ export class Negotiation {
     if (this.#isOfStranger(description)) return this.#owner.handleStranger(description, marker);
     const held = this.#held;
     this.#held = undefined;
-    // The browser does one after the other, and nothing shall come between the two. It takes only the last offer that it
-    // made; if the page has asked for another, one is needed again.
+    // The browser does one after the other, and nothing may come in between. It only accepts the last offer that it
+    // made; if the page has asked for another one, an offer is needed again.
     await Promise.all([
       held && this.#connection.setLocalDescription(held).then(() => (this.#isNeeded = false)),
       this.#connection.setRemoteDescription(description),
@@ -215,13 +219,13 @@ export class Negotiation {
     for (const candidate of this.#earlyCandidates.splice(0)) await this.#addCandidate(candidate);
   }
 
-  /** One that does not fit harms nothing: ICE does without it. */
+  /** A candidate that does not fit does no harm: ICE works without it. */
   async #addCandidate(candidate: RTCIceCandidateInit): Promise<void> {
     await this.#connection.addIceCandidate(candidate).catch(() => {});
   }
 }
 
-/** Of the other side's certificate: it is made with the RTCPeerConnection and ends with it. */
+/** The fingerprint of a side's certificate, which is made with the RTCPeerConnection and ends with it. */
 export function fingerprint(description: RTCSessionDescriptionInit | null): string | undefined {
   return /^a=fingerprint:(.+)$/m
     .exec(description?.sdp ?? "")?.[1]

@@ -1,16 +1,16 @@
-// Where other code of this package may put something of its own in the place of the room's: it hands these in when it
-// makes the room. Not exported from the package.
+// The parts of a room that other code of this package may replace by its own: it passes them in when it makes the room.
+// They are not exported from the package.
 
 import { type PeerOwner, RoomPeer } from "./peer";
 import type { PeerInfo } from "./protocol";
 
 export interface RoomParts<P extends RoomPeer> {
   /**
-   * Opens the socket of one try, and may listen to it before the room does. When `isCurrent()` is false, the room has left
-   * that socket behind, and what it says counts for nothing.
+   * Opens the socket of one try, and may listen to it before the room does. When `isCurrent()` is false, the room has
+   * abandoned that socket, and its messages must be ignored.
    */
   openSocket(url: string, isCurrent: () => boolean): WebSocket;
-  /** `waits`: it was told of us, so the first offer is its. */
+  /** `waits`: the peer was told about this member, so the peer makes the first offer. */
   createPeer(room: PeerOwner, info: PeerInfo, waits: boolean): P;
 }
 

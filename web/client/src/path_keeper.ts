@@ -1,5 +1,5 @@
-// Keeps the path to one peer alive: when to restart ICE, when to begin anew, when to give up. It never acts while the
-// peer cannot be reached through the server, and remembers what it has to do until then.
+// Keeps the path to one peer alive: decides when to restart ICE, when to make a new connection, and when to give up. It
+// never acts while the peer cannot be reached through the server, and remembers until then what it must do.
 
 import { CHANNEL_LIMIT, DISCONNECTED_LIMIT, RESTART_LIMIT } from "./limits";
 import type { Log } from "./log";
@@ -8,16 +8,16 @@ import { currentPath } from "./stats";
 export interface PathOwner {
   readonly log: Log;
   readonly connection: RTCPeerConnection;
-  /** The server and the peer behind it can be reached. */
+  /** Whether the peer can be reached through the server. */
   isReachable(): boolean;
-  /** Replaces the connection by a new one: its data channels have ended, and they cannot be opened again. */
+  /** Replaces the connection by a new one: the data channels of the old one have ended and cannot be opened again. */
   open(): void;
-  /** The server has lost the peer, and so have we. */
+  /** The server has lost the peer, and there is no path to it either. */
   giveUp(): void;
 }
 
 export class PathKeeper {
-  /** The server does not know the peer at this moment. */
+  /** Whether the server does not know the peer at this moment. */
   isMissing = false;
   readonly #owner: PathOwner;
   #isRelayed = false;
@@ -43,7 +43,7 @@ export class PathKeeper {
     this.#reconsider();
   }
 
-  /** Relayed addresses die with the server's memory of their owner, so it matters later how the peer was connected. */
+  /** When the server forgets a member, its relayed addresses end, so it matters later how the peer was connected. */
   async notePath(): Promise<void> {
     const { path, protocol } = await currentPath(this.#owner.connection);
     if (!path) return;
@@ -59,7 +59,7 @@ export class PathKeeper {
   }
 
   handleNetworkChange(): void {
-    // From now on "disconnected" is not taken for a hiccup.
+    // From now on, "disconnected" no longer counts as a short disturbance.
     this.#isSuspect = true;
     if (this.#isBroken()) this.#restartIn(0);
   }
@@ -73,8 +73,8 @@ export class PathKeeper {
   }
 
   /**
-   * The server does not know the peer any more. It may come back within `grace` milliseconds, and it may as well have
-   * lost nothing but the server: so it stays as long as the path to it is alive.
+   * The server does not know the peer any more. It may come back within `grace` milliseconds, or it may only have lost
+   * the server, so it stays as long as the path to it works.
    */
   handleMissing(grace: number): void {
     if (this.isMissing && grace > 0) return;
@@ -86,7 +86,7 @@ export class PathKeeper {
     }, grace);
   }
 
-  /** Ends it, or makes it ready for another connection. */
+  /** Ends the path keeper, or makes it ready for another connection. */
   reset(): void {
     for (const timer of [this.#restartTimer, this.#channelTimer, this.#graceTimer]) clearTimeout(timer);
     this.#isRelayed = false;
@@ -99,9 +99,9 @@ export class PathKeeper {
   #restartIn(delay: number): void {
     clearTimeout(this.#restartTimer);
     this.#restartTimer = setTimeout(() => {
-      // Without the server nothing can be done; `handleReachable` comes when there is.
+      // Without the server nothing can be done; `handleReachable` is called when it is back.
       if (!this.#owner.isReachable()) return;
-      // With an offer on its way, that offer is repeated; a second restart would only spoil it.
+      // An offer on its way is repeated anyway; a second restart would only disturb it.
       const { connection } = this.#owner;
       this.#owner.log("warn", "restarts ICE");
       if (connection.signalingState === "stable") connection.restartIce();

@@ -1,4 +1,4 @@
-// One other member: the RTCPeerConnection to it with everything that runs over it. The room tells it what the server
+// One other member: the RTCPeerConnection to it with everything that runs over it. The room passes on what the server
 // says.
 
 import { Channel, type PeerFiles } from "./channels";
@@ -17,7 +17,7 @@ import { type LocalStream, RemoteStreams, Senders } from "./streams";
 import { TokenBucket } from "./token_bucket";
 import type { Logger, Peer, PeerState, PeerStats, RemoteStream, RoomEvents } from "./types";
 
-/** What a peer needs of its room. */
+/** What a peer needs from its room. */
 export interface PeerOwner {
   readonly id: string;
   readonly log: Log;
@@ -26,13 +26,13 @@ export interface PeerOwner {
   configuration(): RTCConfiguration;
   isJoined(): boolean;
   signal(event: ClientEvent): void;
-  /** Sends through the server; false if that is not possible now or ever. */
+  /** Sends through the server; resolves with false if that is not possible, now or ever. */
   sendByServer(to: string, content: Content, isForeign: boolean): Promise<boolean>;
   emit<K extends keyof RoomEvents>(event: K, ...args: Parameters<RoomEvents[K]>): void;
   remove(peer: RoomPeer, reason: string): void;
 }
 
-/** A connection, and what ends with it. */
+/** A connection, and everything that ends with it. */
 interface Link {
   connection: RTCPeerConnection;
   senders: Senders;
@@ -43,7 +43,7 @@ export class RoomPeer implements Peer {
   readonly id: string;
   name: string | undefined;
   metadata: unknown;
-  /** Whether the peer's page uses this SDK; undefined until its first description came. */
+  /** Whether the peer's page uses this SDK; undefined until its first description has come. */
   usesSdk: boolean | undefined;
   state: PeerState = "connecting";
   readonly files: PeerFiles;
@@ -60,7 +60,7 @@ export class RoomPeer implements Peer {
   #isAwaited = false;
   #reportedAt = -REPORT_EVERY;
 
-  /** `waits`: it was told of us, so the first offer is its. */
+  /** `waits`: the peer was told about this member, so the peer makes the first offer. */
   constructor(room: PeerOwner, info: PeerInfo, waits: boolean) {
     this.#room = room;
     this.id = info.socketId;
@@ -98,7 +98,9 @@ export class RoomPeer implements Peer {
     return this.#isAwaited && this.state !== "connected";
   }
 
-  /** The server has refused what was for the peer because it awaits it, or has passed on what the peer says. */
+  /**
+   * The server has refused a message because it awaits the peer's return, or it has passed on a message of the peer.
+   */
   handleAwaited(isAwaited: boolean): void {
     const before = this.isAway;
     this.#isAwaited = isAwaited;
@@ -106,7 +108,7 @@ export class RoomPeer implements Peer {
     if (this.isAway !== before) this.#room.emit("peer_updated", this);
   }
 
-  /** Takes over what is said of the peer. */
+  /** Takes over the description of the peer. */
   describe({ name, metadata }: Omit<PeerInfo, "socketId">): void {
     if (name !== undefined) this.name = name ?? undefined;
     if (metadata !== undefined) this.metadata = metadata ?? undefined;
@@ -127,19 +129,19 @@ export class RoomPeer implements Peer {
   }
 
   /**
-   * Peer and server can both be reached again after one could not. `afresh`: the server has forgotten one of the two
-   * meanwhile, so relayed addresses are gone.
+   * Peer and server can both be reached again after one of them could not. `afresh`: the server has meanwhile forgotten
+   * one of the two members, so relayed addresses are gone.
    */
   handleReachable(afresh: boolean): void {
     this.#isAwaited = false;
     void this.keeper.handleReachable(afresh);
     this.messages.reliable.wake();
-    // Nobody waits for a first offer that may have been lost.
+    // A first offer may have been lost, so this side no longer waits for it.
     if (!this.connection.remoteDescription && !afresh) this.#link.negotiation.start();
     else this.resync();
   }
 
-  /** Says what is still to be said, if the peer can be reached. */
+  /** Sends what is still to be sent, if the peer can be reached. */
   resync(): void {
     this.#link.negotiation.resync();
   }
@@ -186,9 +188,9 @@ export class RoomPeer implements Peer {
     this.#streams.close();
   }
 
-  /** Begins anew with another connection. */
+  /** Starts again with another connection. */
   open(): void {
-    // First of all, since it may throw.
+    // This comes first, because it may throw.
     const connection = this.#connect();
     this.#closeLink();
     this.#link = this.#linkOver(connection, false);
@@ -231,7 +233,7 @@ export class RoomPeer implements Peer {
     });
   }
 
-  /** What is told beside a description. */
+  /** What is sent with a description. */
   marker(offer: number | undefined): SdkMarker {
     const streams: Record<string, string> = {};
     for (const { stream, label } of this.#room.streams) if (label !== undefined) streams[stream.id] = label;
@@ -244,7 +246,9 @@ export class RoomPeer implements Peer {
     this.#room.signal({ eventName: "__ice_candidate", data });
   }
 
-  /** The other side has begun anew, or our first offer has to give way: so we begin anew, too. */
+  /**
+   * The other side has started again, or the first offer of this side must give way. So this side starts again, too.
+   */
   handleStranger(description: RTCSessionDescriptionInit, marker: SdkMarker | undefined): void {
     if (!this.#strangers.take(1)) {
       this.report("too many connections");
@@ -261,12 +265,12 @@ export class RoomPeer implements Peer {
 
   // ---- Clients without this SDK ---------------------------------------------------------------------------------------
 
-  /** They open a channel when they call, and await one when they are called. */
+  /** They open a channel when they call, and expect one when they are called. */
   openForeignChannel(): void {
     if (!this.#foreignChannel) this.handleForeignChannel(this.connection.createDataChannel("old"));
   }
 
-  /** A channel in band; this SDK has none to its own kind. */
+  /** A channel that was opened in band. This SDK opens none to clients of its own kind. */
   handleForeignChannel(channel: RTCDataChannel): void {
     this.#foreignChannel = channel;
     channel.onopen = () => this.messages.reliable.wake();

@@ -1,6 +1,6 @@
 // What an application sees of another member.
 
-/** Of the path to the peer: `reconnecting` and `failed` heal by themselves when the network does. */
+/** The state of the path to the peer. `reconnecting` and `failed` recover by themselves when the network does. */
 export type PeerState = "connecting" | "connected" | "reconnecting" | "failed";
 
 export interface Peer {
@@ -9,17 +9,17 @@ export interface Peer {
   readonly metadata: unknown;
   readonly state: PeerState;
   /**
-   * Its connection to the server broke, there is no path to it, and the server waits some seconds for its return: what is sent to
-   * it waits as well. `peer_updated` tells of each change.
+   * Whether its connection to the server broke, there is no path to it, and the server waits some seconds for its
+   * return. Messages to it wait as well. `peer_updated` reports each change.
    */
   readonly isAway: boolean;
   readonly streams: readonly RemoteStream[];
-  /** For what this interface does not offer; negotiation is taken care of. */
+  /** For everything that this interface does not offer. The SDK takes care of negotiation. */
   readonly connection: RTCPeerConnection;
 }
 
 export interface RemoteStream {
   readonly stream: MediaStream;
-  /** As given to `publish`, for instance "camera" or "screen". */
+  /** The label given to `publish`, for example "camera" or "screen". */
   readonly label: string | undefined;
 }

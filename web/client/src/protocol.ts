@@ -1,7 +1,8 @@
-// The signaling wire as docs/PROTOCOL.md has it, kept equal to the server's src/signaling/wire.rs by shared samples.
-// Reading is strict about the types of what we use and blind to everything else, so that a newer server may say more.
+// The signaling messages of docs/PROTOCOL.md. Shared samples keep this file equal to the server's
+// src/signaling/wire.rs. Reading is strict about the types of the fields that are used here and ignores everything
+// else, so that a newer server may send more.
 
-/** In `_peer_updated` an absent field stays as it was, null takes it away. */
+/** In `_peer_updated`, an absent field is unchanged, and null removes it. */
 export interface PeerInfo {
   socketId: string;
   name?: string | null | undefined;
@@ -13,9 +14,9 @@ export interface SdkMarker {
   v: number;
   /** Counts this member's offers to the peer; an answer carries the number of the offer that it answers. */
   offer?: number | undefined;
-  /** What the streams are, by their ids in the SDP. */
+  /** The labels of the streams, by their ids in the SDP. */
   streams: Record<string, string>;
-  /** Whatever else is there is for whom it may concern, and not looked at here. */
+  /** Other fields are allowed, and ignored here. */
   [more: string]: unknown;
 }
 
@@ -37,7 +38,7 @@ export interface DescriptionData {
   sdk?: SdkMarker | undefined;
 }
 
-/** Without a `candidate`: there will be no more. */
+/** An empty `candidate` means that there will be no more. */
 export interface CandidateData {
   socketId: string;
   candidate: RTCIceCandidateInit;
@@ -66,7 +67,7 @@ export type ServerEvent =
   | { eventName: "_error"; data: ErrorData }
   | { eventName: "_closing"; data: { reconnectAfter: number } };
 
-/** What concerns the room, not the connection. */
+/** The events about the room, not about the connection. */
 export type RoomEvent = Exclude<ServerEvent, { eventName: "_pong" | "_closing" }>;
 
 export interface JoinData {
@@ -74,7 +75,10 @@ export interface JoinData {
   name?: string | undefined;
   metadata?: unknown;
   token?: string | undefined;
-  /** Empty: wants to be awaited, but has nothing to come back with. Absent: is not awaited. */
+  /**
+   * Empty: the server shall keep the place of this member, which has no token yet. Absent: the server does not keep its
+   * place.
+   */
   resume?: string | undefined;
 }
 
@@ -105,7 +109,7 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** Undefined for what is no event of this protocol, or one that lacks what we need. */
+/** Returns undefined if it is not an event of this protocol, or lacks a required field. */
 export function parseServerEvent(text: string): ServerEvent | undefined {
   const message = parseJson(text);
   if (!isObject(message)) return undefined;
@@ -146,7 +150,7 @@ function readEvent(eventName: unknown, data: Fields): ServerEvent | undefined {
     case "_offer":
     case "_answer": {
       const type = eventName === "_offer" ? "offer" : "answer";
-      // Clients are free to send the SDP as a text.
+      // Clients may send the SDP as a text.
       const whole = isObject(sdp) ? { type, ...sdp } : { type, sdp };
       return whole.type === type && isText(whole.sdp)
         ? { eventName, data: { socketId, sdp: { type, sdp: whole.sdp }, sdk: readMarker(data.sdk) } }

@@ -1,4 +1,5 @@
-// When to try again after the connection was lost, or a try failed. Pure: all that counts comes in.
+// When to try again after the connection was lost or a try failed. The function is pure: everything that matters is in
+// its argument.
 
 import { EARLY, EARLY_LIMIT, FIRST_DELAY, FIRST_JOIN_LIMIT, LATE_LIMIT, REFUSED_DELAY } from "./limits";
 
@@ -13,19 +14,19 @@ export interface ReconnectContext {
   closeCode?: number | undefined;
   /** The code by which the server refused `__join`, if it did. */
   refusal?: string | undefined;
-  /** What a server that goes asked for, in milliseconds. */
+  /** The delay in milliseconds that a closing server asked for. */
   reconnectAfter?: number | undefined;
-  /** From 0 to 1. */
+  /** A random number from 0 to 1. */
   random: number;
 }
 
 export const CLOSED_REPLACED = 4001;
 export const CLOSED_KICKED = 4002;
 
-/** Who was in the room and comes back too late for its seat waits for another. */
+/** A member that comes back too late for its old place waits for another one. */
 const WORTH_WAITING = ["room_full", "too_many_rooms"];
 
-/** Milliseconds to the next try, or null: give up. */
+/** Milliseconds until the next try, or null to give up. */
 export function reconnectDelay(context: ReconnectContext): number | null {
   const { attempt, elapsed, hasJoined, closeCode, refusal, reconnectAfter = 0, random } = context;
   if (closeCode === CLOSED_REPLACED || closeCode === CLOSED_KICKED) return null;

@@ -1,4 +1,4 @@
-// A room as the application sees it: joins what the server says with the peers and what is published.
+// A room as the application sees it: connects the server's events, the peers, and the published streams.
 
 import { reportMistake, TypedEmitter } from "./emitter";
 import { BimccRtcError } from "./errors";
@@ -33,7 +33,7 @@ export const DEFAULT_MAX_MESSAGE_BYTES = 4_194_304;
 
 /** Resolves when the room is joined. The signal ends the attempt. */
 export async function createRoom(options: JoinOptions): Promise<Room> {
-  // Without a name the server would let strangers meet in a room that it has for old clients.
+  // Without a name, the server would let strangers meet in the room that it has for old clients.
   if (!isRoomName(options?.room)) {
     throw new BimccRtcError("bad_room", "joinRoom needs `room`: 1 to 128 bytes without control characters");
   }
@@ -47,7 +47,7 @@ export async function createRoom(options: JoinOptions): Promise<Room> {
   });
 }
 
-/** Of the attempt to join: one of the two is called, once. */
+/** The outcome of the attempt to join: one of the two is called, once. */
 interface Outcome {
   joined(): void;
   ended(error: BimccRtcError): void;
@@ -69,13 +69,13 @@ export class RoomImpl<P extends RoomPeer>
   streams: readonly LocalStream[] = [];
   readonly maxMessageBytes: number;
   readonly #signaling = new Signaling(this);
-  /** Below what the server takes from one connection. */
+  /** Less than what the server accepts from one connection. */
   readonly #serverMessages = new TokenBucket(60, 300);
   readonly #stopWatching: () => void;
   #iceServers: RTCIceServer[] = [];
   #unsent: ClientEvent[] = [];
   #isProfileUnsent = false;
-  /** One of the outcomes has been told. */
+  /** Whether one of the outcomes has been reported. */
   #isSettled = false;
 
   constructor(options: JoinOptions, parts: RoomParts<P>, outcome: Outcome) {
@@ -102,12 +102,12 @@ export class RoomImpl<P extends RoomPeer>
     try {
       this.#options.logger?.[level](`bimcc-rtc: ${withoutSecrets(text)}`);
     } catch (error) {
-      // A logger that throws harms nobody.
+      // A logger that throws does no harm.
       reportMistake(error);
     }
   }
 
-  /** What an application hears is in the log under the same names. */
+  /** The events for the application are in the log under the same names. */
   override emit<K extends keyof RoomEvents>(event: K, ...args: Parameters<RoomEvents[K]>): void {
     if (event !== "message" && event !== "peer_updated") {
       this.log(event === "error" ? "warn" : "info", [event, ...args.map(inShort)].join(" "));
@@ -117,8 +117,9 @@ export class RoomImpl<P extends RoomPeer>
 
   connect(): void {
     try {
-      // Whoever cannot make a connection must not be seen by the others. No peer gets this one: browsers decide when a
-      // connection is made whether it may tell the host's addresses, which the camera's permission allows.
+      // A client that cannot make a connection must not become visible to the others. This connection is not used for a
+      // peer: browsers decide when they make a connection whether it may show the host's addresses, and it may only
+      // after the user has allowed the camera.
       new RTCPeerConnection(this.configuration()).close();
     } catch (cause) {
       this.#signaling.leave(notSupported(cause));
@@ -143,7 +144,7 @@ export class RoomImpl<P extends RoomPeer>
     else if (to !== undefined) await targets[0]?.messages.send(content);
     else {
       const failed = (peer: RoomPeer) => (error: BimccRtcError) => {
-        // Who leaves meanwhile misses nothing.
+        // A peer that leaves meanwhile misses nothing.
         const { reason = "browser_error", message } = error;
         if (reason !== "peer_gone") this.emit("error", new BimccRtcError(reason, message, peer));
       };
@@ -158,7 +159,7 @@ export class RoomImpl<P extends RoomPeer>
 
   update(change: { name?: string | null; metadata?: unknown }): void {
     const { name, metadata } = change;
-    // Throws for what cannot be told, before anything has changed.
+    // This throws if the change cannot be sent, before anything has changed.
     JSON.stringify(change);
     if (name !== undefined) this.name = name ?? undefined;
     if (metadata !== undefined) this.metadata = metadata ?? undefined;
@@ -173,7 +174,7 @@ export class RoomImpl<P extends RoomPeer>
     this.#signaling.leave();
   }
 
-  /** Ends the attempt to join; later there is none. */
+  /** Ends the attempt to join; later it has no effect. */
   abort(): void {
     if (!this.#isSettled) this.leave();
   }
@@ -186,7 +187,7 @@ export class RoomImpl<P extends RoomPeer>
     return [peer];
   }
 
-  /** What a browser refuses with one peer, whose connection the page has closed say, concerns no other. */
+  /** An error with one peer, for example because the page has closed its connection, does not concern the others. */
   #forPeers(action: (peer: RoomPeer) => void): void {
     for (const peer of [...this.peers.values()]) {
       try {
@@ -255,7 +256,10 @@ export class RoomImpl<P extends RoomPeer>
     }
   }
 
-  /** Whatever the browser throws at what the server or a peer says: the attempt to join has an outcome. */
+  /**
+   * Whatever the browser throws because of a message of the server or of a peer, the attempt to join must have an
+   * outcome.
+   */
   handleEvent(event: RoomEvent): void {
     try {
       this.#handleEvent(event);
@@ -307,7 +311,7 @@ export class RoomImpl<P extends RoomPeer>
   #handlePeers(data: PeersData): void {
     const isFirst = this.id === "";
     if (data.you !== this.id) {
-      // Nobody knows us under the old id any more.
+      // Nobody knows this member under the old id any more.
       this.#forPeers((peer) => this.remove(peer, "moved"));
       this.id = data.you;
     }
@@ -317,8 +321,8 @@ export class RoomImpl<P extends RoomPeer>
     this.#sendUnsent();
     this.#setState("joined");
     const afresh = !data.resumed;
-    // Who is not there after a restart of the server may be on the way; who was lost by a server that goes on has been
-    // awaited already.
+    // A member that is missing after a restart of the server may still come back. A server that did not restart has
+    // already waited for the member.
     this.#forPeers((peer) => {
       if (!data.connections.includes(peer.id)) peer.keeper.handleMissing(afresh ? RETURN_GRACE : 0);
     });
@@ -348,7 +352,7 @@ export class RoomImpl<P extends RoomPeer>
   #handleError({ code, message, eventName, socketId }: ErrorData): void {
     const peer = this.peers.get(socketId ?? "");
     if (code === "peer_away") peer?.handleAwaited(true);
-    // The peer is on its way out or back: what was meant for it is repeated, or not needed.
+    // The peer is leaving or coming back, so the message will be repeated or is not needed.
     if (code === "peer_away" || code === "no_such_peer") return;
     this.emit("error", new BimccRtcError(code, `${eventName ?? "server"}: ${message}`, peer));
   }
@@ -410,7 +414,7 @@ function isRoomName(room: unknown): room is string {
   return typeof room === "string" && room !== "" && fits(room, MAX_ROOM_BYTES) && !/[\p{Cc}\p{Cs}]/u.test(room);
 }
 
-/** Of what comes with an event, what may be told: whom it concerns, which stream, what went wrong. */
+/** The part of an event's arguments that may be logged: the peer, the stream, the error. */
 function inShort(value: unknown): string {
   const { reason, message, id, label } = Object(value) as Partial<BimccRtcError & Peer & RemoteStream>;
   return reason ? `${reason}: ${message}` : (id ?? label ?? (typeof value === "string" ? value : ""));

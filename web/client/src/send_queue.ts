@@ -1,13 +1,13 @@
-// Sends on one RTCDataChannel, in order, what its browser's buffer does not take at once. What `send` may throw, by the
-// W3C's WebRTC 6.2: InvalidStateError where the channel is not open and TypeError where the message is larger than the
-// other side takes are for the caller to avoid. OperationError, the buffer is full, is waited out here: where "full"
-// begins is each browser's own affair (16 MiB in Chromium). Firefox 140 throws it for a channel with an id above 255,
-// too, which is open but never takes anything: such a channel is closed.
+// Sends on one RTCDataChannel, in order, what the browser's buffer does not accept at once. `send` may throw three
+// errors (W3C WebRTC, 6.2). The caller must avoid InvalidStateError (the channel is not open) and TypeError (the
+// message is larger than the other side accepts). OperationError means that the buffer is full; this queue waits until
+// it is not. Each browser has its own limit (16 MiB in Chromium). Firefox 140 also throws it for a channel with an id
+// above 255, which is open but never accepts anything; such a channel is closed.
 
 import { DEFAULT_MAX_MESSAGE, MAX_REFUSALS, RETRY } from "./limits";
 import { utf8 } from "./utf8";
 
-/** Below what browsers hold, above what a fast path empties between two events. */
+/** Less than what browsers can hold, more than what a fast path sends between two events. */
 export const HIGH_WATER = 1_048_576;
 
 export class SendQueue {
@@ -16,7 +16,7 @@ export class SendQueue {
   #waiting: (string | Uint8Array<ArrayBuffer>)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #refusals = 0;
-  /** What waits here, about. */
+  /** Approximately how many bytes wait here. */
   bytes = 0;
 
   constructor(channel: RTCDataChannel, onEmpty?: () => void) {
@@ -24,7 +24,7 @@ export class SendQueue {
     this.#onEmpty = onEmpty;
   }
 
-  /** Throws as the channel does, but not for a buffer that is full. What waits is a copy. */
+  /** Throws like the channel, except if the buffer is full. Waiting data is a copy. */
   send(data: string | Uint8Array<ArrayBuffer>): void {
     if (this.bytes === 0 && this.#take(data)) return;
     this.#waiting.push(typeof data === "string" ? data : data.slice());
@@ -32,7 +32,10 @@ export class SendQueue {
     this.#timer ??= setTimeout(() => this.flush(), RETRY);
   }
 
-  /** There may be room in the buffer again. The queue looks now and then itself, since not every browser says so. */
+  /**
+   * There may be room in the buffer again. The queue also checks this by itself now and then, because not every browser
+   * reports it.
+   */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -41,7 +44,7 @@ export class SendQueue {
     try {
       while (done < this.#waiting.length && this.#take(this.#waiting[done] as string)) done += 1;
     } catch {
-      // The channel has ended, or takes nothing. What was on its way ends with it.
+      // The channel has ended, or accepts nothing. Everything that waits ends with it.
       done = this.#waiting.length;
       this.#channel.close();
     }
@@ -50,7 +53,7 @@ export class SendQueue {
     else this.#onEmpty?.();
   }
 
-  /** Resolves when little waits to be sent, or the channel is not open. */
+  /** Resolves when little data waits, or when the channel is not open. */
   async ready(): Promise<void> {
     while (this.#channel.readyState === "open" && this.bytes + this.#channel.bufferedAmount > HIGH_WATER) {
       await new Promise((resolve) => setTimeout(resolve, RETRY));
@@ -74,7 +77,7 @@ export class SendQueue {
 
 const queues = new WeakMap<RTCDataChannel, SendQueue>();
 
-/** The one queue of a channel that several send on. */
+/** The queue of a channel, shared by all who send on it. */
 export function queueOf(channel: RTCDataChannel): SendQueue {
   const queue = queues.get(channel) ?? new SendQueue(channel);
   queues.set(channel, queue);
@@ -82,8 +85,9 @@ export function queueOf(channel: RTCDataChannel): SendQueue {
 }
 
 /**
- * The largest message in bytes that both sides take: what this browser says, and what the other side's description says
- * (RFC 8841, 6.1: without the attribute it is 64 KiB, and 0 is no limit), since browsers do not all heed that.
+ * The largest message in bytes that both sides accept: the smaller of this browser's limit and the limit in the other
+ * side's description (RFC 8841, 6.1: without the attribute it is 64 KiB, and 0 means no limit). Some browsers do not
+ * check the latter.
  */
 export function maxMessageSizeOf({ sctp, remoteDescription }: RTCPeerConnection): number {
   const said = /^a=max-message-size:(\d+)/m.exec(remoteDescription?.sdp ?? "")?.[1];
@@ -91,7 +95,7 @@ export function maxMessageSizeOf({ sctp, remoteDescription }: RTCPeerConnection)
   return Math.min(theirs, sctp?.maxMessageSize ?? DEFAULT_MAX_MESSAGE);
 }
 
-/** Whether a text has at most so many bytes in UTF-8. */
+/** Whether a text has at most this many bytes in UTF-8. */
 export function fits(text: string, maxBytes: number): boolean {
   if (text.length > maxBytes) return false;
   return text.length * 3 <= maxBytes || utf8.encode(text).length <= maxBytes;

@@ -1,9 +1,10 @@
-// The connection to the server: one socket at a time, found dead when it is, replaced by itself. It knows who we are
-// there (the resume token, kept in this object's memory alone, so that a duplicated tab is somebody else), and nothing
-// of peers and calls.
+// The connection to the server: one socket at a time. It detects a dead socket and replaces it. It knows this member's
+// identity there (the resume token, which is only in the memory of this object, so that a duplicated tab is another
+// member), and nothing about peers and calls.
 //
-// waiting -> connecting -> joining -> joined, and from each of these back to waiting when the socket is lost; ended for
-// good by `leave()`, by a server that does not want us, or when the first join takes too long.
+// The states are waiting -> connecting -> joining -> joined, and from each of these back to waiting when the socket is
+// lost. The state is ended for good by `leave()`, by a server that refuses this client, or when the first join takes
+// too long.
 
 import { BimccRtcError } from "./errors";
 import { PING_EVERY, PONG_LIMIT, QUICK_PONG_LIMIT, TRY_LIMIT, YOUNG_TRY } from "./limits";
@@ -14,17 +15,17 @@ import { whyUnreachable } from "./unreachable";
 
 export type SignalingState = "waiting" | "connecting" | "joining" | "joined" | "ended";
 
-/** Whose connection it is. */
+/** The owner of the connection. */
 export interface SignalingOwner {
   readonly log: Log;
-  /** These are asked anew for each try. */
+  /** These are called again for each try. */
   socketUrl(): string;
   openSocket(url: string, isCurrent: () => boolean): WebSocket;
   joinData(): Promise<Omit<JoinData, "resume">>;
   handleSignalingState(state: SignalingState): void;
   /** `_peers` and what comes after it. */
   handleEvent(event: RoomEvent): void;
-  /** Called once; without an error it was `leave()`. */
+  /** Called once; there is no error if `leave()` was the cause. */
   handleEnd(error?: BimccRtcError): void;
 }
 
@@ -42,7 +43,7 @@ export class Signaling {
   #lostAt = performance.now();
   #triedAt = 0;
   #reconnectAfter: number | undefined;
-  /** Of the next try, or of the end of this one. */
+  /** The timer for the next try, or for the end of this one. */
   #tryTimer: ReturnType<typeof setTimeout> | undefined;
   #pingTimer: ReturnType<typeof setTimeout> | undefined;
   #pongTimer: ReturnType<typeof setTimeout> | undefined;
@@ -62,7 +63,7 @@ export class Signaling {
     this.#triedAt = performance.now();
     this.#setState("connecting");
     let socket: WebSocket;
-    /** A socket that was left behind has nothing to say. */
+    /** Messages of an abandoned socket are ignored. */
     const isCurrent = () => socket === this.#socket;
     try {
       this.#url = this.#owner.socketUrl();
@@ -88,14 +89,14 @@ export class Signaling {
     };
   }
 
-  /** Sends if the room is joined, and says whether it was. What does not fit the moment is for the caller to repeat. */
+  /** Sends if the room is joined, and returns whether it was. Otherwise the caller must repeat it later. */
   send(event: ClientEvent): boolean {
     if (this.#state !== "joined") return false;
     this.#write(event);
     return true;
   }
 
-  /** The network may be another now, or the page has slept: see at once whether the server is still there. */
+  /** The network may have changed, or the page has slept: checks at once whether the server is still there. */
   doubt(): void {
     if (this.#state === "joined") this.#ping(QUICK_PONG_LIMIT);
     else if (this.#state !== "ended" && (this.#state === "waiting" || performance.now() - this.#triedAt > YOUNG_TRY)) {
@@ -104,7 +105,7 @@ export class Signaling {
     }
   }
 
-  /** With an error: the application cannot be in the room. */
+  /** Leaves the room. With an error, the application cannot be in the room. */
   leave(error?: BimccRtcError): void {
     this.send({ eventName: "__leave", data: {} });
     this.#end(error);
@@ -125,7 +126,7 @@ export class Signaling {
     try {
       this.#write({ eventName: "__join", data: { ...data, resume: this.#resume } });
     } catch (cause) {
-      // Metadata that is no JSON, however often it is said.
+      // The metadata is not JSON, so trying again does not help.
       this.#end(new BimccRtcError("bad_message", `cannot be sent: ${cause}`, undefined, { cause }));
     }
   }
@@ -166,7 +167,7 @@ export class Signaling {
 
   #refused(error: ErrorData, socket: WebSocket): void {
     if (error.code === "bad_token" && this.#resume) {
-      // We have been away for too long, or the server has forgotten its key: come as somebody new.
+      // This member was away for too long, or the server has lost its key: join as a new member.
       this.#resume = "";
       void this.#join(socket);
     } else {
@@ -210,7 +211,7 @@ export class Signaling {
     this.#pingTimer = setTimeout(() => this.#ping(PONG_LIMIT), PING_EVERY);
   }
 
-  /** Of what goes over the wire: what it is and whom it concerns, of a candidate its type. */
+  /** Logs a message: its event and the member it concerns, and the type of a candidate. */
   #trace(way: string, { eventName, data }: { eventName: string; data: unknown }): void {
     const { socketId, code, candidate } = data as Record<string, unknown>;
     const type = /typ \w+/.exec(JSON.stringify(candidate) ?? "");
@@ -231,7 +232,7 @@ export class Signaling {
 
   #whyNoSocket(cause: unknown): BimccRtcError {
     const isMissing = typeof WebSocket === "undefined";
-    // An insecure socket on a secure page is an error of its own.
+    // An insecure socket on a secure page causes a special error.
     const isBlocked = (cause as Error).name === "SecurityError";
     const why = isBlocked ? this.#whyUnreachable() : isMissing ? "there is no WebSocket here" : "bad URL of the server";
     return new BimccRtcError(isMissing ? "not_supported" : "unreachable", `${why} (${cause})`, undefined, { cause });

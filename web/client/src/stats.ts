@@ -1,4 +1,4 @@
-// How a peer is connected, from what browsers tell about the candidate pair in use.
+// How a peer is connected, from the browser's statistics about the candidate pair in use.
 
 import type { Peer, PeerStats } from "./types";
 
@@ -51,7 +51,7 @@ export class PathStats {
     };
   }
 
-  /** Another pair counts from zero; ours go on. */
+  /** Another pair counts from zero, but the totals here continue. */
   #count(pair: Entry | undefined): void {
     if (!pair) return;
     const sent = number(pair.bytesSent);
@@ -63,7 +63,7 @@ export class PathStats {
   }
 }
 
-/** The path in use at this moment; undefined fields if there is none. */
+/** The path in use at this moment. The fields are undefined if there is none. */
 export async function currentPath(connection: RTCPeerConnection): Promise<Path> {
   const report = await reportOf(connection);
   return pathOf(report, selectedPair(report));
@@ -73,7 +73,7 @@ async function reportOf(connection: RTCPeerConnection): Promise<Map<string, Entr
   try {
     return (await connection.getStats()) as unknown as Map<string, Entry>;
   } catch {
-    // Nothing that waits for it shall fail.
+    // Code that waits for the result must not fail.
     return new Map();
   }
 }
@@ -82,7 +82,7 @@ function selectedPair(report: Map<string, Entry>): Entry | undefined {
   const all = [...report.values()];
   const transport = all.find(({ type, selectedCandidatePairId }) => type === "transport" && selectedCandidatePairId);
   const named = report.get(String(transport?.selectedCandidatePairId));
-  // Firefox has no transport, but marks the pair.
+  // Firefox reports no transport, but marks the pair.
   const pairs = all.filter(({ type, state }) => type === "candidate-pair" && state === "succeeded");
   return named ?? pairs.find(({ selected }) => selected) ?? pairs.find(({ nominated }) => nominated);
 }

@@ -1,16 +1,16 @@
-// Media of both directions on one connection. Streams are told apart by the id that the SDP carries (msid); what they
-// are (their labels) is told beside it.
+// Media of both directions on one connection. Streams are distinguished by the id in the SDP (msid); their labels are
+// sent in addition.
 
 import type { PublishedStream, RemoteStream } from "./types";
 
 export interface LocalStreamOwner {
-  /** It has other tracks now. */
+  /** The stream has other tracks now. */
   syncStream(stream: LocalStream): void;
   replaceTrack(stream: LocalStream, old: MediaStreamTrack, track: MediaStreamTrack): Promise<void>;
   unpublish(stream: LocalStream): void;
 }
 
-/** What this member publishes. */
+/** A stream that this member publishes. */
 export class LocalStream implements PublishedStream {
   readonly #owner: LocalStreamOwner;
   readonly #watched = new WeakSet<MediaStreamTrack>();
@@ -23,7 +23,10 @@ export class LocalStream implements PublishedStream {
     this.#owner = owner;
   }
 
-  /** Takes the tracks as they are now. When all have ended (a camera pulled out, a screen no longer shared), it goes. */
+  /**
+   * Takes over the current tracks. When all tracks have ended (a camera was unplugged, a screen is no longer shared),
+   * the stream is unpublished.
+   */
   sync(): void {
     for (const track of this.stream.getTracks()) {
       if (this.#watched.has(track)) continue;
@@ -55,14 +58,14 @@ export class LocalStream implements PublishedStream {
 export class Senders {
   readonly #connection: RTCPeerConnection;
   readonly #byStream = new Map<LocalStream, Map<MediaStreamTrack, RTCRtpSender>>();
-  /** They have sent and can send again: a media section in the SDP cannot be taken back. */
+  /** Senders that are free for reuse, because a media section in the SDP cannot be removed. */
   readonly #idle = new Set<RTCRtpSender>();
 
   constructor(connection: RTCPeerConnection) {
     this.#connection = connection;
   }
 
-  /** Makes the connection send these tracks of the stream and no others. */
+  /** Makes the connection send exactly these tracks of the stream. */
   sync(local: LocalStream, tracks: MediaStreamTrack[] = local.stream.getTracks()): void {
     const senders = this.#byStream.get(local) ?? new Map<MediaStreamTrack, RTCRtpSender>();
     this.#byStream.set(local, senders);
@@ -81,7 +84,7 @@ export class Senders {
     try {
       await sender?.replaceTrack(track);
     } catch {
-      // Not sendable as the old one was negotiated: it becomes another one with the next `sync`.
+      // The track cannot be sent as the old one was negotiated, so the next `sync` adds another sender.
       return;
     }
     if (!sender) return;
@@ -103,23 +106,23 @@ export class Senders {
     if (idle) {
       this.#idle.delete(idle.sender);
       idle.sender.setStreams(stream);
-      // Of the same kind, so it fails with a closed connection only.
+      // The track is of the same kind, so this fails only if the connection is closed.
       idle.sender.replaceTrack(track).catch(() => {});
       idle.direction = "sendrecv";
       return idle.sender;
     }
-    // One track may be in several streams, but addTrack takes it once.
+    // A track may be in several streams, but addTrack accepts it only once.
     return transceivers.some(({ sender }) => sender.track === track)
       ? this.#connection.addTransceiver(track, { streams: [stream] }).sender
       : this.#connection.addTrack(track, stream);
   }
 }
 
-/** What the peer publishes. */
+/** The streams that the peer publishes. */
 export class RemoteStreams {
   readonly #tell: (event: "stream" | "stream_ended", stream: RemoteStream) => void;
   readonly #streams = new Map<string, RemoteStream>();
-  /** By id, as the peer has told. */
+  /** The labels that the peer has sent, by the id of the stream. */
   labels: Record<string, string> = {};
 
   constructor(tell: (event: "stream" | "stream_ended", stream: RemoteStream) => void) {

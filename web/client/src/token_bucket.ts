@@ -1,11 +1,13 @@
-/** So many at once, and so many per second for ever. Times are in milliseconds, of one clock. */
+/**
+ * Limits how much may come at once, and how much per second in the long run. Times are in milliseconds, from one clock.
+ */
 export class TokenBucket {
   readonly #rate: number;
   readonly #burst: number;
   #tokens: number;
   #at: number;
 
-  /** `tokens`: what can be taken at first. More than a burst is there once. */
+  /** `tokens` can be taken at first; this may be more than a burst, but only once. */
   constructor(rate: number, burst: number, now = performance.now(), tokens = burst) {
     this.#rate = rate;
     this.#burst = burst;
@@ -13,9 +15,9 @@ export class TokenBucket {
     this.#tokens = tokens;
   }
 
-  /** Whether there were enough; if not, none are taken. What costs more than a burst never passes. */
+  /** Returns whether there were enough tokens; if not, none are taken. A cost above a burst never passes. */
   take(cost: number, now = performance.now()): boolean {
-    // A clock that was set back gives nothing and takes nothing.
+    // A clock that was set back adds no tokens and removes none.
     const gained = (Math.max(0, now - this.#at) / 1000) * this.#rate;
     this.#at = now;
     this.#tokens = Math.min(Math.max(this.#burst, this.#tokens), this.#tokens + gained);
@@ -24,12 +26,12 @@ export class TokenBucket {
     return true;
   }
 
-  /** Milliseconds until so many can be taken, if nobody else does. */
+  /** Milliseconds until this many can be taken, if nobody else takes any. */
   wait(cost: number): number {
     return Math.max(0, ((cost - this.#tokens) / this.#rate) * 1000);
   }
 
-  /** Takes them as soon as that is possible. */
+  /** Takes the tokens as soon as that is possible. */
   async taken(cost: number): Promise<void> {
     while (!this.take(cost)) await new Promise((resolve) => setTimeout(resolve, this.wait(cost)));
   }

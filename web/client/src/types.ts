@@ -1,4 +1,5 @@
-// What an application sees. Times are in seconds, rates in bits per second, sizes in bytes, unless a name says otherwise.
+// The types for applications. Times are in seconds, rates in bits per second, sizes in bytes, unless a name says
+// otherwise.
 
 import type { BimccRtcError } from "./errors";
 import type { Peer, RemoteStream } from "./peer_types";
@@ -6,29 +7,30 @@ import type { Peer, RemoteStream } from "./peer_types";
 export type * from "./peer_types";
 
 export interface JoinOptions {
-  /** The server: `https:`, `http:`, `wss:` or `ws:`. Default: where the page came from. */
+  /** The server: `https:`, `http:`, `wss:` or `ws:`. Default: the server of the page. */
   url?: string | URL;
-  /** 1 to 128 bytes, no control characters. */
+  /** The name of the room: 1 to 128 bytes, no control characters. */
   room: string;
-  /** What others see; at most 1024 bytes. */
+  /** The name that others see; at most 1024 bytes. */
   name?: string;
-  /** Anything JSON that others may know about this member; at most 16 KiB. */
+  /** Any JSON for the others about this member; at most 16 KiB. */
   metadata?: unknown;
-  /** For servers whose rooms need one. */
+  /** A token, for servers whose rooms require one. */
   token?: string | (() => string | Promise<string>);
-  /** Added to each RTCPeerConnection's configuration; its `iceServers` come after the server's. */
+  /** Added to the configuration of each RTCPeerConnection. Its `iceServers` come after those of the server. */
   rtcConfiguration?: RTCConfiguration;
-  /** The largest message to and from a peer, in bytes; the same for all in a room. Default: 4 MiB. */
+  /** The largest message to and from a peer, in bytes; it must be the same for all in a room. Default: 4 MiB. */
   maxMessageBytes?: number;
   /** Ends the attempt to join; has no effect later. */
   signal?: AbortSignal;
-  /** Is told what goes on, for when a call fails; `console` is one. Default: nobody. */
+  /** Gets messages that help when a call fails; `console` is a logger. Default: none. */
   logger?: Logger;
 }
 
 /**
- * `error`: it is over. `warn`: something failed, and is tried again if that is of use. `info`: who is there, and how each is
- * connected. `debug`: how that came about. Texts are for people and may change; no secrets and no messages are in them.
+ * `error`: the room has ended. `warn`: something failed, and is tried again if that can help. `info`: who is in the
+ * room, and how each peer is connected. `debug`: the steps in between. The texts are for people and may change; they
+ * contain no secrets and no messages.
  */
 export interface Logger {
   debug(text: string): void;
@@ -38,8 +40,9 @@ export interface Logger {
 }
 
 /**
- * `joined`: the server is there. `reconnecting`: it is not, calls go on meanwhile and the room comes back by itself.
- * `left`: for good, by `leave()`, or because the server said so (the `left` event has the reason).
+ * `joined`: the server is connected. `reconnecting`: the server is not connected; calls continue meanwhile, and the
+ * room comes back by itself. `left`: the room has ended, by `leave()` or by the server (the `left` event has the
+ * reason).
  */
 export type RoomState = "joined" | "reconnecting" | "left";
 
@@ -47,7 +50,7 @@ export interface RoomEvents {
   state: (state: RoomState) => void;
   left: (reason: BimccRtcError | undefined) => void;
   peer_joined: (peer: Peer) => void;
-  /** The name, metadata or state of a peer is another now. */
+  /** The name, metadata or state of a peer has changed. */
   peer_updated: (peer: Peer) => void;
   peer_left: (peer: Peer, reason: string) => void;
   stream: (peer: Peer, stream: RemoteStream) => void;
@@ -55,12 +58,12 @@ export interface RoomEvents {
   message: (peer: Peer, data: unknown, how: { via: "peer" | "server"; droppable: boolean }) => void;
   /** Somebody offers a file: `accept` or `refuse` it. */
   file: (peer: Peer, file: IncomingFile) => void;
-  /** Something went wrong that did not end the room: `error.peer` names who caused it, if somebody did. */
+  /** Something failed that did not end the room. `error.peer` is the peer that caused it, if one did. */
   error: (error: BimccRtcError) => void;
 }
 
 export interface Emitter<Events extends { [K in keyof Events]: (...args: never[]) => void }> {
-  /** Returns what takes the listener away again. */
+  /** Returns a function that removes the listener. */
   on<K extends keyof Events>(event: K, listener: Events[K]): () => void;
   off<K extends keyof Events>(event: K, listener: Events[K]): void;
 }
@@ -74,20 +77,23 @@ export interface Room extends Emitter<RoomEvents> {
   readonly metadata: unknown;
   /** The others, by id. */
   readonly peers: ReadonlyMap<string, Peer>;
-  /** What this member publishes. */
+  /** The streams that this member publishes. */
   readonly streams: readonly PublishedStream[];
 
-  /** Sends a stream to everybody, also to those who come later. The same stream again: its tracks as they are now. */
+  /**
+   * Sends a stream to everybody, also to members that join later. If the stream is already published, this updates its
+   * tracks.
+   */
   publish(stream: MediaStream, options?: { label?: string }): PublishedStream;
   /**
-   * Sends data (JSON, ArrayBuffer or a view) to everybody or to one, in order. Resolves when it is on its way to all.
-   * While there is no path to a peer, small messages go through the server, larger ones wait. Rejects with `peer_gone`
-   * (to one only) or `too_large`.
+   * Sends data (JSON, ArrayBuffer or a view) to everybody or to one member, in order. Resolves when it is on its way to
+   * all. While there is no path to a peer, small messages go through the server, larger ones wait. Rejects with
+   * `peer_gone` (to one only) or `too_large`.
    */
   send(data: unknown, options?: SendOptions): Promise<void>;
-  /** Offers a file to everybody or to one: a transfer for each. */
+  /** Offers a file to everybody or to one member, with one transfer for each. */
   sendFile(file: Blob, options?: SendFileOptions): OutgoingFile[];
-  /** Changes what others see. `undefined` leaves a value, `null` takes it away. */
+  /** Changes what others see. `undefined` keeps a value, `null` removes it. */
   update(change: { name?: string | null; metadata?: unknown }): void;
   /** How each peer is connected at this moment. */
   stats(): Promise<PeerStats[]>;
@@ -97,22 +103,25 @@ export interface Room extends Emitter<RoomEvents> {
 export interface SendOptions {
   /** One peer or its id; default: everybody. */
   to?: Peer | string;
-  /** May be lost and overtaken (cursors): never waits, never goes through the server. */
+  /**
+   * The message may be lost or overtaken (for example a cursor position): it never waits and never goes through the
+   * server.
+   */
   droppable?: boolean;
 }
 
 export interface PublishedStream extends RemoteStream {
-  /** Puts another track in the place of the one of the same kind, without negotiation where that is possible. */
+  /** Replaces the track of the same kind, without negotiation if possible. */
   replaceTrack(track: MediaStreamTrack): Promise<void>;
-  /** Ends sending; the tracks go on. */
+  /** Stops sending. The tracks themselves do not end. */
   unpublish(): void;
 }
 
 export interface SendFileOptions {
   to?: Peer | string;
-  /** Default: the File's own name, else "file". */
+  /** Default: the name of the File, else "file". */
   name?: string;
-  /** Anything JSON of at most 16 KiB, told with the offer. */
+  /** Any JSON of at most 16 KiB, sent with the offer. */
   metadata?: unknown;
 }
 
@@ -142,8 +151,8 @@ export interface OutgoingFile extends FileTransfer {
 
 export interface IncomingFile extends FileTransfer {
   /**
-   * Takes the file. Without a `sink` it becomes a Blob, which browsers keep out of the page's memory; with one each
-   * piece is written to it in order (a stream to a file on disk, say), and the Blob is empty.
+   * Accepts the file. Without a `sink` it becomes a Blob, which browsers keep out of the page's memory. With a `sink`
+   * (for example a stream to a file on disk), each piece is written to it in order, and the Blob is empty.
    */
   accept(options?: { sink?: WritableStream<Uint8Array> }): Promise<Blob>;
   refuse(): void;
@@ -153,7 +162,7 @@ export interface PeerStats {
   peer: Peer;
   /** `direct`: no relay on either side as far as this browser can tell. Undefined while not connected. */
   path: "direct" | "relayed" | undefined;
-  /** Between this browser and its relay, or the peer. */
+  /** The protocol between this browser and its relay, or the peer. */
   protocol: "udp" | "tcp" | "tls" | undefined;
   roundTripTime: number | undefined;
   /** Since the previous call of `stats()`, undefined in the first. */
@@ -161,6 +170,6 @@ export interface PeerStats {
   receiveRate: number | undefined;
   bytesSent: number;
   bytesReceived: number;
-  /** Of the media packets since the previous call: 0 to 1. */
+  /** The fraction of media packets lost since the previous call, from 0 to 1. */
   packetLoss: number | undefined;
 }

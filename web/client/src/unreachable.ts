@@ -1,19 +1,19 @@
-// What is likely the matter with a server to which no connection could be made. Browsers keep the cause from pages, so
-// this is by what can be known: the URL, where the page came from, and how the tries ended.
+// The likely reason why no connection to a server could be made. Browsers do not tell pages the cause, so this uses
+// what is known: the URL, the origin of the page, and how the tries ended.
 
 export interface Tries {
-  /** Where to, as the WebSocket was given it. */
+  /** The URL that the WebSocket got. */
   url: string;
   /** `location.protocol` of the page, if there is one. */
   page: string | undefined;
-  /** A socket has opened. */
+  /** Whether a socket has opened. */
   hasOpened: boolean;
-  /** A socket has failed by itself; else nobody has answered at all. */
+  /** Whether a socket has failed by itself; if not, nobody has answered at all. */
   hasFailed: boolean;
 }
 
 const LOOPBACK = /^(localhost|.+\.localhost|127\..+|\[::1\])$/;
-/** Addresses and names for which no public authority signs. */
+/** Addresses and names for which no public authority issues certificates. */
 const PRIVATE = /^([\d.]+|\[.+|[^.]+|.+\.(local|lan|home|internal|localhost|home\.arpa))$/;
 
 export function whyUnreachable({ url, page, hasOpened, hasFailed }: Tries): string {

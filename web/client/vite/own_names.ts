@@ -1,6 +1,7 @@
-// Which properties the build shortens: names between our own classes, in no text and on no wire. The minifier renames them in
-// the syntax tree, each everywhere, but not where they are spelled as texts. A name is ours by being listed here, or by being
-// `handle…`. test/own_names.test.ts sees to it that none of them is somebody else's too.
+// The properties that the build shortens: names that are only used between the client's own classes, not in texts or
+// messages. The minifier renames each of them everywhere in the syntax tree, but not in strings. A name is shortened if
+// it is listed here or begins with `handle`. test/own_names.test.ts checks that none of them is also a name of somebody
+// else.
 
 const LISTED = `
   activate attach attempt awake bypass configuration consumed createPeer describe doubt elapsed endAs failed giveUp
@@ -14,6 +15,6 @@ const LISTED = `
 
 export const OWN_NAMES = {
   include: new RegExp(`^(${LISTED.join("|")}|handle[A-Z]\\w*)$`),
-  // The DOM has it, for objects that are listeners.
+  // The DOM has this name, for objects that are listeners.
   exclude: /^handleEvent$/,
 };

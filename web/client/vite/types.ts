@@ -1,5 +1,5 @@
-// One file of types for the whole public face: TypeScript declares each module, API Extractor puts together what the entry
-// exports. It refuses a face that names a type which the entry does not export.
+// Makes one file of types for the whole public interface: TypeScript declares each module, and API Extractor joins what
+// the entry exports. It fails if the interface names a type that the entry does not export.
 
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -37,13 +37,13 @@ function bundle(client: string, entry: string, outcome: string): void {
     configObject: {
       projectFolder: path.dirname(entry),
       mainEntryPointFilePath: entry,
-      // It brings a TypeScript of its own.
+      // API Extractor brings its own TypeScript.
       compiler: { overrideTsconfig: { extends: path.join(client, "../tsconfig.base.json"), files: [entry] } },
       dtsRollup: { enabled: true, untrimmedFilePath: outcome },
       messages: {
         extractorMessageReporting: {
           default: { logLevel: ExtractorLogLevel.Error },
-          // All of the face is public.
+          // The whole interface is public.
           "ae-missing-release-tag": { logLevel: ExtractorLogLevel.None },
         },
       },
@@ -51,7 +51,7 @@ function bundle(client: string, entry: string, outcome: string): void {
   });
   const { succeeded } = Extractor.invoke(config, {
     messageCallback(message) {
-      // Else it says that it runs, and which TypeScript it has.
+      // Otherwise it prints that it runs, and the version of TypeScript.
       if (message.category === "console") message.logLevel = ExtractorLogLevel.None;
     },
   });

@@ -1,7 +1,7 @@
 /**
- * The integrity check of a file: 64 bits over its pieces, in their order. It is there against mistakes, of ours and of
- * disks and browsers; what comes from the network is authenticated by DTLS. A cryptographic digest would double the
- * work on pages over plain http, which have no `crypto.subtle`.
+ * The integrity check of a file: 64 bits over its pieces, in order. It detects mistakes of this code, of disks and of
+ * browsers; DTLS already authenticates data from the network. A cryptographic digest would double the work on pages
+ * over plain http, which have no `crypto.subtle`.
  */
 export class Checksum {
   #low = 0x811c9dc5;
@@ -9,9 +9,9 @@ export class Checksum {
 
   add(piece: Uint8Array<ArrayBuffer>): void {
     const { length } = piece;
-    // The last piece may end within a word; then each of its bytes counts as one.
+    // The last piece may end within a word; then each of its bytes counts as a word.
     const words = length % 4 ? new Uint32Array(piece) : new Uint32Array(piece.buffer, piece.byteOffset, length / 4);
-    // Local variables, as the loop takes a quarter of the time that it takes on fields.
+    // Local variables, because the loop takes only a quarter of the time that it takes with fields.
     let low = this.#low ^ length;
     let high = this.#high;
     for (let i = 0; i < words.length; i++) {

@@ -1,5 +1,6 @@
-// What two members say to each other on their "files" channel: binary frames of one byte for the kind, four for the
-// transfer's id and the rest. Ids count up and are the offerer's, so who speaks tells whose transfer is meant.
+// The frames that two members exchange on their "files" channel. They are binary: one byte for the kind, four for the
+// id of the transfer, and the rest. The offerer chooses ids and counts them up, so the kind of frame shows whose
+// transfer is meant.
 
 import * as Kind from "./kinds";
 
@@ -9,11 +10,11 @@ export const REASONS = ["refused", "cancelled", "corrupt", "failed"] as const;
 export type Reason = (typeof REASONS)[number];
 
 export const HEADER = 5;
-/** A piece is what is read, summed up and stored at once; both sides cut alike. */
+/** A piece is read, summed up and stored at once. Both sides cut a file into the same pieces. */
 export const PIECE = 1_048_576;
-/** Bytes that may be under way or not yet stored on the receiver's side, per transfer. */
+/** How many bytes of a transfer may be on their way or not yet stored by the receiver. */
 export const WINDOW = 4_194_304;
-/** Messages above this are not understood by every browser. */
+/** Some browsers do not understand larger messages. */
 export const MAX_FRAME = 65_536;
 
 export interface Frame {
@@ -37,8 +38,8 @@ export function decode(frame: Uint8Array<ArrayBuffer>): Frame | undefined {
 }
 
 /**
- * Frees the memory under what has been read, where the browser can: there would be hundreds of megabytes of it before
- * some of them get around to collecting it.
+ * Frees the memory of what has been read, if the browser can do so. Some browsers would otherwise collect it only after
+ * hundreds of megabytes.
  */
 export function discard(bytes: Uint8Array<ArrayBuffer>): void {
   (bytes.buffer as ArrayBuffer & { transfer?: (length: number) => ArrayBuffer }).transfer?.(0);

@@ -9,7 +9,7 @@ export class Incoming extends Transfer<Blob> implements IncomingFile {
   readonly #checksum = new Checksum();
   #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
   #parts: Blob[] = [];
-  /** Buffers of pieces that are stored, to be used again. */
+  /** Buffers of stored pieces, for reuse. */
   #spare: Uint8Array<ArrayBuffer>[] = [];
   #piece: Uint8Array<ArrayBuffer> | undefined;
   #filled = 0;
@@ -40,19 +40,19 @@ export class Incoming extends Transfer<Blob> implements IncomingFile {
     this.stop("cancelled", new BimccRtcError("file_cancelled", "cancelled"));
   }
 
-  /** Ends it and says so. */
+  /** Ends the transfer and tells the peer. */
   stop(reason: Reason, error: BimccRtcError): void {
     if (this.isOver) return;
     this.link.send(encodeReason(Kind.stop, this.id, reason));
     this.end(reason, error);
   }
 
-  /** Bytes that may still come although nobody waits for them. */
+  /** How many bytes may still come although nobody waits for them. */
   get outstanding(): number {
     return this.#granted - this.#received;
   }
 
-  /** Returns what is wrong with it, if something is. */
+  /** Returns what is wrong with the data, if anything is. */
   handleData(body: Uint8Array): string | undefined {
     if (this.state !== "active") return "early data";
     if (this.#heardEnd) return "late data";
@@ -95,7 +95,7 @@ export class Incoming extends Transfer<Blob> implements IncomingFile {
     this.#spare = [];
   }
 
-  /** Allows as much as can be held; what has been stored counts no more. */
+  /** Allows as much as can be held; bytes that are already stored no longer count. */
   #grant(): void {
     this.#granted = Math.min(this.#consumed + WINDOW, this.size);
     this.link.send(encodeGrant(this.id, this.#consumed, this.#granted));
@@ -129,7 +129,7 @@ export class Incoming extends Transfer<Blob> implements IncomingFile {
     this.finish(new Blob(this.#parts, { type: inertType(this.type) }));
   }
 
-  /** One after the other, however slow the sink is. */
+  /** Runs the steps one after the other, however slow the sink is. */
   #queue(step: () => Promise<void>): void {
     this.#storing = this.#storing.then(async () => {
       if (this.isOver) return;

@@ -1,4 +1,4 @@
-// What is said of a file before it is sent. It comes from a stranger: each value is checked or made harmless.
+// The description of a file before it is sent. It comes from a stranger, so each value is checked or made harmless.
 import { BimccRtcError } from "../errors";
 import { fromUtf8, utf8 } from "../utf8";
 import { MAX_METADATA, MAX_NAME, MAX_OFFER, MAX_SIZE } from "./limits";
@@ -18,7 +18,7 @@ export function encodeOffer(offer: Offer): Uint8Array {
   return utf8.encode(JSON.stringify(offer));
 }
 
-/** Undefined for what is no offer. */
+/** Returns undefined if it is not an offer. */
 export function decodeOffer(body: Uint8Array): Offer | undefined {
   if (body.length > MAX_OFFER) return undefined;
   let value: unknown;
@@ -35,17 +35,17 @@ export function decodeOffer(body: Uint8Array): Offer | undefined {
   }
 }
 
-/** A bare file name of at most 255 bytes, without anything that a file system or a reader could take for more. */
+/** A bare file name of at most 255 bytes, without anything that a file system or a reader could misunderstand. */
 export function safeName(name: string): string {
   const bare = (name.slice(-4096).split(/[/\\]/).pop() ?? "")
-    // Control characters, and those that turn the direction of text: "exe.jpg" must not be a "gpj.exe".
+    // Control characters, and those that change the direction of text: a "gpj.exe" must not look like "exe.jpg".
     .replace(/[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu, "")
     .trim();
   const whole = shorten(bare, MAX_NAME);
   return whole === "" || /^\.+$/.test(whole) ? "file" : whole;
 }
 
-/** Keeps the ending, by which people and systems tell what a file is. */
+/** Keeps the extension, by which people and systems recognize the kind of a file. */
 function shorten(name: string, bytes: number): string {
   const dot = name.lastIndexOf(".");
   const ending = dot > 0 && name.length - dot <= 16 ? name.slice(dot) : "";
@@ -61,7 +61,7 @@ function safeType(type: string): string {
   return /^[\w.+-]{1,127}\/[\w.+-]{1,127}$/.test(type) ? type.toLowerCase() : "";
 }
 
-/** The type for the Blob: a page that opens it as a URL must not run what a stranger wrote as its own. */
+/** The type for the Blob. A page that opens it as a URL must not run a stranger's text as its own code. */
 export function inertType(type: string): string {
   return /html|xml|svg|script|multipart|message/.test(type) ? "application/octet-stream" : type;
 }

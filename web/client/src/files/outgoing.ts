@@ -32,7 +32,7 @@ export class Outgoing extends Transfer<void> implements OutgoingFile {
     this.end("cancelled", new BimccRtcError("file_cancelled", "cancelled"));
   }
 
-  /** What can be sent now, if anything. */
+  /** The next frame that can be sent now, if any. */
   nextFrame(maxFrame: number): Uint8Array<ArrayBuffer> | undefined {
     if (this.state !== "active" || this.#saidEnd) return undefined;
     if (this.#sent === this.size) {
@@ -42,7 +42,7 @@ export class Outgoing extends Transfer<void> implements OutgoingFile {
     const [piece] = this.#pieces;
     const room = this.#granted - this.#sent;
     if (!piece || room <= 0) return undefined;
-    // Parts of a piece that are all of a length, not full ones and a crumb.
+    // A piece is divided into parts of the same length, not into full ones and a tiny rest.
     const parts = Math.ceil(PIECE / (maxFrame - HEADER));
     const length = Math.min(Math.ceil(PIECE / parts), piece.length - this.#offset, room);
     const frame = encode(Kind.data, this.id, piece.subarray(this.#offset, this.#offset + length));
@@ -73,7 +73,7 @@ export class Outgoing extends Transfer<void> implements OutgoingFile {
     this.endAs(reason);
   }
 
-  /** Returns false if there was not everything sent yet. */
+  /** Returns false if not everything has been sent yet. */
   handleDone(): boolean {
     if (!this.#saidEnd) return false;
     this.finish();

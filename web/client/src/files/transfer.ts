@@ -4,16 +4,16 @@ import type { FileEvents, FileState, Peer } from "../types";
 import type { Reason } from "./frames";
 import type { Offer } from "./offer";
 
-/** What a transfer may do to the channel it shares with others. */
+/** What a transfer may do with the channel that it shares with others. */
 export interface Link {
   send(frame: Uint8Array<ArrayBuffer>): void;
-  /** There may be more to send now. */
+  /** Tells the channel that there may be more to send now. */
   pump(): void;
-  /** The transfer has come to its end, whichever. */
+  /** The transfer has ended, with or without success. */
   ended(id: number): void;
 }
 
-/** What both directions of a transfer have in common: description, state, progress, listeners. */
+/** The common part of both directions of a transfer: description, state, progress, listeners. */
 export abstract class Transfer<Result> extends TypedEmitter<FileEvents> {
   readonly name: string;
   readonly type: string;
@@ -41,13 +41,13 @@ export abstract class Transfer<Result> extends TypedEmitter<FileEvents> {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    // Who listens to the events alone does not want to hear of it a second time.
+    // An application that only listens to events must not get an unhandled rejection as well.
     this.result.catch(() => {});
   }
 
   abstract cancel(): void;
 
-  /** Ends it without a word to the peer. */
+  /** Ends the transfer without telling the peer. */
   end(reason: Reason, error: BimccRtcError): void {
     if (this.isOver) return;
     this.error = error;
@@ -56,7 +56,7 @@ export abstract class Transfer<Result> extends TypedEmitter<FileEvents> {
     this.release(error);
   }
 
-  /** The peer gives this reason. */
+  /** Ends the transfer because the peer gave this reason. */
   protected endAs(reason: Reason): void {
     this.end(reason, new BimccRtcError(`file_${reason}`, `the peer says: ${reason}`, this.peer));
   }

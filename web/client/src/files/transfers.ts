@@ -1,5 +1,5 @@
-// Files between this member and one peer, over one data channel. Each direction has its own ids; several transfers
-// take turns. What comes is checked here and in the transfers: the peer is a stranger.
+// Files between this member and one peer, over one data channel. Each direction has its own ids; several transfers take
+// turns. Incoming frames are checked here and in the transfers, because the peer is a stranger.
 import type { FileChannel, FileTransferEvents, PeerFiles } from "../channels";
 import { BimccRtcError } from "../errors";
 import type { OutgoingFile, Peer, SendFileOptions } from "../types";
@@ -20,7 +20,7 @@ import { decodeOffer, encodeOffer, type Offer, safeName } from "./offer";
 import { Outgoing } from "./outgoing";
 import type { Link } from "./transfer";
 
-/** Data is sent until so much waits in the channel; then again when the channel says that it is ready. */
+/** Data is sent until this much waits in the channel, and again when the channel says that it is ready. */
 export const HIGH_WATER = 1_048_576;
 
 export class FileTransfers implements PeerFiles {
@@ -34,13 +34,13 @@ export class FileTransfers implements PeerFiles {
   readonly #link: Link;
   #lastOutgoingId = 0;
   #lastIncomingId = 0;
-  /** Bytes that may come for transfers that this side has ended. */
+  /** How many bytes may still come for transfers that this side has ended. */
   #late = 0;
   #mistakes = 0;
-  /** Offers withdrawn in a row. */
+  /** How many offers the peer has withdrawn in a row. */
   #withdrawn = 0;
   #waiting = false;
-  /** Why nothing goes or comes any more. */
+  /** Why nothing is sent or received any more, if so. */
   #closed: BimccRtcError | undefined;
 
   constructor(peer: Peer, channel: FileChannel, events: FileTransferEvents) {
@@ -64,7 +64,7 @@ export class FileTransfers implements PeerFiles {
     const link: Link = {
       ...this.#link,
       send: (frame) => {
-        // The peer has not heard of it, so there is nothing to take back.
+        // If the peer has not heard of the offer, there is nothing to take back.
         if (!this.#unsent.has(id)) this.#send(frame);
       },
       ended: () => {
@@ -88,7 +88,7 @@ export class FileTransfers implements PeerFiles {
     this.#endAll(this.#closed);
   }
 
-  /** What was under way is lost; offers that nobody has heard yet wait for the channel to open again. */
+  /** Transfers on their way are lost; offers that were not sent yet wait until the channel opens again. */
   #handleClose(): void {
     this.#endAll(this.#gone(), (id) => !this.#unsent.has(id));
     this.#lastIncomingId = 0;
@@ -108,7 +108,7 @@ export class FileTransfers implements PeerFiles {
     discard(message);
   }
 
-  /** Returns what is wrong with it, if something is. */
+  /** Returns what is wrong with the frame, if anything is. */
   #handleFrame(frame: Frame): string | undefined {
     switch (frame.kind) {
       case Kind.offer:
@@ -162,7 +162,7 @@ export class FileTransfers implements PeerFiles {
     return problem;
   }
 
-  /** What was under way when this side ended a transfer is no mistake, but that is not much. */
+  /** Data that was on its way when this side ended a transfer is not a mistake, but its amount is limited. */
   #handleLate({ kind, id, body }: Frame): string | undefined {
     if (id > this.#lastIncomingId) return "never offered";
     if (kind !== Kind.data) return undefined;
@@ -188,7 +188,7 @@ export class FileTransfers implements PeerFiles {
     return problem;
   }
 
-  /** The sender is named, but it cannot keep the page busy with its mistakes. */
+  /** The error names the sender, but the sender cannot keep the page busy with its mistakes. */
   #handleMistake(problem: string): void {
     const error = new BimccRtcError("bad_peer_message", `file transfer: ${problem}`, this.#peer);
     if (++this.#mistakes >= MAX_MISTAKES) {
@@ -217,7 +217,7 @@ export class FileTransfers implements PeerFiles {
           this.#waiting = false;
           this.#sendMuch();
         },
-        // The peer is gone: `close` follows.
+        // The peer has gone, and `close` follows.
         () => {},
       )
       .catch((cause: unknown) =>

@@ -1,12 +1,12 @@
-// Pages of the old days play a stream by `video.src = URL.createObjectURL(stream)`, which browsers have given up. Here
-// such a URL is a token, and a media element that gets it as its `src` plays the stream. All else passes untouched.
+// Old pages play a stream by `video.src = URL.createObjectURL(stream)`, which browsers no longer support. Here such a
+// URL is a token, and a media element that gets it as its `src` plays the stream. Everything else is unchanged.
 
 const PREFIX = "mediastream:";
 const streams = new Map<string, MediaStream>();
 /** Elements that play a stream because of their `src`. */
 const tokens = new WeakMap<HTMLMediaElement, string>();
 
-/** `isOwn`: whether a stream comes from this page; then it is played without sound, which would be an echo. */
+/** `isOwn` tells whether a stream comes from this page. Then it is played without sound, which would be an echo. */
 export function installMediaUrls(isOwn: (stream: MediaStream) => boolean): void {
   const { createObjectURL, revokeObjectURL } = URL;
   const media = HTMLMediaElement.prototype;
@@ -36,7 +36,7 @@ export function installMediaUrls(isOwn: (stream: MediaStream) => boolean): void 
       tokens.set(element, token);
       return true;
     }
-    // A stream would go before whatever `src` says.
+    // A stream in `srcObject` would have precedence over `src`.
     if (tokens.delete(element)) element.srcObject = null;
     return false;
   };
@@ -61,7 +61,7 @@ export function installMediaUrls(isOwn: (stream: MediaStream) => boolean): void 
   };
 }
 
-/** Plays a stream; where the browser wants a gesture first, without sound until there is one. */
+/** Plays a stream. If the browser requires a gesture first, it is played without sound until there is one. */
 export function play(element: HTMLMediaElement, stream: MediaStream, isOwn: boolean): void {
   if (isOwn) element.muted = true;
   if (element instanceof HTMLVideoElement) element.playsInline = true;

@@ -1,5 +1,6 @@
-// `BimccMultiRTC()` and `SkyRTC()` as pages of the first clients know them: their methods, events and properties, on
-// top of a room of today. Reconnecting and resuming happen below it: to such a page the server is just there.
+// `BimccMultiRTC()` and `SkyRTC()` as pages for the first clients know them: their methods, events and properties, on
+// top of a room of the current client. The room reconnects and resumes, so such a page does not notice when the server
+// is away.
 
 import type { BimccRtcError } from "../errors";
 import { openCamera } from "../media";
@@ -14,10 +15,10 @@ import { type FileToSend, OldFiles } from "./old_files";
 import { PartsReader, sendText } from "./old_messages";
 import { OldPeer } from "./old_peer";
 
-/** Streams that pages of this script have made: they are played without sound. */
+/** Streams that the page has made with this script. They are played without sound. */
 const ownStreams = new WeakSet<MediaStream>();
 
-/** Messages of one peer in a second, and at once; what is beyond is dropped. */
+/** How many messages of one peer are accepted per second, and at once; more are dropped. */
 const MESSAGES = [200, 1000] as const;
 const REPORT_EVERY = 5_000;
 
@@ -43,11 +44,11 @@ export class OldClient extends OldEmitter {
     channel: (socketId) => this.dataChannels[socketId],
     emit: (eventName, ...args) => this.emit(eventName, ...args),
   });
-  /** Who was there first: this side makes the offer to them, and opens the channel. */
+  /** The members that were there first. This side makes them the offer, and opens the channel. */
   readonly #toCall = new Set<string>();
   readonly #called = new Set<string>();
   readonly #opened = new WeakSet<RTCPeerConnection>();
-  /** The largest message of each channel, since descriptions are slow to read. */
+  /** The largest message of each channel, kept because descriptions are slow to read. */
   readonly #maxMessageSizes = new WeakMap<RTCDataChannel, number>();
   readonly #published: { stream: MediaStream; handle: PublishedStream | undefined }[] = [];
   #inner: RoomImpl<OldPeer> | undefined;
@@ -60,7 +61,7 @@ export class OldClient extends OldEmitter {
     this.#defaultRoom = defaultRoom;
     this.fileChannels = this.#files.fileChannels;
     this.receiveFiles = this.#files.receiveFiles;
-    // Pages may say it themselves.
+    // Pages may emit this event themselves.
     this.on("ready", () => this.#start());
   }
 
@@ -100,12 +101,12 @@ export class OldClient extends OldEmitter {
     inner.connect();
   }
 
-  /** The page is ready: the others are called now, with or without a stream. */
+  /** The page is ready, so the others are called now, with or without a stream. */
   allReadyComplete(): void {
     this.emit("ready");
   }
 
-  /** A new one after each reconnect. Pages hear what it says before the room acts on it. */
+  /** There is a new socket after each reconnect. Pages get its messages before the room handles them. */
   #openSocket(url: string, isCurrent: () => boolean): WebSocket {
     const socket = new WebSocket(url);
     this.socket = socket;
@@ -126,7 +127,7 @@ export class OldClient extends OldEmitter {
   #handleServerMessage(message: unknown, socket: WebSocket): void {
     const { eventName, data } = isObject(message) ? message : {};
     if (typeof eventName !== "string") this.emit("socket_receive_message", socket, message);
-    // Names without the underscore are this side's own.
+    // Event names without the underscore are those of this client.
     else if (eventName.startsWith("_")) this.emit(eventName, data);
     if (eventName === "_offer") this.emit("get_offer", data);
     else if (eventName === "_answer") this.emit("get_answer", data);
@@ -145,7 +146,7 @@ export class OldClient extends OldEmitter {
 
   #handleFailed(error: BimccRtcError): void {
     console.warn(error.message);
-    // Else the socket has said so.
+    // If there was a socket, it has already reported an error.
     if (!this.socket) this.emit("socket_error", error, null);
     this.#handleEnd();
   }
@@ -178,7 +179,9 @@ export class OldClient extends OldEmitter {
 
   // ---- Streams --------------------------------------------------------------------------------------------------------
 
-  /** The stream goes to everybody as soon as it is there; the others are called then, if they were not before. */
+  /**
+   * The stream is sent to everybody as soon as it exists; then the others are called, if they were not called before.
+   */
   createStream(
     options: { video?: boolean | MediaTrackConstraints; audio?: boolean | MediaTrackConstraints } = {},
   ): void {
@@ -197,7 +200,7 @@ export class OldClient extends OldEmitter {
       (error: unknown) => {
         this.numStreams -= 1;
         this.emit("stream_create_error", error);
-        // As the documentation of that time has it.
+        // The documentation of the old API describes this.
         this.emit("stream_created_error", error);
       },
     );
@@ -218,7 +221,7 @@ export class OldClient extends OldEmitter {
     for (const id of this.connections) this.createPeerConnection(id);
   }
 
-  /** The connection is there from when the peer is known. */
+  /** The connection exists as soon as the peer is known. */
   createPeerConnection(socketId: string): RTCPeerConnection | undefined {
     return this.peerConnections[socketId];
   }
@@ -266,13 +269,13 @@ export class OldClient extends OldEmitter {
       this.#opened.add(connection);
       this.emit("pc_opened", id, connection);
     });
-    // It takes the place of one that was beyond repair.
+    // The connection replaces one that could not be repaired.
     if (this.#called.has(id)) this.createDataChannel(id);
   }
 
   /**
-   * Who called without opening a channel uses today's API. It has others, and those are used; but a page wants to see one
-   * that opens.
+   * A peer that called without opening a channel uses the current API. It has other channels, which are used instead,
+   * but a page expects to see one that opens.
    */
   #openChannelIfNeeded(id: string): void {
     const peer = this.#inner?.peers.get(id);
@@ -300,7 +303,7 @@ export class OldClient extends OldEmitter {
     try {
       sendText(channel, text, { maxMessageSize: this.#maxMessageSize(channel, socketId), maxInParts });
     } catch (error) {
-      // A page with an older build of this script knows no parts, but it has today's channels.
+      // A page with an older build of this script does not know parts, but it has the channels of the current API.
       if (peer?.usesSdk && !peer.takesParts) this.#sendByClient(message, socketId);
       else this.emit("data_channel_error", channel, socketId, error);
     }
@@ -340,7 +343,7 @@ export class OldClient extends OldEmitter {
 
   addDataChannel(socketId: string, channel: RTCDataChannel): RTCDataChannel {
     const opened = () => this.emit("data_channel_opened", channel, socketId);
-    // A channel of the other side may be open by the time it is announced.
+    // A channel of the other side may already be open when it is announced.
     if (channel.readyState === "open") queueMicrotask(opened);
     else channel.onopen = opened;
     const report = (what: string) => this.#report(channel, socketId, what);
@@ -370,7 +373,7 @@ export class OldClient extends OldEmitter {
     return channel;
   }
 
-  /** Says who it is, but no more often than somebody can read. */
+  /** Reports the peer, but not more often than somebody can read it. */
   #report(channel: RTCDataChannel, socketId: string, what: string): void {
     const now = performance.now();
     if (now - this.#reportedAt < REPORT_EVERY) return;
@@ -380,7 +383,7 @@ export class OldClient extends OldEmitter {
 
   // ---- Files ----------------------------------------------------------------------------------------------------------
 
-  /** `dom`: an input of type file, or its id. */
+  /** `dom` is an input of type file, or its id. */
   shareFile(dom: unknown): void {
     for (const id of Object.keys(this.dataChannels)) this.sendFile(dom, id);
   }
@@ -417,7 +420,7 @@ export class OldClient extends OldEmitter {
     this.#files.sendAsk(socketId, sendId, fileToSend);
   }
 
-  /** What has been accepted is sent as fast as the channel takes it. */
+  /** Does nothing: an accepted file is sent as fast as the channel takes it. */
   sendFileChunks(): void {}
 
   sendFileChunk(_socketId: string, _sendId: string): void {}

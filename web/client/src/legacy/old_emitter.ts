@@ -2,7 +2,7 @@ import { reportMistake } from "../emitter";
 
 export type OldListener = (...args: never[]) => void;
 
-/** `on` and `emit` as the first clients had them; pages emit events themselves, too. */
+/** `on` and `emit` as in the first clients; pages emit events themselves, too. */
 export class OldEmitter {
   events: Record<string, OldListener[]> = Object.create(null);
 
@@ -17,7 +17,7 @@ export class OldEmitter {
       try {
         listener.apply(null, args as never[]);
       } catch (error) {
-        // A mistake of the page must not keep a call from being set up.
+        // A mistake of the page must not prevent a call.
         reportMistake(error);
       }
     }

@@ -1,9 +1,9 @@
-// Files as the first clients send them: JSON texts with parts of a data: URL on the channel that the messages use.
-// Slow, but they understand nothing else. What comes is a stranger's: sizes and states are checked.
+// Files as the first clients send them: JSON texts with parts of a data: URL on the channel that the messages use. This
+// is slow, but they understand nothing else. Incoming packets come from a stranger, so sizes and states are checked.
 import { inertType, safeName } from "../files/offer";
 import { queueOf } from "../send_queue";
 
-/** What file transfer needs of the client around it. */
+/** What file transfer needs from the client. */
 export interface OldFilesHost {
   channel(socketId: string): RTCDataChannel | undefined;
   emit(eventName: string, ...args: unknown[]): void;
@@ -22,7 +22,7 @@ export interface FileToReceive {
 }
 
 interface Receiving extends FileToReceive {
-  /** The text that is not decoded yet: the URL's head, or less than a group of base64. */
+  /** The text that is not decoded yet: the head of the URL, or less than a group of base64. */
   rest: string;
   type: string | undefined;
   parts: Blob[];
@@ -32,9 +32,9 @@ interface Receiving extends FileToReceive {
   bytes: number;
 }
 
-/** Characters in a packet, as every client of this protocol has it. */
+/** How many characters a packet has in every client of this protocol. */
 const PACKET = 1000;
-/** Bytes read at once: whole groups of base64, and few packets' worth. */
+/** How many bytes are read at once: whole groups of base64, enough for a few packets. */
 const SLICE = 3 << 14;
 const MAX_PENDING = 16;
 const MAX_HEAD = 300;
@@ -50,7 +50,7 @@ export class OldFiles {
     this.#host = host;
   }
 
-  /** A `__file` packet. */
+  /** Handles a `__file` packet. */
   handlePacket(packet: Record<string, unknown>, socketId: string): void {
     const { signal, sendId } = packet;
     if (typeof sendId !== "string" || sendId.length > 64) return;
@@ -172,7 +172,8 @@ export class OldFiles {
 
   receiveFileAsk(sendId: string, name: unknown, size: unknown, socketId: string): void {
     const pending = [...this.#receiving.values()].filter((file) => file.socketId === socketId).length;
-    // Ids are the senders' choice and pages know files by them alone: the second with the same one has to try again.
+    // Senders choose the ids, and pages know files only by their ids. So a second file with the same id must be offered
+    // again.
     const isGood = typeof name === "string" && typeof size === "number" && Number.isSafeInteger(size) && size >= 0;
     if (!isGood || pending >= MAX_PENDING || this.#receiving.has(sendId)) {
       this.#say(socketId, { type: "__file", signal: "refuse", sendId });
@@ -227,7 +228,7 @@ export class OldFiles {
     else this.#host.emit("receive_file_chunk", sendId, socketId, file.name, percent);
   }
 
-  /** To be called when the last part has come. */
+  /** Pages call this when the last part has come. */
   getTransferedFile(sendId: string): void {
     const file = this.#receiving.get(sendId);
     if (file?.state !== "receive") return;
@@ -266,13 +267,16 @@ export class OldFiles {
   }
 }
 
-/** Decodes what can be decoded, and puts it where the browser may keep it out of memory. Throws for what is no file. */
+/**
+ * Decodes what can be decoded, and puts it into Blobs, which the browser may keep out of memory. Throws if it is not a
+ * file.
+ */
 function take(file: Receiving, data: string): void {
   file.rest += data;
   if (file.type === undefined) {
     const comma = file.rest.indexOf(",");
     if (comma < 0) {
-      // An empty file is just "data:" in some browsers.
+      // In some browsers an empty file is only "data:".
       if (file.rest === "data:") file.rest = "";
       if (file.rest.length > MAX_HEAD) throw new Error("The file is not in the form of a data: URL");
       return;
@@ -308,6 +312,6 @@ function download(blob: Blob, name: string): void {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  // The download has begun by then, and holds the data itself.
+  // By then the download has begun, and it holds the data itself.
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -1,28 +1,28 @@
-// Messages on a channel of the old API: the texts of that time as far as one message goes, and larger ones in parts
-// where the peer has this script, too (docs/PROTOCOL.md, section 11). Parts are binary frames, which that protocol does
-// not have, on the same channel, so that all stays in order.
+// Messages on a channel of the old API: texts of the old protocol if they fit into one message, and larger ones in
+// parts if the peer has this script, too (docs/PROTOCOL.md, section 11). Parts are binary frames, which the old
+// protocol does not have. They use the same channel, so that everything stays in order.
 import { BimccRtcError } from "../errors";
 import { cut, Reassembler } from "../framing";
 import { fits, queueOf } from "../send_queue";
 
-/** What may wait for a channel. A page that goes on sending a whole canvas at each stroke is told. */
+/** How much may wait for a channel. A page that keeps sending a whole canvas at each stroke gets an error. */
 const MAX_WAITING = 67_108_864;
-/** Above this a text is cut even where both browsers take it whole, or it would hold up all others. */
+/** A longer text is cut even if both browsers accept it as a whole, because it would delay all others. */
 const MAX_WHOLE = 65_536;
-/** After the last part that came. A path that breaks and heals takes less. */
+/** How long to wait after the latest part. A path that breaks and recovers takes less. */
 const PARTS_LIMIT = 120_000;
 
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder("utf-8", { fatal: true });
 
 export interface Limits {
-  /** Of one message to this peer, in bytes. */
+  /** The limit of one message to this peer, in bytes. */
   maxMessageSize: number;
-  /** Of a message in parts, in bytes; undefined where the peer does not take parts. */
+  /** The limit of a message in parts, in bytes; undefined if the peer does not accept parts. */
   maxInParts: number | undefined;
 }
 
-/** Sends a text of the old protocol. Throws a BimccRtcError if it cannot go; the channel is as it was then. */
+/** Sends a text of the old protocol. Throws a BimccRtcError if it cannot be sent; then the channel is unchanged. */
 export function sendText(channel: RTCDataChannel, text: string, { maxMessageSize, maxInParts }: Limits): void {
   const queue = queueOf(channel);
   if (queue.bytes + text.length > MAX_WAITING) {
@@ -38,19 +38,19 @@ export function sendText(channel: RTCDataChannel, text: string, { maxMessageSize
   for (const part of cut({ isBinary: false, bytes: utf8.encode(text) })) queue.send(part);
 }
 
-/** Puts the parts of one channel together. */
+/** Joins the parts of one channel. */
 export class PartsReader {
   readonly #reassembler: Reassembler;
   readonly #onLate: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `onLate`: the rest of a message does not come; what there was is forgotten. */
+  /** `onLate` is called if the rest of a message does not come; the parts so far are forgotten. */
   constructor(maxBytes: number, onLate: () => void) {
     this.#reassembler = new Reassembler(maxBytes);
     this.#onLate = onLate;
   }
 
-  /** The text that is whole with this part. Throws where it is none. */
+  /** Returns the text that is complete with this part, if any. Throws if it is not a text. */
   push(part: ArrayBuffer): string | undefined {
     clearTimeout(this.#timer);
     const content = this.#reassembler.push(new Uint8Array(part));

@@ -1,5 +1,5 @@
-// A member as the old API needs it: nobody is called before the page is ready, and the channels that the first clients open
-// are the page's.
+// A member for the old API: nobody is called before the page is ready, and the channels that the first clients open
+// belong to the page.
 
 import { type PeerOwner, RoomPeer } from "../peer";
 import type { PeerInfo, SdkMarker } from "../protocol";
@@ -29,7 +29,7 @@ export class OldPeer extends RoomPeer {
     client.handleConnection(this);
   }
 
-  /** Nobody is made an offer, nor answered, before this is called. What comes meanwhile waits. */
+  /** Before this is called, no offer is made or answered. Messages that come meanwhile wait. */
   start(): void {
     if (this.#isStarted) return;
     this.#isStarted = true;
@@ -68,7 +68,7 @@ export class OldPeer extends RoomPeer {
     this.#client.handleChannel(this, channel);
   }
 
-  /** The page has opened one when it called. */
+  /** The page has opened a channel when it called. */
   override openForeignChannel(): void {}
 
   #whenStarted(step: () => void): void {
