@@ -9,22 +9,22 @@ const client = (file: string) => fileURLToPath(new URL(`../client/src/${file}`, 
 
 export default defineConfig({
   plugins: [react(), boardAssets(), deeperPages()],
-  // Files are found from where the page is, so that it may be below a path.
+  // Paths are relative to the page, so that the page may be below any path.
   base: "./",
   resolve: {
     alias: [
       { find: /^bimcc-rtc$/, replacement: client("index.ts") },
       { find: /^bimcc-rtc\/shared$/, replacement: client("shared.ts") },
     ],
-    // Parts of Excalidraw ask for an older one, which npm installs beside; a page must have one only.
+    // Parts of Excalidraw ask for an older version, which npm installs in addition; a page must have only one.
     dedupe: ["react", "react-dom"],
   },
   build: {
     target: oldestBrowsers(),
     chunkSizeWarningLimit: 4000,
-    // Every browser that understands the target preloads modules by itself.
+    // Every browser that supports the target preloads modules by itself.
     modulePreload: { polyfill: false },
-    // The room, and the connection test, which is to load quickly and shares nothing with it.
+    // The room, and the connection test, which must load quickly and shares nothing with the room.
     rolldownOptions: { input: { index: "index.html", check: "check.html" } },
   },
 });

@@ -5,7 +5,7 @@ import { Lobby } from "./ui/Lobby";
 import { Rescue } from "./ui/Rescue";
 import { RoomPage } from "./ui/RoomPage";
 
-/** With a session the page of its room, else the lobby. */
+/** With a session, this is the page of its room, else the lobby. */
 export function App({ session }: { session: Session | undefined }) {
   useEffect(() => {
     if (!session) {
@@ -21,7 +21,9 @@ export function App({ session }: { session: Session | undefined }) {
   );
 }
 
-/** The others shall not wait for somebody whose page is gone, and no file shall be lost by a slip of the hand. */
+/**
+ * Leaves the room when the page goes, so that the others do not wait, and asks before a file would be lost by mistake.
+ */
 function keepTidy(session: Session): () => void {
   const onHide = () => {
     if (session.phase.get().name !== "entry") session.leave();

@@ -1,13 +1,13 @@
 import type { Room } from "bimcc-rtc";
 
 /**
- * `window.bimccRtc`: for looking into a running page from the console, and for tests. Nothing here reads it back, so it
- * may be looked at and called but changes nothing by being changed.
+ * `window.bimccRtc`: for inspecting a running page from the console, and for tests. The page never reads it, so
+ * changing it has no effect.
  */
 export interface DebugHandle {
-  /** The room while this page is in one. */
+  /** The room, while this page is in one. */
   room?: Room;
-  /** What the board shows of itself, once it is there. */
+  /** Access to the board, once it is there. */
   board?: unknown;
 }
 

@@ -38,7 +38,10 @@ function start(root: Element): void {
   }
 }
 
-/** What nothing on the page could catch: nobody stays on the air behind an empty page. */
+/**
+ * Handles an error that nothing on the page could catch: leaves the room, so that camera and microphone do not stay on
+ * behind an empty page.
+ */
 function giveUp(root: Element, session: Session | undefined, error: unknown): void {
   console.error(error);
   session?.leave();

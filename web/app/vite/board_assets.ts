@@ -1,5 +1,5 @@
-// What Excalidraw needs beside its code, so that a page never asks another host: its fonts are copied beside the page's
-// own files, its fallback to a public CDN is taken out, and so is what this app does not offer.
+// Provides what Excalidraw needs besides its code, so that a page never asks another host: copies its fonts to the
+// page's own files, and removes its fallback to a public CDN and the parts that this app does not offer.
 
 import { createReadStream, readdirSync, readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -25,8 +25,8 @@ export function boardAssets(): Plugin {
     configResolved(config) {
       base = config.base;
     },
-    // Diagrams out of text are hidden in the page; without this their megabytes would be in it all the same. In another
-    // language than the rest of the page, Excalidraw would also turn the page's `lang` and `dir`.
+    // Diagrams from text are hidden in the page; without this, their megabytes would still be included. Excalidraw's
+    // translations are removed, because it would also change the page's `lang` and `dir`.
     resolveId: {
       order: "pre",
       handler: (id, importer) =>
@@ -38,7 +38,7 @@ export function boardAssets(): Plugin {
         : undefined,
     transform(code, id) {
       if (!id.includes(EXCALIDRAW) || !code.includes(CDN)) return undefined;
-      // It stands in a template literal.
+      // The URL is inside a template literal.
       return { code: code.replaceAll(CDN, `\${location.origin}\${window.EXCALIDRAW_ASSET_PATH}`), map: null };
     },
     generateBundle() {
@@ -63,7 +63,7 @@ export function boardAssets(): Plugin {
 
 function fontFiles(): string[] {
   const files = readdirSync(FONTS, { recursive: true }).map(String);
-  // Assistant is for Excalidraw's buttons; its style sheet brings it.
+  // Assistant is the font of Excalidraw's buttons, which comes with its style sheet.
   return files
     .filter((file) => !file.startsWith("Assistant") && statSync(path.join(FONTS, file)).isFile())
     .map((file) => file.replaceAll("\\", "/"));

@@ -1,6 +1,6 @@
-// The pages once more for addresses that are deeper than the files: in `/r/name` and `/r/name/`, what a page loads from
-// `./` is at `../` and `../../`. The server, which knows the depth but not the path that a proxy may put before it, serves
-// `index.1.html` and `index.2.html` there.
+// Makes copies of the pages for addresses that are deeper than the files: at `/r/name` and `/r/name/`, the files that a
+// page loads from `./` are at `../` and `../../`. The server, which knows the depth but not the path that a proxy may
+// put before it, serves `index.1.html` and `index.2.html` there.
 
 import type { Plugin } from "vite";
 
@@ -12,7 +12,7 @@ export function deeperPages(): Plugin {
     name: "deeper-pages",
     apply: "build",
     generateBundle: {
-      // Vite's own step puts the pages there.
+      // Vite's own step adds the pages before.
       order: "post",
       handler(_, bundle) {
         for (const [name, depths] of Object.entries(DEPTHS)) {

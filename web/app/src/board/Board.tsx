@@ -1,10 +1,10 @@
-// The whiteboard of a room. Excalidraw is megabytes, so it is loaded when the rest of the page stands.
+// The whiteboard of a room. Excalidraw has megabytes, so it is loaded after the rest of the page is there.
 
 import { Component, lazy, type ReactNode, Suspense, useState } from "react";
 import "./board.css";
 import type { BoardProps } from "./board_props";
 
-/** When it breaks, or cannot be loaded, the rest of the page goes on. */
+/** If it breaks or cannot be loaded, the rest of the page continues to work. */
 export function Board(props: BoardProps) {
   const [attempt, setAttempt] = useState(0);
   return (
@@ -17,7 +17,7 @@ export function Board(props: BoardProps) {
 }
 
 function LoadedBoard(props: BoardProps) {
-  // Made anew with each attempt: what could not be loaded is remembered by what `lazy` gives.
+  // Each attempt makes a new component, because the result of `lazy` remembers a failed load.
   const [ExcalidrawBoard] = useState(() => lazy(() => import("./ExcalidrawBoard")));
   return (
     <Suspense fallback={<Loading />}>

@@ -1,4 +1,4 @@
-// The board's own menu and welcome, in the place of Excalidraw's, whose items lead to other hosts.
+// The board's own menu and welcome screen, instead of those of Excalidraw, which lead to other hosts.
 
 import { MainMenu, WelcomeScreen } from "@excalidraw/excalidraw";
 

@@ -1,4 +1,4 @@
-// Excalidraw, joined to the room. Loaded lazily by `Board`; nothing else imports it.
+// Excalidraw, connected to the room. Loaded lazily by `Board`; nothing else imports it.
 
 import "./asset_path";
 import "@excalidraw/excalidraw/index.css";
@@ -19,7 +19,7 @@ import { sha256 } from "./sha256";
 import { remeasureTexts } from "./text_measures";
 import { openWayIn, takeToBoard } from "./way_in";
 
-/** In milliseconds. Others ask for an image as soon as they see that it is on the board. */
+/** In milliseconds. It is short, because others ask for an image as soon as they see it on the board. */
 const ADOPT_INTERVAL = 150;
 
 const UI_OPTIONS = {
@@ -38,7 +38,7 @@ function contentIdOf(file: File): Promise<string> {
 
 export default function ExcalidrawBoard({ room, theme, readOnly = false, onProblem, onOtherFiles }: BoardProps) {
   const [api, setApi] = useState<ExcalidrawImperativeAPI>();
-  // Excalidraw puts its own first scene in place some time after it has handed out its API.
+  // Excalidraw sets its own first scene some time after it has provided its API.
   const [isReady, setReady] = useState(false);
   const [isLoading, setLoading] = useState(false);
   const [part, setPart] = useState<Part>();
@@ -145,7 +145,7 @@ export default function ExcalidrawBoard({ room, theme, readOnly = false, onProbl
   );
 }
 
-/** What the console and tests see of the board. */
+/** Makes the board accessible to the console and to tests. */
 function expose(api: ExcalidrawImperativeAPI, session: BoardSession, problems: string[]): () => void {
   const board = {
     elements: () => JSON.parse(JSON.stringify(api.getSceneElements())),

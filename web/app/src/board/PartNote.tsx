@@ -1,4 +1,4 @@
-// Says that not all can be seen at once, and leads through its parts.
+// Says that not everything can be seen at once, and leads through the parts.
 
 import type { Part } from "./excalidraw_scene";
 

@@ -1,4 +1,4 @@
-// Where Excalidraw finds its fonts. To be imported before Excalidraw, which reads it while it is loaded.
+// Tells Excalidraw where its fonts are. Must be imported before Excalidraw, which reads this while it is loaded.
 
 import { BASE_PATH } from "../logic/base_path";
 

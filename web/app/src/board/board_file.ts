@@ -16,7 +16,7 @@ export const IMAGE_TYPES = [
 ] as const;
 export type ImageType = (typeof IMAGE_TYPES)[number];
 
-/** Whether a file that is offered is an image for the board; nobody else should accept or refuse it. */
+/** Whether an offered file is an image for the board. No other part should accept or refuse it. */
 export function isBoardFile(file: IncomingFile): boolean {
   return isRecord(file.metadata) && file.metadata.kind === BOARD_FILE;
 }

@@ -1,4 +1,5 @@
-// How two boards find out in what they differ: digests of buckets first, then the versions in those that are unlike.
+// How two boards find out in what they differ: first by digests of buckets, then by the versions in buckets that
+// differ.
 
 import { type BoardElement, sameVersion, supersedes } from "./element";
 import { bucketOf, type ElementStore } from "./element_store";
@@ -10,7 +11,7 @@ type Message<K extends BoardMessage["kind"]> = Extract<BoardMessage, { kind: K }
 
 interface DifferingBuckets {
   buckets: readonly number[];
-  /** Those whose versions are alike and whose contents are not. */
+  /** The buckets whose versions are equal but whose contents differ. */
   unlike: ReadonlySet<number>;
 }
 
@@ -45,7 +46,7 @@ export function* comparisons(
 ): Generator<Message<"board/compare">> {
   const elements: BoardElement[][] = Array.from({ length: BUCKETS }, () => []);
   for (const element of store.all()) elements[bucketOf(element.id)]?.push(element);
-  // Those with hashes by themselves, so that there is one for each stamp.
+  // Buckets with hashes go into separate messages, so that there is one hash for each stamp.
   for (const withHashes of [false, true]) {
     const ofThisKind = buckets.filter((bucket) => unlike.has(bucket) === withHashes);
     for (let piece: BoardElement[] = [], from = 0, i = 0; i < ofThisKind.length; i++) {
@@ -70,7 +71,7 @@ function comparison(
   return { kind: "board/compare", buckets, stamps, hashes: elements.map((element) => store.contentHash(element)) };
 }
 
-/** What the other side lacks, and the ids of what this side wants of it. */
+/** The elements that the other side lacks, and the ids of those that this side wants. */
 export function differences(
   store: ElementStore,
   { buckets, stamps, hashes }: Message<"board/compare">,

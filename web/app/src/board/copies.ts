@@ -1,5 +1,5 @@
-// A drawing from a file is put on the board as copies: they have ids of their own wherever the board knows those of the
-// file, deleted ones too, so that nothing is undone that somebody has done to the originals since.
+// A drawing from a file is put on the board as copies. They get new ids where the board already knows the ids of the
+// file, even of deleted elements, so that opening a file does not undo later changes to the originals.
 
 import { isRecord } from "./protocol";
 import { type Fields, isId } from "./read_fields";
@@ -9,11 +9,13 @@ export interface CopyOptions {
   random: Random;
   /** Whether an element of this id is, or was, on the board. */
   isKnown(id: string): boolean;
-  /** Ids of the drawing's files, and those under which the board has them. */
+  /** The ids of the drawing's files, and the ids under which the board has them. */
   files: ReadonlyMap<string, string>;
 }
 
-/** What is no element, or deleted, is left out. Where an id comes twice, references mean the first. */
+/**
+ * Entries that are not elements, or are deleted, are left out. If an id appears twice, references mean the first one.
+ */
 export function copiesOf(elements: readonly unknown[], { random, isKnown, files }: CopyOptions): Fields[] {
   const living = elements.filter((element) => isRecord(element)).filter(({ isDeleted }) => isDeleted !== true);
   const ids = living.map(({ id }) => textOfId(id));
@@ -25,7 +27,8 @@ export function copiesOf(elements: readonly unknown[], { random, isKnown, files 
     const copy = withFile(element, files);
     if (mayKeep) return copy;
     const id = ids[i];
-    // Nothing may be bound to an element of the board because it has the id of one that is missing in the file.
+    // A reference to an element that is missing in the file must not bind a copy to an element of the board with that
+    // id.
     const renamed = renameIds(copy, {
       element: (name) => elementIds.give(name),
       group: (name) => groupIds.give(name),

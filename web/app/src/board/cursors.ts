@@ -1,4 +1,4 @@
-// Where the others point and what they have selected. All of it may be lost; none of it is kept.
+// Where the others point, and what they have selected. Messages about this may be lost, and nothing of it is stored.
 
 import { TokenBucket } from "bimcc-rtc/shared";
 import { isRecord } from "./protocol";
@@ -12,7 +12,7 @@ export interface Cursor {
   readonly selected: readonly string[];
 }
 
-/** A peer that says nothing for this long points at nothing, in milliseconds. */
+/** After this many milliseconds without a message, a peer's cursor disappears. */
 const SILENT = 15_000;
 const MAX_SELECTED = 50;
 const FAR = 1e7;
@@ -44,7 +44,7 @@ export class Cursors {
     }
   }
 
-  /** The cursors by peer if they are others than at the last call. */
+  /** The cursors by peer, if they have changed since the last call. */
   pollChange(): ReadonlyMap<string, Cursor> | undefined {
     if (!this.#changed) return undefined;
     this.#changed = false;

@@ -13,14 +13,14 @@ export interface Drawing {
 
 export type Content = { kind: "drawing"; drawing: Drawing } | { kind: "image" } | { kind: "other" };
 
-/** A drawing with its images in it. */
+/** The largest drawing, with the images that it contains. */
 const MAX_DRAWING_BYTES = 2 * MAX_BOARD_WEIGHT;
-/** Excalidraw makes images smaller that are larger than this, and takes none that then weigh more. */
+/** Excalidraw shrinks images that are larger than this side, and refuses those that then have more bytes. */
 const MAX_SIDE = 1440;
 const MAX_IMAGE_BYTES = 4 * 1024 * 1024;
 const OTHER: Content = { kind: "other" };
 
-/** Names count where no type was given, as for most drawings. */
+/** If no type is given, as for most drawings, the name counts. */
 export async function contentOf(file: File): Promise<Content> {
   const { type } = file;
   if (type === "image/png" || type === "image/svg+xml") return contentOfPicture(file);
@@ -35,15 +35,16 @@ export async function contentOf(file: File): Promise<Content> {
   }
 }
 
-/** Pictures can have the drawing in them that they were made of. */
+/** A picture can contain the drawing from which it was made. */
 async function contentOfPicture(file: File): Promise<Content> {
-  // To look for it the whole file is read, during which the page stands still.
+  // To look for the drawing, the whole file is read, and the page cannot react meanwhile.
   if (file.size > MAX_DRAWING_BYTES) return (await isShownHere(file)) ? { kind: "image" } : OTHER;
   try {
     const drawing = await loadFromBlob(file, null, null);
     return { kind: "drawing", drawing: { elements: drawing.elements, files: Object.values(drawing.files ?? {}) } };
   } catch (error) {
-    // Excalidraw's name for a picture that is just one; any other error is a drawing that nobody can read.
+    // Excalidraw throws this error for a picture without a drawing. Any other error means a drawing that cannot be
+    // read.
     const isPicture = error instanceof Error && error.name === "EncodingError";
     return isPicture && (await isShownHere(file)) ? { kind: "image" } : OTHER;
   }
@@ -58,11 +59,11 @@ function drawingOf(data: unknown): Drawing | undefined {
   return { elements: data.elements, files: usable };
 }
 
-/** Whether this browser can show it, and Excalidraw would take it. */
+/** Whether this browser can show the image, and Excalidraw would accept it. */
 async function isShownHere(file: File): Promise<boolean> {
   const isVector = file.type === "image/svg+xml";
   const isSmall = file.size <= Math.min(MAX_IMAGE_BYTES, MAX_FILE_BYTES);
-  // What is drawn anew at each size is never made smaller, and reading it takes long.
+  // A vector image is never shrunk, and reading a large one takes long.
   if (isVector && !isSmall) return false;
   const image = new Image();
   const url = URL.createObjectURL(file);

@@ -18,16 +18,16 @@ export function sameVersion(a: Versioned, b: Versioned): boolean {
 }
 
 /**
- * Excalidraw's rule: the higher version wins, between equal ones the lower nonce. A total order over what can happen to
- * one element, so that everybody ends with the same, in whatever order changes arrive.
+ * Excalidraw's rule: the higher version wins, and between equal versions the lower nonce. This is a total order of all
+ * changes of one element, so everybody ends with the same element, whatever the order in which changes arrive.
  */
 export function supersedes(a: Versioned, b: Versioned): boolean {
   return a.version > b.version || (a.version === b.version && a.versionNonce < b.versionNonce);
 }
 
 /**
- * Between two contents that came under one version: as `supersedes`, a total order, so that everybody ends with the same.
- * Both were sanitized, which puts their fields in one order.
+ * Decides between two contents with the same version. Like `supersedes`, it is a total order, so everybody ends with
+ * the same content. Both were sanitized, so their fields have the same order.
  */
 export function supersedesByContent(a: BoardElement, b: BoardElement): boolean {
   return sameVersion(a, b) && contentOf(a) < contentOf(b);
@@ -37,12 +37,12 @@ export function hashOfContent(element: BoardElement): number {
   return hashText(contentOf(element));
 }
 
-/** `updated` is the time on the clock of whoever changed it; nothing that can be seen. */
+/** `updated` is the time on the clock of the person who changed it, which is not visible. */
 function contentOf(element: BoardElement): string {
   return JSON.stringify({ ...element, updated: 0 });
 }
 
-/** The order on the board; the id decides between two elements that were given one index at the same time. */
+/** The order on the board. The id decides between two elements that got the same index at the same time. */
 export function compareOrder(a: BoardElement, b: BoardElement): number {
   if (a.index !== b.index) return a.index < b.index ? -1 : 1;
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
@@ -50,13 +50,13 @@ export function compareOrder(a: BoardElement, b: BoardElement): number {
 
 const PLACE: ReadonlySet<string> = new Set(["index", "version", "versionNonce", "updated"]);
 
-/** Whether two versions of an element differ in nothing but their place in the order. */
+/** Whether two versions of an element differ only in their place in the order. */
 export function differsInPlaceOnly(a: BoardElement, b: BoardElement): boolean {
   const fields = Object.keys({ ...a, ...b }).filter((field) => !PLACE.has(field));
   return fields.every((field) => JSON.stringify(a[field]) === JSON.stringify(b[field]));
 }
 
-/** 32 bits out of a text (FNV-1a with a final mix). */
+/** A hash of 32 bits of a text (FNV-1a with a final mix). */
 export function hashText(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
@@ -65,7 +65,10 @@ export function hashText(text: string): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-/** About the bytes of an element as JSON; may be too high, for numbers with many digits, but never far too low. */
+/**
+ * Approximately the bytes of an element as JSON. It may be too high, but even for numbers with many digits it is never
+ * much too low.
+ */
 export function weightOf(element: BoardElement): number {
   let weight = 900;
   for (const field of ["text", "originalText", "name", "link"]) {

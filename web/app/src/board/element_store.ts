@@ -1,4 +1,4 @@
-// The board as this peer has merged it: sanitized elements by id, deleted ones too, with bounds on both, and a digest.
+// The board as this peer has merged it: sanitized elements by id, deleted ones too, with limits on both, and a digest.
 
 import {
   type BoardElement,
@@ -19,7 +19,7 @@ export function bucketOf(id: string): number {
 
 export class ElementStore {
   readonly #elements = new Map<string, BoardElement>();
-  /** Ids of deleted elements, the one deleted longest ago first. */
+  /** The ids of deleted elements; the one that was deleted first comes first. */
   readonly #tombstones = new Set<string>();
   readonly #digests = new Array<number>(BUCKETS).fill(0);
   /** Elements are replaced, never changed, so each is hashed once. */
@@ -43,17 +43,22 @@ export class ElementStore {
     return this.#elements.values();
   }
 
-  /** What can be seen, in its order. */
+  /** The visible elements, in their order. */
   scene(): BoardElement[] {
     return [...this.#elements.values()].filter((element) => !element.isDeleted).sort(compareOrder);
   }
 
-  /** One number for each bucket of ids, over the living elements: which deleted ones are remembered may differ. */
+  /**
+   * One number for each bucket of ids, over the elements that are not deleted, because pages may remember different
+   * deleted ones.
+   */
   digests(): number[] {
     return [...this.#digests];
   }
 
-  /** The same over what the elements are: under one version, two pages may hold two contents. */
+  /**
+   * The same over the contents of the elements, because two pages may have different contents with the same version.
+   */
   contentDigests(): number[] {
     const digests = new Array<number>(BUCKETS).fill(0);
     for (const element of this.#elements.values()) {
@@ -87,7 +92,7 @@ export class ElementStore {
     return "taken";
   }
 
-  /** Forgets deleted elements beyond the bound, the oldest first; returns their ids. */
+  /** Forgets deleted elements beyond the limit, the oldest first, and returns their ids. */
   prune(): string[] {
     const forgotten: string[] = [];
     for (const id of this.#tombstones) {

@@ -1,4 +1,4 @@
-// Excalidraw as a `SceneAccess`: the one place where its elements and the board's meet.
+// Excalidraw as a `SceneAccess`: the only place that converts between its elements and those of the board.
 
 import { CaptureUpdateAction, mutateElement, reconcileElements } from "@excalidraw/excalidraw";
 import type { ExcalidrawImageElement, OrderedExcalidrawElement } from "@excalidraw/excalidraw/element/types";
@@ -23,23 +23,23 @@ import { viewsOf } from "./views";
 
 type RemoteElement = Parameters<typeof reconcileElements>[1][number];
 
-/** Excalidraw still measures an image that was put in less than this ago, in milliseconds. */
+/** For this many milliseconds after an image was inserted, Excalidraw may still be measuring it. */
 const REST = 700;
 
-/** Excalidraw's. */
+/** Excalidraw's smallest zoom. */
 const LEAST_ZOOM = 0.1;
 
-/** By Excalidraw's tools, at the edges of the board. */
+/** The pixels that Excalidraw's tools cover at the edges of the board. */
 const COVERED = { top: 70, bottom: 70, left: 16, right: 16 };
 
-/** Which of the parts is seen of what is too large for the window. */
+/** The visible part of a scene that is too large for the window. */
 export interface Part {
   readonly number: number;
   readonly of: number;
 }
 
 export class ExcalidrawScene implements SceneAccess {
-  /** Versions of image elements and since when they have them, to see which have come to rest. */
+  /** The versions of image elements, and since when they have them, to see which no longer change. */
   readonly #resting = new Map<string, { version: number; since: number }>();
   readonly #hashes = new WeakMap<BinaryFileData, string>();
   readonly #unreadable = new WeakSet<BinaryFileData>();
@@ -64,7 +64,7 @@ export class ExcalidrawScene implements SceneAccess {
       this.api.getAppState();
     const ids = [editingTextElement?.id, resizingElement?.id, newElement?.id, multiElement?.id, pendingImageElementId];
     const held = new Set(ids.filter((id) => typeof id === "string"));
-    // Those whose file is here get its right id by `adoptImages`.
+    // Images whose file is here get the right id by `adoptImages`.
     const files = this.api.getFiles();
     for (const element of this.elements()) {
       if (element.type !== "image" || element.fileId === null || !waitsForFile(element)) continue;
@@ -80,28 +80,29 @@ export class ExcalidrawScene implements SceneAccess {
     if (shown.length === 0) return;
     const replaced = new Set(shown.map(({ id }) => id));
     const local = this.elements().filter(({ id }) => !replaced.has(id));
-    // Excalidraw changes elements in place, so it gets its own. They were sanitized, which makes them what it expects.
+    // Excalidraw changes elements in place, so it gets copies. They were sanitized, so they have the form that it
+    // expects.
     const remote = shown.map((element) => ({ ...element }) as unknown as RemoteElement);
     this.api.updateScene({
       elements: reconcileElements(local, remote, this.api.getAppState()),
-      // What others do is not this user's to undo.
+      // This user cannot undo what others do.
       captureUpdate: CaptureUpdateAction.NEVER,
     });
   }
 
   fit(): void {
-    // Nobody's pen is moved to another place in the midst of a stroke.
+    // The view must not move while the user draws a stroke.
     if (this.#view() !== this.#firstView || this.api.getAppState().cursorButton === "down") return;
     this.lookAt(() => true);
   }
 
-  /** Shows all of what is wanted, or a part if it is too large for the window. */
+  /** Shows all wanted elements, or a part if they are too large for the window. */
   lookAt(isWanted: (id: string) => boolean): void {
     this.#isWanted = isWanted;
     this.showPart(1);
   }
 
-  /** Of what was looked at last. After the last part comes the first. */
+  /** Shows a part of the elements that were last looked at. The first part follows the last one. */
   showPart(number: number): void {
     const { width, height } = this.#uncovered();
     const shapes = this.api.getSceneElements().filter(({ id }) => this.#isWanted(id));
@@ -126,7 +127,7 @@ export class ExcalidrawScene implements SceneAccess {
     this.onPart({ number: index + 1, of: views.length });
   }
 
-  /** What is not covered, in the page's pixels. */
+  /** The size of the uncovered area, in pixels of the page. */
   #uncovered(): { width: number; height: number } {
     const { width, height } = this.api.getAppState();
     return { width: width - COVERED.left - COVERED.right, height: height - COVERED.top - COVERED.bottom };
@@ -137,7 +138,7 @@ export class ExcalidrawScene implements SceneAccess {
     return JSON.stringify([scrollX, scrollY, zoom.value]);
   }
 
-  /** Puts elements on top of what is there; the user can undo it. */
+  /** Puts elements on top of the existing ones; the user can undo this. */
   add(elements: readonly OrderedExcalidrawElement[]): void {
     this.api.updateScene({
       elements: [...this.elements(), ...elements],
@@ -170,8 +171,8 @@ export class ExcalidrawScene implements SceneAccess {
   }
 
   /**
-   * Makes the user's images ready for others: their ids become the hash of their bytes. Excalidraw makes an image
-   * smaller after it has given it an id, so this cannot be left to it. To be called now and then.
+   * Prepares the user's images for others: their ids become the hash of their bytes. Excalidraw cannot do this, because
+   * it shrinks an image after it has given it an id. Must be called now and then.
    */
   async adoptImages(images: Images): Promise<void> {
     if (this.#adopting) return;

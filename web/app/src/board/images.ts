@@ -1,6 +1,6 @@
-// The image files of the board. A file's id is the SHA-256 of its bytes, so whoever sends it, it can be checked. A board
-// asks one peer after the other for what it lacks; the file comes by `room.sendFile`. A peer that was asked for what it
-// could not give at that moment tells when it can.
+// The image files of the board. The id of a file is the SHA-256 of its bytes, so it can be checked, whoever sends it. A
+// board asks one peer after the other for a missing file, which then comes by `room.sendFile`. A peer that could not
+// give a file when it was asked tells when it can.
 
 import type { IncomingFile, Peer, Room } from "bimcc-rtc";
 import { BOARD_FILE, IMAGE_TYPES, type ImageType, isBoardFile } from "./board_file";
@@ -14,19 +14,19 @@ export interface ImageFile {
   readonly blob: Blob;
 }
 
-/** In milliseconds: for a peer's answer, and between two rounds of asking everybody. */
+/** In milliseconds: how long to wait for a peer's answer, and for the next round of asking everybody. */
 const ANSWER_TIME = 5_000;
 const ROUND_TIME = 20_000;
 const MAX_SERVING = 4;
-/** Images that one peer has asked for and could not be given yet. */
+/** How many images are remembered that one peer has asked for and could not get yet. */
 const MAX_OWED = MAX_FILES;
 
 interface Want {
   asked: Set<string>;
-  /** These have said that they have it. */
+  /** The peers that have said that they have it. */
   readonly owners: Set<string>;
   from: string | undefined;
-  /** Until then nothing is to be done for it. */
+  /** Nothing must be done for it until then. */
   until: number;
 }
 
@@ -43,7 +43,7 @@ export class Images {
   readonly #files = new Map<string, ImageFile>();
   readonly #wants = new Map<string, Want>();
   readonly #serving = new Map<string, Set<string>>();
-  /** By peer: what it asked for and has not been given. */
+  /** For each peer: what it asked for and has not got. */
   readonly #owed = new Map<string, Set<string>>();
   #bytes = 0;
   #receivingBytes = 0;
@@ -57,12 +57,12 @@ export class Images {
     return this.#files.has(id);
   }
 
-  /** Those of these that are here. */
+  /** The images of these ids that are here. */
   among(ids: Iterable<string>): ImageFile[] {
     return [...new Set(ids)].map((id) => this.#files.get(id)).filter((file) => file !== undefined);
   }
 
-  /** What this user has put on the board. */
+  /** Adds an image that this user has put on the board. */
   add(file: ImageFile): void {
     if (this.#files.has(file.id)) return;
     this.#files.set(file.id, file);
@@ -71,7 +71,7 @@ export class Images {
     for (const [peer, owed] of this.#owed) if (owed.has(file.id)) this.#tellOwned(peer);
   }
 
-  /** These images are on the board; those that are not here are asked for. */
+  /** These images are on the board. Asks others for those that are not here. */
   handleNeeded(now: number, ids: Iterable<string>): void {
     const needed = new Set<string>();
     for (const id of ids) if (isContentId(id) && !this.#files.has(id)) needed.add(id);
@@ -102,14 +102,14 @@ export class Images {
     }
   }
 
-  /** When `handleTimer` has something to do. */
+  /** When `handleTimer` must be called. */
   pollTimeout(): number {
     let at = Number.POSITIVE_INFINITY;
     for (const { until } of this.#wants.values()) at = Math.min(at, until);
     return at;
   }
 
-  /** True if the message was one about files. */
+  /** Returns true if the message was about files. */
   handleMessage(now: number, peer: Peer, data: Readonly<Record<string, unknown>>): boolean {
     const { kind, id } = data;
     if (kind === "board/want-file") {
@@ -128,7 +128,7 @@ export class Images {
     return true;
   }
 
-  /** True if the file was one for the board. */
+  /** Returns true if the file was for the board. */
   handleFile(now: number, peer: Peer, file: IncomingFile): boolean {
     if (!isBoardFile(file)) return false;
     const metadata = isRecord(file.metadata) ? file.metadata : {};
@@ -146,7 +146,7 @@ export class Images {
       this.events.problem(peer, mimeType ? "offers an image that is too large" : "offers an image of an unknown kind");
       return true;
     }
-    // The transfer has its own ways to end; the want waits for that.
+    // The transfer ends by itself in any case, and the want waits for that.
     want.until = Number.POSITIVE_INFINITY;
     void this.#receive(peer, file, { id, mimeType, want });
     return true;
@@ -217,7 +217,10 @@ export class Images {
     if (owed.size < MAX_OWED) owed.add(id);
   }
 
-  /** What this peer asked for in vain and can now be given: as much as may be on its way to it at a time. */
+  /**
+   * Tells this peer which of the images that it asked for without success are here now: as many as may be on their way
+   * to it at a time.
+   */
   #tellOwned(id: string): void {
     const peer = this.room.peers.get(id);
     const owed = this.#owed.get(id);
@@ -233,7 +236,7 @@ export class Images {
   }
 
   #send(peer: Peer, message: unknown): void {
-    // A lost question is asked again.
+    // A question that gets lost is asked again.
     this.room.send(message, { to: peer }).catch(() => {});
   }
 }

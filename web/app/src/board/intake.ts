@@ -1,4 +1,5 @@
-// Puts files on the board: drawings as copies beside what is there, images at the place where they were dropped.
+// Puts files on the board: drawings as copies next to the existing elements, images at the place where they were
+// dropped.
 
 import { getCommonBounds, restoreElements } from "@excalidraw/excalidraw";
 import type { OrderedExcalidrawElement } from "@excalidraw/excalidraw/element/types";
@@ -10,14 +11,14 @@ import type { ExcalidrawScene } from "./excalidraw_scene";
 import { sha256 } from "./sha256";
 import { handedOn, type Point } from "./way_in";
 
-/** Between a drawing and what it is put beside, and between images that come together. */
+/** The gap between a drawing and its neighbours, and between images that come together. */
 const GAP = 40;
 
 export interface IntakeOptions {
   api: ExcalidrawImperativeAPI;
   scene: ExcalidrawScene;
   isKnown: CopyOptions["isKnown"];
-  /** Nothing for the board. */
+  /** Called with files that are not for the board. */
   onOther(files: File[]): void;
   onProblem(sentence: string): void;
 }
@@ -43,7 +44,7 @@ export class Intake {
       const files = await withContentIds(drawing.files);
       const ids = new Map([...files].map(([id, file]) => [id, file.id]));
       const copies = copiesOf(drawing.elements, { random: Math.random, isKnown, files: ids });
-      // On top of what is there, in the order of the file.
+      // The copies go on top of the existing elements, in the order of the file.
       const restored = restoreElements(copies as unknown as OrderedExcalidrawElement[], null, { repairBindings: true });
       if (restored.length === 0) return onProblem(`“${name}” is a drawing with nothing on it.`);
       const [dx, dy] = this.#placeFor(restored, at);
@@ -59,7 +60,7 @@ export class Intake {
     }
   }
 
-  /** How far a drawing is moved: to where it was dropped, or beside what it would cover. */
+  /** How far a drawing is moved: to the place where it was dropped, or next to what it would cover. */
   #placeFor(drawing: readonly OrderedExcalidrawElement[], at: Point | undefined): [number, number] {
     const { api } = this.options;
     const [left, top, right, bottom] = getCommonBounds(drawing);
@@ -76,7 +77,7 @@ export class Intake {
     return covers ? [maxX + GAP - left, 0] : [0, 0];
   }
 
-  /** Excalidraw measures images, makes them smaller and puts them in: by its own way for dropped ones. */
+  /** Excalidraw measures, shrinks and inserts the image, as if it had been dropped on it. */
   #addImage(file: File, { clientX, clientY }: Point, shift: number): void {
     const dataTransfer = new DataTransfer();
     dataTransfer.items.add(file);
@@ -92,7 +93,7 @@ export class Intake {
   }
 }
 
-/** By the ids that they had, files under the hash of their bytes; those that are no data are left out. */
+/** Maps the former id of each file to the file under the hash of its bytes. Files without data are left out. */
 async function withContentIds(files: readonly BinaryFileData[]): Promise<Map<string, BinaryFileData>> {
   const found = new Map<string, BinaryFileData>();
   for (const file of files) {

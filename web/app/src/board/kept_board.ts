@@ -1,8 +1,8 @@
-// The board in this tab's session storage, so that a reload does not lose it when nobody else is there. Not longer than
-// the tab lives: a board that came back days later would surprise.
+// The board in this tab's session storage, so that a reload does not lose it when nobody else is there. It is kept only
+// as long as the tab, because a board that came back days later would be a surprise.
 
 const MAX_CHARACTERS = 2_000_000;
-/** Writing more than this each few seconds would be felt. */
+/** Writing more than this every few seconds would be noticeable. */
 const MAX_ELEMENTS = 3_000;
 
 function keyOf(room: string): string {
@@ -25,6 +25,6 @@ export function keepBoard(room: string, elements: readonly { isDeleted: boolean 
     if (json === "" || json.length > MAX_CHARACTERS) sessionStorage.removeItem(keyOf(room));
     else sessionStorage.setItem(keyOf(room), json);
   } catch {
-    // Storage may be full or forbidden; the board works without.
+    // Storage may be full or forbidden; the board works without it.
   }
 }

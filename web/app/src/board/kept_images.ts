@@ -1,5 +1,6 @@
-// The images of boards in this browser's IndexedDB, so that they are there when everybody has left and somebody comes back.
-// By the hash of their bytes, whatever the room; a day after they were last on a board, they are gone.
+// The images of boards in this browser's IndexedDB, so that they are still there when everybody has left and somebody
+// comes back. They are stored by the hash of their bytes, for all rooms together, and deleted a day after they were
+// last on a board.
 
 import { IMAGE_TYPES } from "./board_file";
 import type { ImageFile } from "./images";
@@ -22,7 +23,7 @@ class KeptImages {
   #database: Promise<IDBDatabase> | undefined;
   readonly #kept = new Set<string>();
 
-  /** Puts them beside those that are kept. Never fails: without storage, boards work without. */
+  /** Adds images to those that are kept. This never fails: boards also work without storage. */
   async keep(images: readonly ImageFile[]): Promise<void> {
     const fresh = images.filter(({ id }) => !this.#kept.has(id));
     for (const { id } of fresh) this.#kept.add(id);
@@ -33,11 +34,11 @@ class KeptImages {
         await done(database.transaction(STORE, "readwrite").objectStore(STORE).put(row));
       }
     } catch {
-      // It may be full or forbidden.
+      // Storage may be full or forbidden.
     }
   }
 
-  /** Those of these that are kept; whether they are what they should be is for the caller to see. */
+  /** The kept images of these ids. The caller must check that their content is right. */
   async find(ids: readonly string[]): Promise<ImageFile[]> {
     const found: ImageFile[] = [];
     try {
@@ -49,7 +50,7 @@ class KeptImages {
         found.push({ id, mimeType, blob: new Blob([row.bytes], { type: mimeType }) });
       }
     } catch {
-      // As above.
+      // Storage may be forbidden.
     }
     return found;
   }
@@ -63,7 +64,7 @@ class KeptImages {
   }
 }
 
-/** One for the page: what was kept in one visit to a room need not be kept again in the next. */
+/** There is one for the page, so that an image kept in one visit to a room is not stored again in the next one. */
 export const keptImages = new KeptImages();
 
 async function open(): Promise<IDBDatabase> {
@@ -74,7 +75,7 @@ async function open(): Promise<IDBDatabase> {
   return done(request);
 }
 
-/** All that is too old, and the oldest of what is too much. */
+/** Deletes all images that are too old, and the oldest ones beyond the limit. */
 async function forgetOld(database: IDBDatabase): Promise<void> {
   const store = database.transaction(STORE, "readwrite").objectStore(STORE);
   const rows: { id: string; usedAt: number; size: number }[] = [];
@@ -93,7 +94,7 @@ async function forgetOld(database: IDBDatabase): Promise<void> {
   let size = 0;
   for (const row of newest) {
     size += row.size;
-    // A clock that was set back makes nothing too old.
+    // If the clock was set back, no image counts as too old.
     if (size > MAX_FILES_BYTES || now - row.usedAt > KEPT_FOR) store.delete(row.id);
   }
 }

@@ -1,4 +1,4 @@
-// The board that was left last, for as long as the page lives: whoever leaves last can still save it.
+// The board that was left last, kept as long as the page, so that the last one to leave can still save it.
 
 import { blobToDataUrl } from "./data_url";
 import type { BoardElement } from "./element";
@@ -20,7 +20,7 @@ export function hasBoardToSave(room: string): boolean {
   return last?.room === room && last.elements.length > 0;
 }
 
-/** As a file that Excalidraw and this board open, with its images. */
+/** The board with its images, as a file that Excalidraw and this board can open. */
 export async function boardToSave(room: string): Promise<File | undefined> {
   if (!last || !hasBoardToSave(room)) return undefined;
   const { elements, images } = last;

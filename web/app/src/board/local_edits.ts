@@ -1,5 +1,5 @@
-// Turns what the user did to an element into a version of it that others take: one that wins over what is known, keeps
-// to the bounds, and has an id that can still be changed.
+// Turns the user's change of an element into a version that others accept: one that supersedes the known version, stays
+// within the limits, and has an id that can still be changed.
 
 import { type BoardElement, supersedes } from "./element";
 import type { ElementStore } from "./element_store";
@@ -11,15 +11,18 @@ import { newId, type Random, renameIds } from "./renames";
 import { sanitizeElement } from "./sanitize";
 
 export interface LocalEdit {
-  /** What is to be merged and sent. More than one if the element had to be given another id. */
+  /** The elements to be merged and sent. There is more than one if the element had to get another id. */
   elements: BoardElement[];
-  /** The user's scene has something else than `elements`. */
+  /** Whether the user's scene differs from `elements`. */
   differs: boolean;
-  /** What was taken from it, as people call it. */
+  /** The parts that were removed from it, in words for people. */
   taken: readonly string[];
 }
 
-/** `raw` has an id that others take. `successors`: by the id that was given up, the one under which the element goes on; kept up to date here. */
+/**
+ * `raw` must have an id that others accept. `successors` maps an id that was given up to the id under which the element
+ * continues; this function keeps it up to date.
+ */
 export function adoptLocalEdit(
   raw: BoardElement,
   store: ElementStore,
@@ -30,7 +33,7 @@ export function adoptLocalEdit(
   const known = store.get(raw.id);
   const fitted = fit(raw, store);
 
-  // The number is only put right below; what a rule about numbers says must not keep the user's edit from the others.
+  // The version is corrected only below, so a rule about versions must not reject the user's edit here.
   const stamp = { version: 1, versionNonce: nonce() };
   const sanitized = sanitizeElement({ ...fitted, ...stamp });
   if ("refused" in sanitized) return sanitized;
@@ -40,20 +43,20 @@ export function adoptLocalEdit(
 
   const own = { version: Math.trunc(Number(raw.version)) || 1, versionNonce: raw.versionNonce };
   const usable = Number.isSafeInteger(own.versionNonce) && own.versionNonce >= 0 && own.versionNonce <= MAX_NONCE;
-  // One version never has two contents, not even on one page.
+  // A version must never have two contents, not even on one page.
   const wins = usable && own.version > 0 && changed.length === 0 && (!known || supersedes(own, known));
   const version = wins ? own.version : Math.max(own.version + Math.sign(changed.length), (known?.version ?? 0) + 1);
   const element = { ...clean, version, versionNonce: wins ? own.versionNonce : stamp.versionNonce };
   const differs = !wins || fitted !== raw;
   if (version < FINAL_VERSION) return { elements: [element], differs, taken };
 
-  // No higher version of this id will be taken by anybody: what lives goes on under another id.
+  // Nobody accepts a higher version of this id, so the element continues under another id.
   const elements: BoardElement[] = [];
   if (!(known?.isDeleted && known.version === FINAL_VERSION)) {
     elements.push({ ...element, version: FINAL_VERSION, versionNonce: stamp.versionNonce, isDeleted: true });
   }
   if (!element.isDeleted) {
-    // A drag goes on changing the old id until the scene shows the new one.
+    // While the user drags the element, the scene changes the old id until it shows the new one.
     const earlier = store.get(successors.get(raw.id) ?? "");
     if (earlier && !earlier.isDeleted && earlier.version + 1 < FINAL_VERSION) {
       const { id, index, version } = earlier;
@@ -70,7 +73,7 @@ export function adoptLocalEdit(
   return { elements, differs: true, taken };
 }
 
-/** Other elements that speak of `from`, speaking of `to`. */
+/** The elements that refer to `from`, changed to refer to `to`. */
 function redirect(store: ElementStore, from: string, to: string, nonce: () => number): BoardElement[] {
   const changed: BoardElement[] = [];
   for (const element of store.all()) {
@@ -81,7 +84,7 @@ function redirect(store: ElementStore, from: string, to: string, nonce: () => nu
   return changed;
 }
 
-/** The element itself, or a copy that keeps to what others take: fewer points, an index that leaves room. */
+/** The element itself, or a copy that others accept: with fewer points, or an index that leaves room for more. */
 function fit(raw: BoardElement, store: ElementStore): BoardElement {
   let fitted = raw;
   while (Array.isArray(fitted.points) && fitted.points.length > MAX_POINTS) {
@@ -94,7 +97,7 @@ function fit(raw: BoardElement, store: ElementStore): BoardElement {
   return fitted;
 }
 
-/** Close to where `index` would have been: at the very bottom, or on top. */
+/** An index near the place of `index`: at the very bottom or at the top. */
 function usableIndex(index: unknown, store: ElementStore): string {
   const scene = store.scene();
   const wasLow = typeof index === "string" && index < "C";
@@ -102,13 +105,15 @@ function usableIndex(index: unknown, store: ElementStore): string {
   return neighbour.length < MAX_INDEX_LENGTH ? `${neighbour}V` : neighbour;
 }
 
-/** The form in which an element that cannot be on the board is taken out of the user's scene. */
+/** The form that removes an element from the user's scene if it cannot be on the board. */
 export function withdrawn(raw: BoardElement): BoardElement {
   const version = Number.isSafeInteger(raw.version) ? raw.version + 1 : FINAL_VERSION;
   return { ...raw, isDeleted: true, version };
 }
 
-/** Its file is still to be given an id that others take; without the file it would be taken from the user. */
+/**
+ * Whether the file of an image must still get an id that others accept. Until then the image must stay with the user.
+ */
 export function waitsForFile({ type, fileId }: BoardElement): boolean {
   return type === "image" && typeof fileId === "string" && !isId(fileId);
 }

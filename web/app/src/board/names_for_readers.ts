@@ -1,12 +1,16 @@
-// What screen readers need and Excalidraw leaves out: names of what has none, and names that say what is written there.
+// Adds what screen readers need and Excalidraw lacks: names for controls without one, and names that contain the
+// visible text.
 
-/** Puts it right now and whenever something changes; returns what ends that. Excalidraw's dialogs lie beside the board. */
+/**
+ * Does so now and whenever something changes, and returns a function that ends it. Excalidraw's dialogs are outside the
+ * board's element.
+ */
 export function nameForReaders(root: HTMLElement = document.body): () => void {
   const look = () => {
     for (const board of root.querySelectorAll<HTMLElement>(".excalidraw")) nameWithin(board);
   };
   look();
-  // Attributes are not looked at: those that are set here would come back as changes.
+  // Attributes are not observed, because those that are set here would be reported as changes.
   const observer = new MutationObserver(look);
   observer.observe(root, { childList: true, subtree: true, characterData: true });
   return () => observer.disconnect();
@@ -18,13 +22,13 @@ function nameWithin(board: HTMLElement): void {
   };
   each(".main-menu-trigger:not([aria-label])", (button) => button.setAttribute("aria-label", "Menu of the board"));
   each("textarea.excalidraw-wysiwyg:not([aria-label])", (text) => text.setAttribute("aria-label", "Text on the board"));
-  // Rows of colors and fonts are always there and keep nobody from the rest of the page, so they are no modal dialogs.
+  // Rows of colors and fonts are always there and do not block the rest of the page, so they are not modal dialogs.
   each(":is(.color-picker-container, .FontPicker__container)[role=dialog]", (row) => {
     row.setAttribute("role", "group");
     row.removeAttribute("aria-modal");
     row.setAttribute("aria-label", textOf(row.closest("fieldset")?.querySelector("legend")) || "Choices");
   });
-  // Around the button that really is one.
+  // This element only surrounds the real button.
   each("div[type=button][aria-expanded]", (trigger) => trigger.removeAttribute("aria-expanded"));
   each("[role=dialog][aria-labelledby]", (dialog) => {
     if (document.getElementById(dialog.getAttribute("aria-labelledby") ?? "")) return;
@@ -35,7 +39,7 @@ function nameWithin(board: HTMLElement): void {
     choice.setAttribute("aria-label", textOf(choice.parentElement));
   });
   each(".reset-zoom-button", (zoom) => zoom.setAttribute("aria-label", `${textOf(zoom)}, reset zoom`));
-  // A name has to have in it what is written there, so that one can say it.
+  // A name must contain the visible text, so that people can say it to select the control.
   each(":is(.dropdown-menu-item, .ExcButton)[aria-label]", (button) => {
     if (!button.getAttribute("aria-label")?.includes(textOf(button))) button.removeAttribute("aria-label");
   });

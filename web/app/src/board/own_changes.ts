@@ -1,11 +1,12 @@
-// What sanitizing takes from an element of the user's own, so that it can be said and taken from the user's board too.
+// Finds what sanitizing removes from the user's own element, so that the user can be told and the own board can be
+// corrected too.
 
 import type { BoardElement } from "./element";
 import { isRecord } from "./protocol";
 
 const NOT_CONTENT: ReadonlySet<string> = new Set(["id", "index", "version", "versionNonce", "updated"]);
 
-/** What people call the fields whose change can be seen. */
+/** Words for the fields whose change is visible. */
 const NAMES: Readonly<Record<string, string>> = {
   link: "link",
   strokeColor: "color",
@@ -33,19 +34,19 @@ const NAMES: Readonly<Record<string, string>> = {
   name: "name",
 };
 
-/** The fields that are not the same, but for those that say which version it is. */
+/** The fields that differ, without those that only identify the version. */
 export function changedFields(raw: BoardElement, clean: BoardElement): string[] {
   const fields = Object.keys({ ...raw, ...clean });
   return fields.filter((field) => !NOT_CONTENT.has(field) && !isSameData(raw[field], clean[field]));
 }
 
-/** The names of those among these fields that the user had set to something. */
+/** The words for those of these fields that the user had set. */
 export function namesOfTaken(raw: BoardElement, fields: readonly string[]): string[] {
   const said = fields.filter((field) => raw[field] !== undefined && raw[field] !== null && raw[field] !== "");
   return said.flatMap((field) => (Object.hasOwn(NAMES, field) ? [NAMES[field] ?? ""] : []));
 }
 
-/** Whether two values are the same as JSON; what is null, undefined or missing is the same too. */
+/** Whether two values are the same as JSON. null, undefined and missing count as the same. */
 export function isSameData(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (a === null || a === undefined) return b === null || b === undefined;

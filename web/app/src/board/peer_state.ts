@@ -1,24 +1,25 @@
-// What a board remembers about one other: what it may still send, what it may still ask, what was said about it.
+// What a board remembers about one peer: what it may still send, what it may still ask for, and what was reported about
+// it.
 
 import { TokenBucket } from "bimcc-rtc/shared";
 import { MESSAGES_BURST, MESSAGES_PER_SECOND, WEIGHT_BURST, WEIGHT_PER_SECOND } from "./limits";
 
-/** A reason is told again after this time, in milliseconds. */
+/** A reason is reported again after this time, in milliseconds. */
 const TELL_AGAIN = 10_000;
 const MAX_REASONS = 20;
-/** So many messages over the limit within a while are a flood; a few are a tab that was asleep. */
+/** This many messages over the limit within a while are a flood; a few only mean that a tab was asleep. */
 const FLOOD = 200;
 
 export class PeerState {
   connected = false;
-  /** Nobody is there to answer. */
+  /** The peer is away, so it cannot answer. */
   away = false;
-  /** It has been asked for the whole board. */
+  /** Whether it was asked for the whole board. */
   asked = false;
-  /** It has asked for the whole board before that was here. */
+  /** Whether it asked for the whole board before this page had it. */
   awaitsRest = false;
 
-  /** By bucket: the contents here and there when they were last compared. */
+  /** For each bucket: the contents of both sides when they were last compared. */
   readonly #compared = new Map<number, string>();
   #messages: TokenBucket;
   #received: TokenBucket;
@@ -33,7 +34,7 @@ export class PeerState {
     this.#answered = new TokenBucket(WEIGHT_PER_SECOND, WEIGHT_BURST, now);
   }
 
-  /** `flooding`: it is dropped, and worth telling. */
+  /** `flooding` means that the message is dropped, and that this should be reported. */
   receive(now: number, weight: number): "fine" | "dropped" | "flooding" {
     if (this.#messages.take(1, now) && this.#received.take(weight, now)) return "fine";
     if (now - this.#droppedSince > TELL_AGAIN) {
@@ -43,7 +44,7 @@ export class PeerState {
     return ++this.#dropped >= FLOOD ? "flooding" : "dropped";
   }
 
-  /** It was asked for this much, which is more than it may send at once otherwise. */
+  /** The peer was asked for this much, which is more than it may otherwise send at once. */
   expect(now: number, weight: number): void {
     this.#received = new TokenBucket(WEIGHT_PER_SECOND, WEIGHT_BURST, now, weight);
     this.#messages = new TokenBucket(MESSAGES_PER_SECOND, MESSAGES_BURST, now, weight / (64 * 1024));
@@ -54,8 +55,8 @@ export class PeerState {
   }
 
   /**
-   * Whether these contents of a bucket have not been compared before: pages that do not sanitize alike would else send
-   * each other the same elements for ever.
+   * Whether these contents of a bucket have not been compared before: otherwise pages that sanitize differently would
+   * send each other the same elements for ever.
    */
   mayCompareContents(bucket: number, ours: number | undefined, theirs: number | undefined): boolean {
     const both = `${ours} ${theirs}`;
@@ -64,7 +65,7 @@ export class PeerState {
     return true;
   }
 
-  /** Whether this has not been told lately. */
+  /** Whether this reason was not reported recently. */
   tell(now: number, reason: string): boolean {
     const told = this.#toldAt.get(reason);
     if (told !== undefined && now - told < TELL_AGAIN) return false;

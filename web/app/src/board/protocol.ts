@@ -1,4 +1,4 @@
-// What boards say to each other, over `room.send`. Every message is an object whose `kind` begins with "board/".
+// The messages between boards, over `room.send`. Every message is an object whose `kind` begins with "board/".
 //
 //   board/update   elements that the sender changed, or that the receiver lacks
 //   board/state    two digests per bucket of elements, over versions and over contents; who has other ones answers with
@@ -18,14 +18,14 @@ export type Stamp = [id: string, version: number, versionNonce: number, deleted:
 
 export type BoardMessage =
   | { kind: "board/update"; elements: readonly BoardElement[] }
-  /** `contents` is missing in what older pages send; they do not look at it either. */
+  /** Older pages do not send `contents`, and ignore it. */
   | { kind: "board/state"; digests: readonly number[]; contents?: readonly number[] }
-  /** `hashes`: one for each stamp. */
+  /** `hashes` has one for each stamp. */
   | { kind: "board/compare"; buckets: readonly number[]; stamps: readonly Stamp[]; hashes?: readonly number[] }
   | { kind: "board/want"; ids: readonly string[] | "all" }
   | { kind: "board/end"; more?: true };
 
-/** A message as it came: the outside is checked, the elements are not. */
+/** A received message: its form is checked, the elements are not. */
 export type ReceivedMessage =
   | { kind: "board/update"; elements: readonly unknown[] }
   | Exclude<BoardMessage, { kind: "board/update" }>;
@@ -39,7 +39,7 @@ export function isBoardMessage(data: unknown): data is { kind: string } {
   return isRecord(data) && typeof data.kind === "string" && data.kind.startsWith("board/");
 }
 
-/** The message, or why it is refused. `undefined`: it is not of those that `BoardSync` handles. */
+/** The message, or why it is refused. `undefined` means that `BoardSync` does not handle this kind. */
 export function readMessage(data: { kind: string }): ReceivedMessage | { refused: string } | undefined {
   const message: Record<string, unknown> & { kind: string } = { ...data };
   switch (message.kind) {
@@ -102,7 +102,7 @@ function isStamp(value: unknown): value is Stamp {
   );
 }
 
-/** About the bytes of a message as JSON; stops counting, and returns Infinity, above `limit`. */
+/** Approximately the bytes of a message as JSON. Stops counting above `limit` and returns Infinity. */
 export function weighMessage(data: unknown, limit: number): number {
   let weight = 0;
   const open: unknown[] = [data];

@@ -1,4 +1,4 @@
-// Small readers for values that came from outside: each gives a usable value or refuses. A refusal is thrown as
+// Small readers for values that came from outside: each returns a usable value or refuses. A refusal is thrown as
 // `Refused` and caught in `sanitizeElement`, nowhere else.
 
 import { MAX_INDEX_LENGTH, MAX_POINTS } from "./limits";
@@ -19,7 +19,7 @@ export function requireCount(fields: Fields, name: string, limit: number): numbe
   return value;
 }
 
-/** For what only changes the looks: nearest allowed value, or the usual one. */
+/** For values that only change the appearance: returns the nearest allowed value, or the usual one. */
 export function clampNumber(value: unknown, low: number, high: number, usual: number): number {
   if (typeof value !== "number" || Number.isNaN(value)) return usual;
   return Math.min(high, Math.max(low, value));
@@ -35,7 +35,7 @@ export function textOf(value: unknown, limit: number, name: string): string {
   return value;
 }
 
-/** Ids become keys of plain objects inside Excalidraw, so names that every object has are none. */
+/** Excalidraw uses ids as keys of plain objects, so names that every object has are not allowed. */
 export function isId(value: unknown): value is string {
   return typeof value === "string" && /^[\w-]{1,64}$/.test(value) && !(value in Object.prototype);
 }
@@ -50,10 +50,10 @@ export function colorOf(value: unknown, usual: string): string {
   return typeof value === "string" && COLOR.test(value) ? value : usual;
 }
 
-/** No control characters, and none that turns the direction of what is shown. */
+/** No control characters, and none that changes the direction of text. */
 const LINK = /^(?:https?:\/\/|mailto:)[^\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]+$/iu;
 
-/** Only links that a page may open without harm, as they were written; others are taken away. */
+/** Keeps only links that a page may open without harm, as they were written; others are removed. */
 export function linkOf(value: unknown): string | null {
   if (typeof value !== "string" || value.length > 2048 || !LINK.test(value)) return null;
   try {
@@ -79,7 +79,7 @@ export function pointsOf(value: unknown, limit: number): [number, number][] {
   return value.map((point) => pointOf(point, limit));
 }
 
-/** At most `limit` usable entries; what is no list has none. */
+/** At most `limit` usable entries; a value that is not a list has none. */
 export function listOf<T>(value: unknown, limit: number, read: (entry: unknown) => T | undefined): T[] {
   if (!Array.isArray(value)) return [];
   if (value.length > limit) throw new Refused("a list too long");
@@ -87,8 +87,9 @@ export function listOf<T>(value: unknown, limit: number, read: (entry: unknown) 
 }
 
 /**
- * Whether Excalidraw can make further keys beside this one: a head that gives the length of the integer part, base-62
- * digits, no zero at the end. The two longest negative heads are left out, because below them no key is left to make.
+ * Whether Excalidraw can make more keys next to this one: a head that gives the length of the integer part, base-62
+ * digits, and no zero at the end. The two longest negative heads are not allowed, because no key can be made below
+ * them.
  */
 export function isFractionalIndex(value: unknown): value is string {
   if (typeof value !== "string" || value.length > MAX_INDEX_LENGTH || !/^[C-Za-z][0-9A-Za-z]+$/.test(value))

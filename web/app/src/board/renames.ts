@@ -1,9 +1,9 @@
-// Ids that a board cannot take, and those under which their elements go on.
+// Ids that a board cannot use, and the ids under which their elements continue.
 
 import type { Fields } from "./read_fields";
 import { isId } from "./read_fields";
 
-/** From 0 to below 1. */
+/** Returns a number from 0 to below 1. */
 export type Random = () => number;
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -14,13 +14,13 @@ export function newId(random: Random): string {
   return id;
 }
 
-/** For each id of a kind one new id, the same whenever it is asked for. */
+/** Gives one new id for each id of a kind, always the same one. */
 export class Renames {
   readonly #ids = new Map<string, string>();
 
   constructor(readonly random: Random) {}
 
-  /** The id that was given for this one, if one was. */
+  /** The new id for this one, if one was given. */
   known(id: string): string | undefined {
     return this.#ids.get(id);
   }
@@ -33,12 +33,14 @@ export class Renames {
 }
 
 export interface IdMaps {
-  /** `undefined`: the reference is left as it is. */
+  /** `undefined` means that the reference stays as it is. */
   element(id: string): string | undefined;
   group(id: string): string | undefined;
 }
 
-/** The element with other ids for itself and for all that it speaks of; itself if that changes nothing. */
+/**
+ * The element with other ids for itself and for everything that it refers to; the element itself if nothing changes.
+ */
 export function renameIds<T extends Fields>(element: T, maps: IdMaps): T {
   const changed: Record<string, unknown> = {};
   const elementId = (id: unknown) => {
@@ -69,18 +71,18 @@ export function renameIds<T extends Fields>(element: T, maps: IdMaps): T {
     "boundElements",
     each(element.boundElements, (bound) => within(bound, "id")),
   );
-  // Drawings of old versions have these instead.
+  // Drawings from old versions have this field instead.
   put("boundElementIds", each(element.boundElementIds, elementId));
   put("groupIds", each(element.groupIds, groupId));
   return Object.keys(changed).length === 0 ? element : { ...element, ...changed };
 }
 
-/** Whether a drawing of another program says a number or a text for an id, both mean the same. */
+/** Drawings of other programs may have a number or a text as an id; both mean the same. */
 export function textOfId(id: unknown): string | undefined {
   return typeof id === "string" ? id : typeof id === "number" ? String(id) : undefined;
 }
 
-/** The element as others can take it: what has an unusable id gets the one that is given for it. */
+/** The element in a form that others can accept: each unusable id is replaced by the one that was given for it. */
 export function withUsableIds<T extends Fields>(element: T, elements: Renames, groups: Renames): T {
   return renameIds(element, {
     element: (id) => (isId(id) ? undefined : elements.known(id)),

@@ -1,6 +1,6 @@
-// Elements from other peers (and from opened files) are taken apart and built anew out of known fields: what is not
-// known does not get in. What could harm is refused as a whole; what only looks odd is put right, by everybody in the
-// same way. Nothing here keeps state or looks at other elements.
+// Elements from other peers (and from opened files) are rebuilt from known fields, so unknown fields never get in. An
+// element that could do harm is refused as a whole; one that only looks odd is corrected, by every page in the same
+// way. Nothing here keeps state or looks at other elements.
 
 import type { BoardElement } from "./element";
 import { FINAL_VERSION, MAX_NONCE, MAX_POINTS, MAX_TEXT } from "./limits";
@@ -28,7 +28,7 @@ export type Sanitized = { element: BoardElement } | { refused: string };
 const FAR = 1e7;
 const LARGE = 1e6;
 
-/** More lines than this to fill one shape would hold the page up. */
+/** More lines than this to fill one shape would block the page. */
 const MAX_FILL_LINES = 5_000;
 const MAX_DASHED_LENGTH = 1e5;
 
@@ -129,7 +129,7 @@ function ownFields(fields: Fields): { type: string } & Record<string, unknown> {
       return { type, ...imageFields(fields) };
     case "frame":
       return { type, name: typeof fields.name === "string" ? textOf(fields.name, 300, "name") : null };
-    // Those that would show a page of another host, and those that nobody can draw here.
+    // Refuses types that would show a page of another host, and types that cannot be drawn here.
     default:
       throw new Refused(typeof type === "string" ? `type ${type.slice(0, 20)}` : "no type");
   }

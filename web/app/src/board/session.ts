@@ -1,5 +1,5 @@
-// Joins a board to a room and to a scene: performs what `BoardSync`, `Cursors` and `Images` ask for. Knows no React and
-// no Excalidraw; the scene comes as `SceneAccess`.
+// Connects a board to a room and to a scene: performs what `BoardSync`, `Cursors` and `Images` ask for. It does not
+// know React or Excalidraw; the scene comes as `SceneAccess`.
 
 import type { Peer, Room } from "bimcc-rtc";
 import { type Cursor, Cursors } from "./cursors";
@@ -16,11 +16,11 @@ import { BoardSync } from "./sync";
 export interface SceneAccess {
   /** Everything in the scene, deleted elements too. */
   elements(): readonly unknown[];
-  /** Ids of what the user is in the midst of changing. */
+  /** The ids of the elements that the user is just changing. */
   held(): ReadonlySet<string>;
-  /** Puts these in the place of what has the same ids, but for what is held. */
+  /** Replaces the elements with the same ids, except those that are held. */
   show(elements: readonly BoardElement[]): void;
-  /** Shows all there is at once, unless the user has chosen what to look at. */
+  /** Shows everything at once, unless the user has chosen what to look at. */
   fit(): void;
   showCursors(cursors: ReadonlyMap<string, Cursor>): void;
   showImage(file: ImageFile): void;
@@ -29,17 +29,17 @@ export interface SceneAccess {
 export interface SessionOptions {
   room: Room;
   scene: SceneAccess;
-  /** `peer` undefined: it was the user's own. */
+  /** If `peer` is undefined, the problem came from the user. */
   onProblem(peer: Peer | undefined, reason: string): void;
   timing?: Partial<Timing>;
 }
 
-/** Between two messages about the own pointer, in milliseconds. */
+/** The time between two messages about the own pointer, in milliseconds. */
 const POINTER_INTERVAL = 50;
 const KEEP_INTERVAL = 3_000;
-/** A peer for which so many messages wait gets no live changes until they have left; then boards are compared. */
+/** A peer for which this many messages wait gets no live changes until they are sent; then the boards are compared. */
 const MAX_PENDING = 12;
-/** Timers do not wait longer than this, so that what is measured in between is not missed. */
+/** Timers do not wait longer than this, so that changes of measured values in between are not missed. */
 const LONGEST_WAIT = 5_000;
 
 export class BoardSession {
@@ -53,7 +53,7 @@ export class BoardSession {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
   #performing = false;
-  /** By peer: messages that wait until they can leave. */
+  /** For each peer, the number of messages that wait to be sent. */
   readonly #pending = new Map<string, number>();
   readonly #behind = new Set<string>();
   #pointer: Cursor | undefined;
@@ -88,32 +88,32 @@ export class BoardSession {
     this.handleSceneChange();
   }
 
-  /** The board is still to come from a peer. */
+  /** Whether the board is still to come from a peer. */
   get loading(): boolean {
     return this.#sync.loading;
   }
 
-  /** The board that was there before is in the scene, and so is all that was merged since. */
+  /** Whether the earlier board is in the scene, with everything that was merged since. */
   get settled(): boolean {
     return this.#sync.settled;
   }
 
-  /** What can be seen, as it was merged. */
+  /** The visible elements, as they were merged. */
   elements(): BoardElement[] {
     return this.#sync.elements();
   }
 
-  /** Whether an element of this id is, or was, on the board; while the board is still to come, it may be. */
+  /** Whether an element of this id is or was on the board, or may be because the board is still to come. */
   mayKnow(id: string): boolean {
     return this.#sync.loading || this.#sync.knows(id);
   }
 
-  /** Whether its latest version is this user's. */
+  /** Whether its latest version was made by this user. */
   isOwn(id: string): boolean {
     return this.#sync.isOwn(id);
   }
 
-  /** To be called after each change of the scene. */
+  /** Must be called after each change of the scene. */
   handleSceneChange(): void {
     if (this.#ended || this.#performing) return;
     const now = this.#now();
@@ -138,7 +138,7 @@ export class BoardSession {
     for (const stop of this.#listeners) stop();
   }
 
-  /** A clock that nobody sets. */
+  /** This clock is never set. */
   #now(): number {
     return performance.now();
   }
@@ -205,7 +205,7 @@ export class BoardSession {
     this.#perform(now);
   }
 
-  /** Performs what is asked for and sets the timer. Cursors wait for the timer if a message is all that happened. */
+  /** Performs what is asked for and sets the timer. If only a message came, cursors wait for the timer. */
   #perform(now: number, withCursors = true): void {
     if (this.#ended || this.#performing) return;
     this.#performing = true;
@@ -228,7 +228,7 @@ export class BoardSession {
     this.#schedule(Math.min(...wakeups, now + LONGEST_WAIT));
   }
 
-  /** When the board that was there before this user is in the scene, and not again. */
+  /** Fits the view once, when the earlier board is in the scene. */
   #fitOnce(): void {
     if (this.#fitted || !this.#sync.settled) return;
     this.#fitted = true;
@@ -242,7 +242,10 @@ export class BoardSession {
     this.#timer = setTimeout(() => this.#tick(), Math.max(0, at - this.#now()));
   }
 
-  /** To each by itself: the room's own broadcast is done when the slowest has it. */
+  /**
+   * Sends to each peer separately, because the room's own broadcast only resolves when the slowest peer has the
+   * message.
+   */
   #send(to: string | undefined, message: unknown): void {
     if (to !== undefined) {
       this.#sendTo(to, message);
@@ -265,7 +268,7 @@ export class BoardSession {
       this.#sync.handleCaughtUp(now);
       this.#perform(now);
     };
-    // What is lost comes with the next comparison.
+    // Whatever is lost comes with the next comparison.
     this.#options.room.send(message, { to: id }).then(settled, settled);
   }
 

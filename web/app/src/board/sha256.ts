@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4). Browsers offer it on secure pages only, and a board on a LAN is often on plain http.
+// SHA-256 (FIPS 180-4). Browsers offer it only on secure pages, and a board on a LAN is often on plain http.
 
 const FRACTIONS = { cube: Math.cbrt, square: Math.sqrt };
 
@@ -66,7 +66,7 @@ export function sha256OfBytes(bytes: Uint8Array): Uint8Array {
   return digest;
 }
 
-/** In hexadecimal. */
+/** The hash in hexadecimal. */
 export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   const digest = globalThis.crypto?.subtle
     ? new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))

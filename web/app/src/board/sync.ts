@@ -1,16 +1,15 @@
 // One peer's board, sans I/O: no React, no network, no clock.
 //
-//   1. Tell it what happens: `handleLocalChange`, `handleMessage`, `handlePeer…`, `handleTimer`.
-//   2. Perform `pollOutput()` until it is undefined.
-//   3. Call `handleTimer` when `pollTimeout()` has come.
+//   1. Report what happens: `handleLocalChange`, `handleMessage`, `handlePeer…`, `handleTimer`. 2. Perform
+//      `pollOutput()` until it is undefined. 3. Call `handleTimer` when `pollTimeout()` has come.
 //
-// Merging: an element's highest version wins, between equal ones the lowest nonce (`element.ts`). What the user does
-// always gets a version above what is known here. Versions end at FINAL_VERSION, which only a deleted element may carry:
-// a change that would get there deletes the id for good and goes on under a new id. So nobody can pin an element by
-// giving it a version that nobody may exceed.
+// Merging: the highest version of an element wins, and between equal versions the lowest nonce (`element.ts`). A change
+// of the user always gets a version above the known one. Versions end at FINAL_VERSION, which only a deleted element
+// may have: a change that would reach it deletes the id for good, and the element continues under a new id. So nobody
+// can freeze an element by giving it a version that nobody may exceed.
 //
-// Healing: live changes may get lost. Now and then everybody says a digest of its board, and who has another one
-// exchanges the versions of those buckets that differ. No peer's time is ever compared with another's.
+// Repair: live changes may get lost. Now and then each peer sends a digest of its board, and a peer with another digest
+// exchanges the versions of the buckets that differ. The clocks of two peers are never compared.
 
 import { comparisons, differences, differingBuckets, stateOf } from "./compare";
 import { type BoardElement, differsInPlaceOnly, sameVersion, weightOf } from "./element";
@@ -32,14 +31,16 @@ import { sanitizeElement } from "./sanitize";
 
 export type Output =
   | { type: "send"; to: string | undefined; message: BoardMessage }
-  /** These take the place of what the user's scene has under the same ids, but for what the user holds. */
+  /** These replace the elements with the same ids in the user's scene, except those that the user holds. */
   | { type: "show"; elements: BoardElement[] }
-  /** Something was refused. Of a `peer`, the reason says what it did; of the user, what happened. */
+  /** Something was refused. With a `peer`, the reason says what the peer did; without one, what happened. */
   | { type: "problem"; peer: string | undefined; reason: string };
 
 const NOBODY: ReadonlySet<string> = new Set();
 const NEVER = Number.POSITIVE_INFINITY;
-/** No element's: what the scene has under that id is looked at anew, and missed if it is gone by then. */
+/**
+ * The version of no element: the scene's element with that id is checked again, and counts as missing if it is gone.
+ */
 const LOOK_ANEW = { version: -1, versionNonce: -1 };
 
 export class BoardSync {
@@ -50,23 +51,26 @@ export class BoardSync {
   readonly #outputs: Output[] = [];
   readonly #toldUser: PeerState;
 
-  /** What the user's scene had when last looked at. */
+  /** The versions that the user's scene had when it was last checked. */
   readonly #seen = new Map<string, { version: number; versionNonce: number }>();
-  /** Merged here but not in the user's scene. */
+  /** The ids of elements that are merged but not yet in the user's scene. */
   readonly #stale = new Set<string>();
-  /** Whose version is this user's edit. */
+  /** The ids of elements whose version is this user's edit. */
   readonly #own = new Set<string>();
-  /** Of others, and moved by the user's scene for want of an index of their own: shown anew with all that is shown. */
+  /**
+   * The ids of elements of others that the user's scene has moved because their index was not unique. They are shown
+   * again with the next elements.
+   */
   readonly #moved = new Set<string>();
   #showAt = NEVER;
 
   readonly #successors = new Map<string, string>();
-  /** For ids in the user's scene that others do not take. */
+  /** New ids for those in the user's scene that others do not accept. */
   readonly #elementIds: Renames;
   readonly #groupIds: Renames;
-  /** What must leave the user's scene; `isShown` once the scene has been told. */
+  /** The elements that must be removed from the user's scene; `isShown` once the scene was told. */
   readonly #withdrawals = new Map<string, { raw: BoardElement; isShown: boolean }>();
-  /** What was taken from the user's elements since that was last said. */
+  /** What was removed from the user's elements since the last report. */
   readonly #taken = new Set<string>();
 
   readonly #unsent = new Set<string>();
@@ -74,7 +78,7 @@ export class BoardSync {
   #maySendAt = 0;
 
   #compareAt: number;
-  /** For a first comparison with one peer only, when somebody has just connected. */
+  /** When to compare with only one peer, after somebody has just connected. */
   #settleAt = NEVER;
 
   #loading: { from: string; until: number; hasPart?: true } | undefined;
@@ -92,7 +96,7 @@ export class BoardSync {
     this.#preferConnectedUntil = now + this.#timing.load / 2;
   }
 
-  /** The board that was there before is here, and in the user's scene. */
+  /** Whether the earlier board is here and in the user's scene. */
   get settled(): boolean {
     return this.#loaded && !this.#loading && this.#stale.size === 0;
   }
@@ -101,54 +105,54 @@ export class BoardSync {
     return this.#own.has(id);
   }
 
-  /** Something on the board is as this user made it. */
+  /** Whether this user made the current version of anything on the board. */
   get hasOwn(): boolean {
     return this.#own.size > 0;
   }
 
-  /** What can be seen, in its order. */
+  /** The visible elements, in their order. */
   elements(): BoardElement[] {
     return this.#store.scene();
   }
 
-  /** For keeping: what can be seen, and what must not come back. */
+  /** The elements to be kept: the visible ones, and the deleted ones that must not come back. */
   snapshot(): BoardElement[] {
     return [...this.#store.all()];
   }
 
-  /** Whether an element of this id is here, or was. */
+  /** Whether an element of this id is or was here. */
   knows(id: string): boolean {
     return this.#store.get(id) !== undefined || this.#seen.has(id);
   }
 
-  /** The board is still to come from a peer. */
+  /** Whether the board is still to come from a peer. */
   get loading(): boolean {
     return this.#loading !== undefined;
   }
 
   /**
-   * The user's scene as it is now, deleted elements included. To be called after each change of it, also after those
-   * that came from a `show`, and then with `isShown` before the user can change anything. `held` names elements that the
-   * user is in the midst of changing.
+   * The user's scene as it is now, deleted elements included. Must be called after each change of it, also after a
+   * change caused by a `show`; then with `isShown`, and before the user can change anything. `held` has the ids of
+   * elements that the user is just changing.
    *
-   * Where two elements have the same index, Excalidraw moves one of them on every page that shows both, and calls it a
-   * new version. The page whose user made the element's version says so to the others; were it all pages, they would
-   * overtake what that user, or another, did to the element meanwhile.
+   * If two elements have the same index, Excalidraw moves one of them on every page that shows both, and makes a new
+   * version of it. Only the page whose user made the element's version sends this to the others. If all pages did, they
+   * would supersede what a user did to the element meanwhile.
    */
   handleLocalChange(now: number, scene: readonly unknown[], held: ReadonlySet<string> = NOBODY, isShown = false): void {
-    // How many of what was seen are still there.
+    // How many of the elements seen before are still there.
     let inScene = 0;
     const changed = scene.filter((raw): raw is BoardElement => {
       const seen = hasVersion(raw) ? this.#seen.get(raw.id) : undefined;
       if (seen) inScene++;
       return hasVersion(raw) && !(seen && sameVersion(seen, raw));
     });
-    // All of them before the first reference to one is looked at.
+    // All new ids are given before the first reference is handled.
     for (const raw of changed) if (!isId(raw.id) && !raw.isDeleted) this.#elementIds.give(raw.id);
     for (const raw of changed) {
       const known = this.#store.get(raw.id);
       if (known && sameVersion(known, raw)) {
-        // Of what is held, another content under the same version has not been shown yet.
+        // If the element is held, another content with the same version has not been shown yet.
         if (!isShown || !held.has(raw.id)) this.#stale.delete(raw.id);
         this.#moved.delete(raw.id);
       } else if (isShown && known && !this.#own.has(raw.id) && differsInPlaceOnly(raw, known)) {
@@ -164,12 +168,12 @@ export class BoardSync {
     if (inScene < this.#seen.size) this.#showMissing(now, scene);
   }
 
-  /** What was kept from an earlier visit; merged like a peer's. */
+  /** Merges what was kept from an earlier visit, like elements from a peer. */
   handleKept(now: number, elements: readonly unknown[]): void {
     for (const element of elements) this.#merge(now, undefined, element);
   }
 
-  /** Those who have joined until now were here before: one of them has the board. */
+  /** The peers that have joined until now were here before, so one of them has the board. */
   handleStart(): void {
     this.#loaded = this.#peers.size === 0;
   }
@@ -178,14 +182,14 @@ export class BoardSync {
     this.#peer(now, peer);
   }
 
-  /** It can be reached directly, for the first time or again. */
+  /** The peer can be reached directly, for the first time or again. */
   handlePeerConnected(now: number, peer: string): void {
     this.#peer(now, peer).connected = true;
     this.#scheduleSettling(now);
     this.#scheduleLoad(now);
   }
 
-  /** Live changes have not been sent to somebody whose line was full; now it is not. */
+  /** A peer that got no live changes because too many messages waited for it can get them again. */
   handleCaughtUp(now: number): void {
     this.#scheduleSettling(now);
   }
@@ -201,7 +205,10 @@ export class BoardSync {
     if (this.#loading?.from === peer) this.#loadFromNext(now);
   }
 
-  /** Whether the server awaits the peer's return: who is not there is not asked for the board, but somebody else, at once. */
+  /**
+   * Whether the server waits for the peer's return. A peer that is away is not asked for the board; another one is
+   * asked at once.
+   */
   handlePeerAway(now: number, peer: string, isAway: boolean): void {
     const state = this.#peers.get(peer);
     if (state) state.away = isAway;
@@ -209,8 +216,8 @@ export class BoardSync {
   }
 
   /**
-   * Any message of the room; those that are not for the board are left alone. Never throws. False if the message is to
-   * be ignored by others too, because its sender sends too much.
+   * Handles any message of the room, and ignores those that are not for the board. Never throws. Returns false if other
+   * parts must ignore the message too, because its sender sends too much.
    */
   handleMessage(now: number, peer: string, data: unknown): boolean {
     if (!isBoardMessage(data)) return true;
@@ -255,7 +262,7 @@ export class BoardSync {
     if (now >= this.#showAt) this.#show(now);
     if (now >= this.#settleAt) {
       this.#settleAt = NEVER;
-      // One at first: whoever was away longest would else be told the same by everybody.
+      // Only one peer at first; otherwise a peer that was away for long would get the same from everybody.
       const connected = [...this.#peers].filter(([, state]) => state.connected);
       const one = connected[Math.floor(this.#random() * connected.length)];
       if (one) {
@@ -270,7 +277,7 @@ export class BoardSync {
     }
   }
 
-  /** When `handleTimer` has something to do. */
+  /** When `handleTimer` must be called. */
   pollTimeout(): number {
     const loadAt =
       this.#loading?.until ?? (this.#loaded || this.#peers.size === 0 ? NEVER : this.#preferConnectedUntil);
@@ -283,7 +290,7 @@ export class BoardSync {
 
   // The user's edits.
 
-  /** False if it is to be looked at again. */
+  /** Returns false if the element must be checked again. */
   #handleChanged(now: number, raw: BoardElement, isHeld: boolean): boolean {
     const withdrawal = this.#withdrawals.get(raw.id);
     if (raw.isDeleted && withdrawal?.isShown) {
@@ -299,7 +306,7 @@ export class BoardSync {
     return true;
   }
 
-  /** False if it is to be looked at again. */
+  /** Returns false if the element must be checked again. */
   #handleLocalEdit(now: number, raw: BoardElement, usable: BoardElement, isHeld: boolean): boolean {
     const edit = adoptLocalEdit(usable, this.#store, this.#random, this.#successors);
     if ("refused" in edit) {
@@ -325,13 +332,13 @@ export class BoardSync {
       if (differs) this.#markStale(now, element.id);
     }
     for (const name of edit.taken) this.#taken.add(name);
-    // Of an id that had ended before, nothing is sent, but the scene shows it.
+    // Nothing is sent for an id that had ended before, but the scene shows it.
     if (differs) this.#markStale(now, raw.id);
     this.#prune();
     return true;
   }
 
-  /** The scene goes back to what the board has. */
+  /** Restores in the scene what the board has. */
   #takeBack(now: number, raw: BoardElement): void {
     if (this.#store.get(raw.id)) this.#markStale(now, raw.id);
     else this.#withdraw(now, raw);
@@ -349,7 +356,7 @@ export class BoardSync {
     this.#problem(now, undefined, `Changed, so that everybody sees the same: ${names}.`);
   }
 
-  /** Opening a file, say, must not take away what others have drawn. */
+  /** For example, opening a file must not remove what others have drawn. */
   #showMissing(now: number, scene: readonly unknown[]): void {
     const present = new Set(scene.map((raw) => (hasVersion(raw) ? raw.id : undefined)));
     for (const id of this.#seen.keys()) {
@@ -368,7 +375,7 @@ export class BoardSync {
     this.#maySendAt = now + Math.max(this.#timing.send, (weight * 1000) / LIVE_WEIGHT_PER_SECOND);
   }
 
-  // What comes from others.
+  // Merges an element that comes from others.
 
   #merge(now: number, peer: string | undefined, value: unknown): void {
     const sanitized = sanitizeElement(value);
@@ -398,7 +405,7 @@ export class BoardSync {
       const element = this.#store.get(id);
       const withdrawal = this.#withdrawals.get(id);
       const seen = this.#seen.get(id);
-      // Another content under the version that the scene has: the scene is looked at anew when it has it.
+      // This is another content with the version that the scene has, so the scene is checked again when it shows it.
       if (element && seen && sameVersion(element, seen)) this.#seen.set(id, LOOK_ANEW);
       if (element && (!element.isDeleted || seen)) elements.push(element);
       else if (!element && withdrawal) {
@@ -406,10 +413,10 @@ export class BoardSync {
         elements.push(withdrawn(withdrawal.raw));
       } else this.#stale.delete(id);
     }
-    // What the user holds is not replaced; it is offered again until it can be.
+    // Elements that the user holds are not replaced; they are offered again until they can be.
     this.#showAt = elements.length > 0 ? now + this.#timing.show * 8 : NEVER;
     if (elements.length === 0) return;
-    // So that the order follows from what has been merged alone, and not from what came when.
+    // So the order depends only on what was merged, not on when it came.
     for (const id of this.#moved) {
       const element = this.#store.get(id);
       if (element && !this.#stale.has(id)) elements.push(element);
@@ -417,7 +424,10 @@ export class BoardSync {
     this.#outputs.push({ type: "show", elements });
   }
 
-  /** Whoever should have said where these are is not here any more: the next look at the scene takes it for an edit. */
+  /**
+   * The page that should have sent the new places has gone, so the next check of the scene treats them as edits of this
+   * user.
+   */
   #adoptMoved(): void {
     for (const id of this.#moved) this.#seen.set(id, LOOK_ANEW);
     this.#moved.clear();
@@ -457,22 +467,22 @@ export class BoardSync {
     }
     const state = this.#peers.get(peer);
     if (!state || !this.#answerWith(now, peer, [...this.#store.all()])) return;
-    // Two that ask each other have all there is.
+    // If two peers ask each other, both have everything that there is.
     state.awaitsRest = !this.#loaded && this.#loading?.from !== peer;
     this.#send(peer, state.awaitsRest ? { kind: "board/end", more: true } : { kind: "board/end" });
   }
 
-  /** False if this peer has asked for too much. */
+  /** Returns false if this peer has asked for too much. */
   #answerWith(now: number, peer: string, elements: readonly BoardElement[]): boolean {
     const weight = 1_000 + elements.reduce((sum, element) => sum + weightOf(element), 0);
-    // The whole board must be possible once, however large it is.
+    // It must be possible to send the whole board once, however large it is.
     const charged = Math.min(weight, WHOLE_BOARD_CHARGE);
     if (!this.#peers.get(peer)?.mayAnswer(now, charged)) return false;
     this.#sendElements(peer, elements);
     return true;
   }
 
-  // The whole board, for who comes late.
+  // Loading the whole board, for a peer that comes late.
 
   #scheduleLoad(now: number): void {
     if (this.#loaded || this.#loading || this.#peers.size === 0) return;
@@ -502,9 +512,9 @@ export class BoardSync {
     for (const [peer, state] of this.#peers) if (state.awaitsRest) this.#answerWant(now, peer, "all");
   }
 
-  // Small things.
+  // Helpers.
 
-  /** Cuts into pieces; returns what they weigh. */
+  /** Sends elements in pieces, and returns their weight. */
   #sendElements(to: string | undefined, elements: readonly BoardElement[]): number {
     let total = 0;
     let piece: BoardElement[] = [];
@@ -551,5 +561,5 @@ export class BoardSync {
   }
 }
 
-/** A peer can have the whole board, and then again only after a while. */
+/** A peer can get the whole board once, and again only after a while. */
 const WHOLE_BOARD_CHARGE = 8 * 1024 * 1024;

@@ -1,25 +1,29 @@
-// Fonts come in pieces, each when a text first needs it. A text that was written before its piece was there has the measures
-// of another font, and what goes beyond them is cut off, on the board and in exports. So it is measured again.
+// Fonts are loaded in pieces, each when a text first needs it. A text that was written before its piece was loaded has
+// the measures of another font, and everything beyond these is cut off, on the board and in exports. So it is measured
+// again.
 
 import { CaptureUpdateAction, restoreElements } from "@excalidraw/excalidraw";
 import type { ExcalidrawTextElement } from "@excalidraw/excalidraw/element/types";
 import type { ExcalidrawImperativeAPI } from "@excalidraw/excalidraw/types";
 
-/** Less than this, in the board's own pixels, is not worth a new version. */
+/** A smaller difference, in pixels of the board, is not worth a new version. */
 const TOLERANCE = 0.5;
 
 export interface MeasureOptions {
   api: ExcalidrawImperativeAPI;
-  /** Whether this user has written it. One page measures for all: others may have other fonts beside the board's. */
+  /**
+   * Whether this user has written it. Only one page measures for all, because others may have other fonts besides those
+   * of the board.
+   */
   isOwn(id: string): boolean;
-  /** What the user is in the midst of changing is measured by Excalidraw when that ends. */
+  /** The elements that the user is just changing; Excalidraw measures them afterwards. */
   held(): ReadonlySet<string>;
 }
 
-/** Returns what ends it. */
+/** Returns a function that ends it. */
 export function remeasureTexts(options: MeasureOptions, fonts: FontFaceSet = document.fonts): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  // After Excalidraw's own listener, which forgets what it knows of the font before.
+  // This runs after Excalidraw's own listener, which first forgets what it knows about the font.
   const onLoaded = () => {
     clearTimeout(timer);
     timer = setTimeout(() => measure(options));
@@ -35,7 +39,7 @@ function measure({ api, isOwn, held }: MeasureOptions): void {
   const isHeld = held();
   let changed = false;
   const elements = api.getSceneElementsIncludingDeleted().map((element) => {
-    // Where a text is bound to a shape, Excalidraw fits the one to the other.
+    // If a text is bound to a shape, Excalidraw fits one to the other.
     if (element.type !== "text" || element.isDeleted || element.containerId !== null) return element;
     if (isHeld.has(element.id) || !isOwn(element.id)) return element;
     const measured = measureText(element);
@@ -47,7 +51,7 @@ function measure({ api, isOwn, held }: MeasureOptions): void {
   if (changed) api.updateScene({ elements, captureUpdate: CaptureUpdateAction.NEVER });
 }
 
-/** Undefined if it has the right measures. */
+/** Returns undefined if the element already has the right measures. */
 function measureText(element: ExcalidrawTextElement) {
   const options = { refreshDimensions: true, repairBindings: true };
   const [measured] = restoreElements([{ ...element, text: element.originalText }], null, options);

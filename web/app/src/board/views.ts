@@ -1,7 +1,7 @@
-// Where to look on a board that is too large for the window even at the least zoom: its middle may be empty, so it is shown
-// in parts, the fullest first. Nothing here knows Excalidraw.
+// What to show of a board that is too large for the window even at the smallest zoom. Its middle may be empty, so it is
+// shown in parts, the fullest part first. Nothing here knows Excalidraw.
 
-/** What is looked at of an element. */
+/** The fields of an element that matter here. */
 export interface Shape {
   readonly type: string;
   readonly x: number;
@@ -10,7 +10,7 @@ export interface Shape {
   readonly height: number;
   readonly angle: number;
   readonly updated: number;
-  /** Of lines and strokes, from (x, y). */
+  /** The points of lines and strokes, relative to (x, y). */
   readonly points?: readonly (readonly [number, number])[];
 }
 
@@ -33,7 +33,7 @@ interface Spot {
   readonly shape: Shape;
   readonly at: Point;
   readonly bounds: Bounds;
-  /** Of its element's one. */
+  /** Its share of the element; all shares of an element add up to one. */
   readonly share: number;
 }
 
@@ -52,12 +52,12 @@ interface Window {
 }
 
 const MAX_VIEWS = 30;
-/** Of a line or stroke so many points are looked at. */
+/** How many points of a line or stroke are used. */
 const SAMPLES = 16;
 
 /**
- * Views of this size that show something of everything, the fullest first and the latest among equals; smaller where what
- * there is to see is smaller. One view if all fits.
+ * Views of this size that together show a part of every element. The fullest view comes first, and among equals the one
+ * with the latest element. A view is smaller if its content is smaller. There is one view if everything fits.
  */
 export function viewsOf(shapes: readonly Shape[], size: Size): Bounds[] {
   const spots = shapes.flatMap((shape) => spotsOf(shape, size));
@@ -74,7 +74,7 @@ export function viewsOf(shapes: readonly Shape[], size: Size): Bounds[] {
   return views;
 }
 
-/** What is left to show, by place. */
+/** What is still to be shown, by place. */
 class Places {
   readonly #cells = new Map<string, Cell>();
   readonly #windows = new Map<string, Window>();
@@ -98,12 +98,12 @@ class Places {
     this.#sum(all.values());
   }
 
-  /** Where most is seen; what is seen there is then no longer to show. */
+  /** Takes the view that shows most; its content then no longer needs to be shown. */
   takeFullest(): Bounds | undefined {
     let fullest: Window | undefined;
     for (const window of this.#windows.values()) {
       const more = window.number - (fullest?.number ?? 0);
-      // What was shared out comes back as a little more or less than one.
+      // Because of rounding, the shares may add up to slightly more or less than one.
       const isMore = more > 1e-6 || (fullest && more > -1e-6 && window.latest > fullest.latest);
       if (isMore) fullest = window;
     }
@@ -130,7 +130,7 @@ class Places {
     this.#sum(changed);
   }
 
-  /** Of all windows that these cells are part of: two by two cells, called after the first. */
+  /** Sums up all windows that contain these cells. A window has two by two cells and the name of the first one. */
   #sum(changed: Iterable<Cell>): void {
     const stale = new Map<string, [number, number]>();
     for (const { column, row } of changed) {
@@ -169,7 +169,7 @@ function keyOf(column: number, row: number): string {
   return `${column} ${row}`;
 }
 
-/** The middle, where that says it all. What is larger has places where it is sure to have been drawn. */
+/** The middle of a small shape is enough. A larger shape has several spots, where it certainly has visible lines. */
 function spotsOf(shape: Shape, size: Size): Spot[] {
   const bounds = boundsOf(cornersOf(shape));
   const isSmall = fits(bounds, { width: size.width / 2, height: size.height / 2 });
@@ -186,7 +186,7 @@ function drawnPointsOf(shape: Shape): Point[] {
       points.flatMap(([px, py], i): Point[] => (i % step === 0 ? [[x + px, y + py]] : [])),
     );
   }
-  // Rectangles, diamonds and ellipses all touch their boxes there.
+  // Rectangles, diamonds and ellipses all touch their boxes at these points.
   return turned(shape, [
     [x + width / 2, y],
     [x + width, y + height / 2],
@@ -205,7 +205,7 @@ function cornersOf(shape: Shape): Point[] {
   ]);
 }
 
-/** Before it is turned. */
+/** The box before rotation. */
 function boxOf({ x, y, width, height, points }: Shape): Bounds {
   if (points) return boundsOf(points.map(([px, py]) => [x + px, y + py]));
   return boundsOf([
@@ -224,7 +224,7 @@ function middleOf({ left, top, right, bottom }: Bounds): Point {
   return [(left + right) / 2, (top + bottom) / 2];
 }
 
-/** Enough to see what it belongs to. */
+/** An area large enough to see what the spot belongs to. */
 function around([x, y]: Point, { width, height }: Size): Bounds {
   return { left: x - width / 4, top: y - height / 4, right: x + width / 4, bottom: y + height / 4 };
 }

@@ -1,17 +1,17 @@
-// The way in for files that are dropped on the board, pasted there or chosen: all of them come by here, whoever notices
-// them first. The board itself is loaded late, so it says when it is there.
+// The entry point for files that are dropped on the board, pasted there or chosen, whichever part notices them first.
+// The board itself is loaded late, so it reports when it is ready.
 
 export interface Point {
   readonly clientX: number;
   readonly clientY: number;
 }
 
-/** Takes what a board can take and hands on the rest. `at`: where they were dropped. */
+/** Takes the files that a board can use and passes on the rest. `at` is the place where they were dropped. */
 export type TakeFiles = (files: readonly File[], at?: Point) => void;
 
 let board: TakeFiles | undefined;
 
-/** Returns what ends it. */
+/** Returns a function that ends it. */
 export function openWayIn(take: TakeFiles): () => void {
   board = take;
   return () => {
@@ -19,11 +19,11 @@ export function openWayIn(take: TakeFiles): () => void {
   };
 }
 
-/** False if there is no board that could take them. */
+/** Returns false if there is no board to take them. */
 export function takeToBoard(files: readonly File[], at?: Point): boolean {
   board?.(files, at);
   return board !== undefined;
 }
 
-/** Set while a file that was looked at is given to Excalidraw by an event like the one it came with. */
+/** Events that pass on a checked file to Excalidraw, made like the event with which the file came. */
 export const handedOn = new WeakSet<Event>();

@@ -1,8 +1,8 @@
-// What the findings mean, in words for whoever runs the server. Pure: findings in, rows out.
+// Explains the findings in words for the person who runs the server. The module is pure: findings in, rows out.
 import type { CandidateError, Gathered, Looped, Row, ServerUrl } from "./types";
 import { familyOf, isLoopback } from "./urls";
 
-/** Where the page runs. */
+/** The place where the page runs. */
 export interface Place {
   host: string;
   port: number;
@@ -11,12 +11,12 @@ export interface Place {
   isFirefox: boolean;
 }
 
-/** Gathering that took so long without an address waited for an answer in vain. */
+/** If gathering took this long without an address, it waited for an answer that never came. */
 const NO_ANSWER_AFTER = 4_000;
 
 const NAMES = { udp: "UDP", tcp: "TCP", tls: "TLS" };
 
-/** What a server URL is called; its host only where it is not the page's own. */
+/** A name for a server URL, with its host only if that differs from the page's host. */
 export function nameOf({ kind, transport, host, port }: ServerUrl, place: Place): string {
   return `${kind.toUpperCase()} over ${NAMES[transport]} (${host === place.host ? "" : `${host}:`}${port})`;
 }
@@ -56,7 +56,7 @@ export function judgeStun(server: ServerUrl, found: Gathered, place: Place): Row
   }
   const isUnreached = found.errors.length > 0 || !found.isComplete || found.took > NO_ANSWER_AFTER;
   if (!isUnreached) {
-    // Browsers do not name an address that they have named already.
+    // Browsers do not report an address that they have already reported.
     return { ...row, verdict: "ok", time: found.took, details: "No router changes this device's address on the way." };
   }
   return {
@@ -140,7 +140,7 @@ export function summarize(rows: Row[]): { verdict: Row["verdict"]; text: string 
   return { verdict: "ok", text: "Everything works from here." };
 }
 
-/** The results for a message to whoever helps. */
+/** The results as text, for a message to somebody who helps. */
 export function asText(rows: Row[], about: { url: string; browser: string; time: string }): string {
   const marks = { running: "...", ok: "ok", warning: "remark", failed: "FAILED", note: "note" };
   const lines = rows.map(({ what, verdict, time, details, advice }) => {

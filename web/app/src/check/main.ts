@@ -1,4 +1,4 @@
-// The connection test page: runs the probes one server URL at a time, shows each result as soon as it is there.
+// The connection test page: runs the probes one server URL at a time, and shows each result as soon as it is known.
 import "./check.css";
 import { BASE_PATH } from "../logic/base_path";
 import {
@@ -29,7 +29,7 @@ const place: Place = {
   isFirefox: /firefox/i.test(navigator.userAgent),
 };
 
-/** In the order they are shown. */
+/** The rows, in the order in which they are shown. */
 let rows: Row[] = [];
 
 function element<T extends HTMLElement>(id: string): T {
@@ -50,7 +50,7 @@ async function run(): Promise<void> {
   rows = [judgeSecureContext(place)];
   let session: Session | undefined;
   try {
-    // Where it is switched off this throws, too.
+    // This also throws if WebRTC is switched off.
     new RTCPeerConnection().close();
     session = await testSignaling();
     if (session) await testServers(session);
@@ -81,7 +81,7 @@ async function testSignaling(): Promise<Session | undefined> {
   }
 }
 
-/** All at once: what cannot be reached takes ten seconds to find out. */
+/** All servers are tested at once, because it takes ten seconds to find that one cannot be reached. */
 async function testServers({ iceServers }: Session): Promise<void> {
   const reflexive: Gathered[] = [];
   const servers: ServerUrl[] = [];
@@ -110,7 +110,7 @@ async function testServers({ iceServers }: Session): Promise<void> {
   put(judgeFamily("IPv6", servers, reflexive));
 }
 
-/** Shows a row, in its place if it is there already. */
+/** Shows a row, in the same place if it is already shown. */
 function put(row: Row): void {
   const index = rows.findIndex(({ id }) => id === row.id);
   if (index < 0) rows.push(row);
@@ -155,14 +155,14 @@ async function copy(): Promise<void> {
     await navigator.clipboard.writeText(report.value);
     copied.textContent = "Copied.";
   } catch {
-    // There is no clipboard for pages without https.
+    // Pages without https cannot use the clipboard.
     report.hidden = false;
     report.select();
     copied.textContent = "Here it is; copy it from the field.";
   }
 }
 
-/** The narrow layout makes grids of rows, and then browsers do not tell a table from the elements alone. */
+/** The narrow layout shows rows as grids, and then browsers no longer treat the elements as a table by themselves. */
 function nameRoles(): void {
   for (const [selector, role] of [
     ["table", "table"],

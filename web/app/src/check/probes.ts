@@ -1,11 +1,11 @@
-// What peer connections of this browser get from one server URL alone.
+// Tests what peer connections of this browser get from a single server URL.
 import type { CandidateError, Gathered, Looped } from "./types";
 
-/** Browsers give a server up after about 10 seconds. */
+/** Browsers give up a server after about 10 seconds. */
 const GATHERING_PATIENCE = 12_000;
 /** From the relayed address to the first message. */
 const CONNECTING_PATIENCE = 10_000;
-/** After the first address, for one of the other family. */
+/** How long to wait for an address of the other family after the first one. */
 const OTHER_FAMILY_PATIENCE = 1_000;
 const PINGS = 9;
 
@@ -72,7 +72,7 @@ export async function loopThroughRelay(server: RTCIceServer): Promise<Looped> {
     far.ondatachannel = ({ channel }) => {
       channel.onmessage = ({ data }) => channel.send(data);
     };
-    // In this order each side knows the other before its candidates come.
+    // In this order, each side knows the other one before its candidates come.
     const offer = await near.createOffer();
     await far.setRemoteDescription(offer);
     await near.setLocalDescription(offer);
@@ -98,7 +98,7 @@ export async function loopThroughRelay(server: RTCIceServer): Promise<Looped> {
   }
 }
 
-/** Fills while the connection lives. */
+/** Returns a list that grows while the connection exists. */
 function collectErrors(connection: RTCPeerConnection): CandidateError[] {
   const errors: CandidateError[] = [];
   connection.onicecandidateerror = ({ errorCode, errorText }) => {
@@ -124,7 +124,7 @@ function ping(channel: RTCDataChannel, text: string): Promise<number> {
   });
 }
 
-/** Undefined if it takes longer. */
+/** Resolves with undefined if the promise takes longer. */
 function within<T>(milliseconds: number, promise: Promise<T>): Promise<T | undefined> {
   return Promise.race([
     promise,
@@ -132,5 +132,5 @@ function within<T>(milliseconds: number, promise: Promise<T>): Promise<T | undef
   ]);
 }
 
-/** A candidate that the other side cannot use is none. */
+/** A candidate that the other side cannot use does not matter. */
 function ignore(): void {}

@@ -1,5 +1,5 @@
-// A member of a room of its own, for as long as the test takes: only members get credentials that work. It is no `Room`, since
-// that would try again where this page tells what it saw at the first try.
+// Joins a separate room for the time of the test, because only members get credentials that work. It does not use
+// `Room`, which would try again, while this page reports the result of the first try.
 
 import { type ClientEvent, parseServerEvent } from "bimcc-rtc/shared";
 
@@ -8,7 +8,7 @@ const PATIENCE = 10_000;
 
 export interface Session {
   iceServers: RTCIceServer[];
-  /** Milliseconds from the start to the open WebSocket, and to the answer of the server. */
+  /** Milliseconds from the start until the WebSocket was open, and until the server answered. */
   opened: number;
   joined: number;
   leave(): void;

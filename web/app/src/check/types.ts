@@ -1,4 +1,4 @@
-/** How a test ended; "note" is for what is worth knowing and no fault. */
+/** The result of a test; "note" is for something worth knowing that is not a fault. */
 export type Verdict = "running" | "ok" | "warning" | "failed" | "note";
 
 export interface Row {
@@ -8,11 +8,11 @@ export interface Row {
   /** Milliseconds. */
   time?: number;
   details: string;
-  /** What to open or set. */
+  /** What to open or configure. */
   advice?: string;
 }
 
-/** One URL of iceServers, taken apart. */
+/** One URL of iceServers, parsed. */
 export interface ServerUrl {
   url: string;
   kind: "stun" | "turn";
@@ -21,18 +21,18 @@ export interface ServerUrl {
   port: number;
 }
 
-/** What `icecandidateerror` says: a STUN error code, or 701 where no answer came. */
+/** The data of `icecandidateerror`: a STUN error code, or 701 if no answer came. */
 export interface CandidateError {
   code: number;
   text: string;
 }
 
 export interface Gathered {
-  /** Of the kind that was looked for. */
+  /** The addresses of the kind that was tested. */
   addresses: string[];
-  /** From the start to the first address. */
+  /** Milliseconds from the start to the first address. */
   time?: number;
-  /** From the start to the end of gathering, or to the moment when waiting was given up. */
+  /** Milliseconds from the start to the end of gathering, or to the moment when waiting was given up. */
   took: number;
   isComplete: boolean;
   errors: CandidateError[];
@@ -41,11 +41,11 @@ export interface Gathered {
 export interface Looped {
   /** The relayed address, as soon as there is one. */
   address?: string;
-  /** From the start to the relayed address. */
+  /** Milliseconds from the start to the relayed address. */
   allocated?: number;
-  /** From the start to the first message that has come through. */
+  /** Milliseconds from the start to the first message that arrived. */
   connected?: number;
-  /** There and back again. */
+  /** Milliseconds there and back. */
   roundTrip?: number;
   errors: CandidateError[];
 }

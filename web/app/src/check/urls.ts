@@ -2,7 +2,7 @@ import type { ServerUrl } from "./types";
 
 const PATTERN = /^(stuns?|turns?):(\[[^\]]+\]|[^:?]+)(?::(\d+))?(?:\?transport=(udp|tcp))?$/i;
 
-/** Undefined for what is no STUN or TURN URL. */
+/** Returns undefined if it is not a STUN or TURN URL. */
 export function parseServerUrl(url: string): ServerUrl | undefined {
   const [, scheme = "", host = "", port, transport] = PATTERN.exec(url) ?? [];
   if (!scheme) return undefined;
@@ -16,7 +16,7 @@ export function parseServerUrl(url: string): ServerUrl | undefined {
   };
 }
 
-/** Which family an address literal is of; undefined for names. */
+/** The family of an address literal; undefined for names. */
 export function familyOf(host: string): "IPv4" | "IPv6" | undefined {
   if (/^\[?[0-9a-f:.]*:[0-9a-f:.]*\]?$/i.test(host)) return "IPv6";
   return /^\d+(\.\d+){3}$/.test(host) ? "IPv4" : undefined;

@@ -1,12 +1,12 @@
-// Where the app is on its host: a proxy may serve it below a path, of which the server then knows nothing.
+// The path of the app on its host. A proxy may serve it below a path that the server does not know.
 
-// Kept apart from the constructor, where Vite would take it for a file to bundle.
+// This is separate from the constructor, because Vite would otherwise treat it as a file to bundle.
 const here = import.meta.url;
 
-/** The path that the lobby is at, with a slash at both ends. Scripts are built into a directory beside the pages. */
+/** The path of the lobby, with a slash at both ends. Scripts are built into a directory next to the pages. */
 export const BASE_PATH = import.meta.env.PROD ? new URL("..", here).pathname : "/";
 
-/** The rest of a path behind the base, with its first slash. */
+/** The rest of a path after the base, with its first slash. */
 export function withinBase(path: string, base = BASE_PATH): string {
   return path.startsWith(base) ? path.slice(base.length - 1) : path;
 }

@@ -1,4 +1,4 @@
-// Figures in words.
+// Numbers in words.
 
 export function bytesInWords(bytes: number): string {
   if (!Number.isFinite(bytes) || bytes < 0) return "unknown size";
@@ -20,7 +20,7 @@ export function rateInWords(rate: number | undefined): string {
   return `${(rate / 1e6).toFixed(rate < 1e7 ? 1 : 0)} Mbit/s`;
 }
 
-/** A time in seconds, as people compare them: in milliseconds. */
+/** A time in seconds, shown in milliseconds, which people can compare better. */
 export function roundTripInWords(seconds: number | undefined): string {
   if (seconds === undefined) return "–";
   const milliseconds = seconds * 1000;

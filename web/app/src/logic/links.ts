@@ -1,25 +1,25 @@
-// The addresses of pages in a text that somebody wrote. What of the text belongs to an address is decided by linkify-it;
-// where one begins, and what may be opened, is decided here.
+// Finds the addresses of pages in a text that somebody wrote. linkify-it decides which part of the text belongs to an
+// address; this module decides where an address begins and what may be opened.
 import { linkifyit } from "linkify-it";
 import { INVISIBLE } from "./names";
 
 export interface Piece {
   text: string;
-  /** Where it leads, if this piece is the address of a page. */
+  /** The target, if this piece is the address of a page. */
   href?: string;
 }
 
-/** With names and passwords, so that what stands behind them is taken for the host, and not they. */
+/** User names and passwords are included, so that the part after them is recognized as the host. */
 const linkify = linkifyit({ fuzzyEmail: false, urlAuth: true });
 
-// Scripts without spaces write an address right behind a word, so any other letter may stand before it.
+// In scripts without spaces, an address directly follows a word, so any other letter may precede it.
 const BEGINNING = /(^|[^a-z0-9])(https?:)(?=\/\/)|(^|[^a-z0-9@/.:_-])(?=www\.[^\s.])/giu;
-// What an address may hold, but seldom ends with: here it belongs to the sentence.
+// Characters that an address may contain but seldom ends with; at the end they belong to the sentence.
 const SENTENCE_END = /[.,:;!?]+$/u;
-// A text that was copied out of a page's source.
+// For text that was copied from the source of a page.
 const ENTITY = /&(?:gt|lt|quot|apos|nbsp|#39|#x27)$/iu;
 
-/** Finds the addresses of pages in a text. Nothing but http and https can become a link. */
+/** Finds the addresses of pages in a text. Only http and https can become links. */
 export function splitLinks(text: string): Piece[] {
   const pieces: Piece[] = [];
   let end = 0;
@@ -29,7 +29,7 @@ export function splitLinks(text: string): Piece[] {
     if (start < end) continue;
     const address = addressAt(text, start, scheme);
     const href = scheme ? address : `https://${address}`;
-    // A "www." with nothing behind it but the end of a sentence is no name of a host.
+    // "www." followed only by the end of a sentence is not the name of a host.
     if (!address || (!scheme && !address.includes(".")) || !mayBeOpened(href)) continue;
     if (start > end) pieces.push({ text: text.slice(end, start) });
     pieces.push({ text: visible(address), href });
@@ -39,7 +39,7 @@ export function splitLinks(text: string): Piece[] {
   return pieces;
 }
 
-/** Empty if there is none. */
+/** Returns an empty text if there is no address. */
 function addressAt(text: string, start: number, scheme: string): string {
   const rest = scheme ? text.slice(start + scheme.length) : `//${text.slice(start)}`;
   const length = linkify.testSchemaAt(rest, "http:", 0);
@@ -54,14 +54,14 @@ function addressAt(text: string, start: number, scheme: string): string {
 function mayBeOpened(address: string): boolean {
   try {
     const { protocol, username, password } = new URL(address);
-    // Who reads "https://bank.example@elsewhere.example" takes the first part for the host.
+    // People who read "https://bank.example@elsewhere.example" believe that the first part is the host.
     return /^https?:$/.test(protocol) && !username && !password;
   } catch {
     return false;
   }
 }
 
-/** As an address bar writes what nobody could see, or what would turn the letters around it. */
+/** Escapes invisible characters, and those that change the direction of text, as an address bar does. */
 function visible(address: string): string {
   return address.replace(INVISIBLE, (letter) => encodeURIComponent(letter));
 }

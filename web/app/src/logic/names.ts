@@ -1,13 +1,14 @@
-// Names that others chose, made fit to be shown: any script, but no way to disguise what is around them.
+// Prepares names that others chose for display: any script is allowed, but nothing that could disguise the text around
+// them.
 
 export const LONGEST_NAME = 60;
-/** By the protocol. */
+/** The limit of the protocol. */
 const MOST_BYTES = 1_024;
 const LONGEST_FILE_NAME = 120;
 
-// Characters that turn the direction of text around them, which makes "gpj.exe" out of "exe.jpg", and invisible ones.
+// Characters that change the direction of text, which make "gpj.exe" look like "exe.jpg", and invisible ones.
 export const INVISIBLE = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/gu;
-// More than a script needs on one letter is there to paint over other lines.
+// More marks on a letter than any script needs would be painted over other lines.
 const PILED_MARKS = /(\p{M}{4})\p{M}+/gu;
 
 interface Named {
@@ -15,14 +16,14 @@ interface Named {
   readonly name: string | undefined;
 }
 
-/** The text without halves of characters, which much of the platform refuses. */
+/** The text without unpaired surrogates, which many browser functions refuse. */
 export function wellFormed(text: string): string {
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(new TextEncoder().encode(text));
 }
 
 /** One line of visible text. */
 export function cleanText(text: string, longest: number): string {
-  // What is cut away anyway need not be looked at.
+  // The rest would be cut off anyway, so it is not processed.
   const visible = wellFormed(text.slice(0, longest * 8))
     .replace(INVISIBLE, " ")
     .replace(PILED_MARKS, "$1")
@@ -32,19 +33,19 @@ export function cleanText(text: string, longest: number): string {
   return letters.length <= longest ? visible : `${letters.slice(0, longest - 1).join("")}…`;
 }
 
-/** Why the server would not take a name that somebody gives to themselves; undefined if it does. */
+/** Why the server would not accept somebody's own name; undefined if it would. */
 export function nameProblem(name: string): string | undefined {
   const fits = new TextEncoder().encode(name.trim()).length <= MOST_BYTES;
   return fits ? undefined : `This name is too long. Up to ${LONGEST_NAME} letters are shown.`;
 }
 
-/** What others will not be shown of a name; undefined if they are shown all of it. */
+/** Tells that others will not see the whole name; undefined if they will. */
 export function nameNote(name: string): string | undefined {
   const fits = [...wellFormed(name.trim())].length <= LONGEST_NAME;
   return fits ? undefined : `Others are shown the first ${LONGEST_NAME - 1} letters of it.`;
 }
 
-/** What a member is called here: those without a name are told apart by their ids. */
+/** The name that is shown for a member. Members without a name are distinguished by their ids. */
 export function displayName({ id, name }: Named): string {
   return (typeof name === "string" && cleanText(name, LONGEST_NAME)) || `guest ${cleanText(String(id).slice(-4), 4)}`;
 }
@@ -64,7 +65,9 @@ export function hueOf(id: string): number {
   return (hash * 137) % 360;
 }
 
-/** A name under which a browser may save a file that somebody sent: no folders, nothing hidden, its ending kept. */
+/**
+ * A name under which a browser may save a file that somebody sent: without folders, not hidden, and with its extension.
+ */
 export function fileNameOf(name: unknown): string {
   if (typeof name !== "string") return "file";
   const base = name.slice(-1024).split(/[/\\]/).at(-1) ?? "";
@@ -78,7 +81,7 @@ export function fileNameOf(name: unknown): string {
   return notReserved(`${letters.slice(0, LONGEST_FILE_NAME - ending.length - 1).join("")}…${ending}`);
 }
 
-/** Windows takes these for devices, whatever their ending. */
+/** Windows treats these names as devices, whatever their extension. */
 function notReserved(name: string): string {
   return /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i.test(name) ? `_${name}` : name;
 }

@@ -1,4 +1,7 @@
-/** A QR code's dark modules as the `d` of one SVG path, a run per row piece; one unit is one module. */
+/**
+ * The dark modules of a QR code as the `d` of one SVG path, with one rectangle for each run in a row; one unit is one
+ * module.
+ */
 export function qrPath(modules: readonly (readonly boolean[])[]): string {
   let path = "";
   modules.forEach((row, y) => {

@@ -1,6 +1,6 @@
-// How much flows, from counters that were read now and then.
+// Computes rates from counters that were read now and then.
 
-/** What a counter's reader knows of one peer, in bytes and milliseconds. */
+/** The counters of one peer at one time, in bytes and milliseconds. */
 export interface Reading {
   time: number;
   bytesSent: number;
@@ -31,7 +31,7 @@ export class RateHistory {
     if (last && seconds <= 0) return;
     this.#last = reading;
     if (!last) return;
-    // A connection that was made anew counts from zero again.
+    // A new connection counts from zero again.
     const send = Math.max(0, reading.bytesSent - last.bytesSent);
     const receive = Math.max(0, reading.bytesReceived - last.bytesReceived);
     const rate = { time: reading.time, send: (send * 8) / seconds, receive: (receive * 8) / seconds };
@@ -39,7 +39,7 @@ export class RateHistory {
   }
 }
 
-/** The least full height of a plot: a line that trembles at the bottom of the scale should look like that. */
+/** The smallest scale of a plot, so that tiny rates stay a line at the bottom. */
 const SMALLEST_SCALE = 50_000;
 
 export function scaleOf(...series: readonly (readonly number[])[]): number {

@@ -1,4 +1,4 @@
-// Room names: what the server takes as one, and how a name stands in the page's address.
+// Room names: which ones the server accepts, and how a name appears in the page's address.
 import { BASE_PATH, withinBase } from "./base_path";
 import { wellFormed } from "./names";
 
@@ -20,18 +20,18 @@ export function roomNameOf(typed: string): string {
   return composed(typed).trim();
 }
 
-/** The same word from two keyboards is one room, however they compose letters: as the server has it. */
+/** The same word from two keyboards is one room, however they compose letters, as on the server. */
 function composed(name: string): string {
   return wellFormed(name).normalize("NFC");
 }
 
-/** Why the server, or the address bar, would not take a name; undefined if they do. */
+/** Why the server or the address bar would not accept a name; undefined if they would. */
 export function roomNameProblem(name: string): string | undefined {
   const bytes = new TextEncoder().encode(name).length;
   if (bytes === 0) return "A room needs a name.";
   if (bytes > LONGEST) return "This name is too long. Up to 128 letters fit, fewer of some scripts.";
   if (/\p{Cc}/u.test(name)) return "This name has characters that cannot be seen. Please type it again.";
-  // Addresses cannot carry these: browsers take them for "this folder" and "the folder above".
+  // Addresses cannot carry these: browsers read them as "this folder" and "the folder above".
   if (name === "." || name === "..") return "A room needs a name with more than dots.";
   return undefined;
 }

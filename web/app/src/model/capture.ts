@@ -1,15 +1,15 @@
-// Asks the browser for a camera and a microphone, and takes less where it cannot have what was wished for.
+// Asks the browser for a camera and a microphone, and accepts less if the wished device is not available.
 import { type Kind, nameOfError } from "./media_words";
 
 export type Facing = "user" | "environment";
 
-/** Which device it shall be; without either any will do. */
+/** The wished device; without either field, any device will do. */
 export interface Wish {
   readonly id?: string;
   readonly facing?: Facing;
 }
 
-/** What `navigator.mediaDevices` does here; tests give another. */
+/** The part of `navigator.mediaDevices` that is used; tests replace it. */
 export type Devices = Pick<MediaDevices, "getUserMedia" | "enumerateDevices"> &
   Partial<Pick<MediaDevices, "getDisplayMedia" | "addEventListener">>;
 
@@ -18,12 +18,15 @@ const TASTES: Record<Kind, MediaTrackConstraints> = {
   video: { width: { ideal: 960 }, height: { ideal: 540 } },
 };
 
-/** With one question, or none at all. */
+/** Asks the user once, or not at all. */
 export function captureBoth(devices: Devices, wishes: Record<Kind, Wish>): Promise<MediaStream> {
   return devices.getUserMedia({ audio: constraints("audio", wishes.audio), video: constraints("video", wishes.video) });
 }
 
-/** The wished device; if it is not there, another; if that cannot do what is asked, as it is. */
+/**
+ * Opens the wished device; if it is missing, another one; and if that cannot do what is asked, without these
+ * conditions.
+ */
 export async function captureOne(
   devices: Devices,
   kind: Kind,
@@ -42,7 +45,7 @@ export async function captureOne(
   }
 }
 
-/** `ideal` would let the browser choose the one it likes better. */
+/** With `ideal`, the browser could choose another device. */
 function constraints(kind: Kind, { id, facing }: Wish): MediaTrackConstraints {
   return {
     ...(id ? { deviceId: { exact: id } } : facing && { facingMode: { exact: facing } }),

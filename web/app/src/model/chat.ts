@@ -1,5 +1,5 @@
-// What was written and offered in the room since this member came: bounded, whatever the others do. There is no history
-// for those who come later; a history from a peer would be that peer's word for what others had said.
+// The messages and file offers in the room since this member joined, limited in number whatever the others do. There is
+// no history for members that join later, because a peer that sends one could invent what others had written.
 
 import type { IncomingFile, Peer, Room } from "bimcc-rtc";
 import { TokenBucket } from "bimcc-rtc/shared";
@@ -13,7 +13,7 @@ export const ENTRIES_KEPT = 500;
 export const LONGEST_MESSAGE = 4000;
 const OPEN_OFFERS_OF_ONE_PEER = 10;
 const RENDER_EVERY = 100;
-/** A person types less; a program that writes more fills everybody's screen. */
+/** A person types less than this; a program that writes more would fill everybody's screen. */
 const BURST = 30;
 const PER_SECOND = 4;
 
@@ -25,7 +25,7 @@ interface Author {
 interface EntryBase {
   readonly id: number;
   readonly time: number;
-  /** Undefined: this member. */
+  /** The author; undefined for this member. */
   readonly from: Author | undefined;
 }
 
@@ -38,7 +38,7 @@ type Kept = ChatEntry & { transfer?: Incoming | Outgoing };
 
 export class Chat {
   readonly entries: Derived<readonly ChatEntry[]>;
-  /** Messages and offers of others that came while nobody looked. */
+  /** The number of messages and offers of others that came while the chat was not visible. */
   readonly unread: Derived<number>;
   readonly #ends: (() => void)[];
   readonly #buckets = new Map<string, TokenBucket>();
@@ -51,7 +51,7 @@ export class Chat {
   constructor(
     private readonly room: Room,
     private readonly notices: Notices,
-    /** Called for what others write and offer. */
+    /** Called for each message and offer of others. */
     private readonly onNews: (entry: ChatEntry) => void = () => {},
   ) {
     this.entries = new Derived(() => this.#kept.map(toEntry), RENDER_EVERY);
@@ -67,20 +67,20 @@ export class Chat {
     ];
   }
 
-  /** Whether the messages are on the screen, so that none is unread. */
+  /** Tells whether the messages are visible, so that none is unread. */
   setLooking(looking: boolean): void {
     this.#looking = looking;
     if (looking) this.#unread = 0;
     this.unread.changed();
   }
 
-  /** False if it is not sent, for being too long. */
+  /** Returns false if the text is not sent because it is too long. */
   say(typed: string): boolean {
     if (surplusOf(typed) > 0) return false;
     const text = typed.trim();
     if (!text) return true;
     const entry = this.#add({ kind: "text", text, leftOut: 0, failed: false, from: undefined });
-    // A bare text, as pages on the old API and the first clients write and read it.
+    // It is sent as a plain text, as pages on the old API and the first clients write and read it.
     this.room.send(text).catch(() => {
       this.#kept = this.#kept.map((kept) => (kept.id === entry.id ? { ...kept, failed: true } : kept));
       this.entries.changed();
@@ -121,7 +121,7 @@ export class Chat {
     else transfer?.cancel();
   }
 
-  /** Whether something would be lost if the page went away now. */
+  /** Whether something would be lost if the page closed now. */
   get busy(): boolean {
     return this.#kept.some(({ transfer }) =>
       transfer instanceof Outgoing ? transfer.open : transfer?.file.state === "active",
@@ -139,7 +139,7 @@ export class Chat {
     if (typeof data !== "string") return;
     if (!this.#maySpeak(peer, "messages")) return;
     const whole = data.trim();
-    // Not in the midst of a character.
+    // The text must not be cut within a character.
     const text =
       whole.length > LONGEST_MESSAGE ? whole.slice(0, LONGEST_MESSAGE).replace(/[\ud800-\udbff]$/, "") : whole;
     const leftOut = whole.length - text.length;
@@ -161,7 +161,7 @@ export class Chat {
   }
 
   #event(peer: Peer, what: "joined" | "left"): void {
-    // One allowance for all: who comes and goes without end has another id each time.
+    // There is one limit for all, because somebody who comes and goes all the time has another id each time.
     if (this.#comings.take(1)) this.#add({ kind: "event", what, from: authorOf(peer) });
   }
 
@@ -186,7 +186,7 @@ export class Chat {
     const added: Kept = { ...entry, id: this.#nextId++, time: Date.now() };
     this.#kept = [...this.#kept, added];
     if (this.#kept.length > ENTRIES_KEPT) {
-      // What is on its way stays as long as there is anything else to forget.
+      // Transfers in progress stay as long as there is something else to remove.
       const index = Math.max(
         0,
         this.#kept.findIndex(({ transfer }) => !transfer?.open),
@@ -213,12 +213,12 @@ function authorOf(peer: Peer): Author {
   return { id: peer.id, name: displayName(peer) };
 }
 
-/** How many characters a message has that cannot be sent with it. */
+/** By how many characters a message is too long. */
 export function surplusOf(typed: string): number {
   return Math.max(0, typed.trim().length - LONGEST_MESSAGE);
 }
 
-/** A line that says what an entry is, for notices. */
+/** One line that describes an entry, for notices. */
 export function entryInWords(entry: ChatEntry): string {
   const who = entry.from?.name ?? "You";
   if (entry.kind === "text") return `${who}: ${cleanText(entry.text, 80)}`;

@@ -4,17 +4,17 @@ import { BimccRtcError } from "bimcc-rtc";
 export type Remedy = "again" | "other_room" | "here";
 
 export interface Ending {
-  /** The error's reason, or "left". */
+  /** The reason of the error, or "left". */
   reason: string;
   title: string;
   text: string;
-  /** The first is the one to offer most. */
+  /** The remedies; the first one is the most useful. */
   remedies: readonly Remedy[];
-  /** The board is with others too, so nobody need save it. */
+  /** Whether others have the board too, so that it need not be saved. */
   boardStays?: boolean;
 }
 
-/** `others`: how many there were at the end, and how many of them were connected. */
+/** `others` says how many peers there were at the end, and how many of them were connected. */
 export function leftEnding(others: { all: number; connected: number }): Ending {
   const rest =
     others.connected > 0
@@ -84,7 +84,7 @@ const ENDINGS: Record<string, Omit<Ending, "reason">> = {
   },
 };
 
-/** A name that the server would not take. */
+/** The ending for a name that the server would not accept. */
 export function badRoom(problem: string): Ending {
   return { reason: "bad_room", title: "This cannot be the name of a room", text: problem, remedies: ["other_room"] };
 }

@@ -1,8 +1,8 @@
-// This member's camera, microphone and screen: opened when somebody asks for them, closed when they are switched off, so
-// that a camera's light says the truth. Knows no room: `onChange` tells whoever publishes.
+// This member's camera, microphone and screen: opened when the user asks for them, closed when they are switched off,
+// so that the light of a camera tells the truth. The class knows no room: `onChange` tells the part that publishes.
 //
-// A browser may answer late, or never. So nothing waits for an answer that cannot be given up: what is asked for is a
-// `Request`, from which each kind can be withdrawn, and a track that comes for a withdrawn one is stopped at once.
+// A browser may answer late or never, so every wait can be given up: each question is a `Request`, from which each kind
+// can be withdrawn, and a track that comes for a withdrawn kind is stopped at once.
 import { captureBoth, captureOne, type Devices, type Facing, type Wish } from "./capture";
 import {
   goneInWords,
@@ -22,7 +22,7 @@ export type { Kind } from "./media_words";
 export type Switch = "off" | "starting" | "on";
 
 export interface MediaState {
-  /** Whether this page may ask for them at all; browsers refuse pages that came over plain http. */
+  /** Whether this page may ask for devices at all; browsers refuse this to pages over plain http. */
   supported: boolean;
   screenSupported: boolean;
   microphone: Switch;
@@ -32,19 +32,19 @@ export interface MediaState {
   microphones: readonly MediaDeviceInfo[];
   cameraId: string;
   microphoneId: string;
-  /** Where the camera looks, if it is one of a phone's. */
+  /** Where the camera looks, if it belongs to a phone. */
   facing: Facing | undefined;
-  /** Why the latest attempts came to nothing. */
+  /** Why the latest attempts failed. */
   problem: string | undefined;
-  /** Counts changes of the streams' tracks. */
+  /** Counts changes of the tracks. */
   version: number;
 }
 
 const KINDS = ["audio", "video"] as const;
-/** A person needs less to see the question; a device that takes longer hangs. */
+/** A device that takes longer than this probably hangs. */
 const PATIENCE = 8_000;
 
-/** A track may end so long before the browser's list of devices says why, or after it. */
+/** A track may end this long before or after the browser's list of devices shows the reason. */
 const LIST_LAGS = 5_000;
 
 /** A device that went while it was in use. */
@@ -54,13 +54,13 @@ interface Gone {
   readonly at: number;
 }
 
-/** One question to the browser. */
+/** One request to the browser. */
 class Request {
   readonly kinds: Set<Kind>;
   readonly isForBoth: boolean;
-  /** Long enough for a sentence. */
+  /** Whether it has taken so long that the page says so. */
   isOverdue = false;
-  /** Whether each of its kinds was asked for alone, too. */
+  /** Whether each of its kinds was also requested separately. */
   isSplit = false;
   /** Resolves when nobody waits for the answer any more. */
   readonly abandoned: Promise<undefined>;
@@ -81,22 +81,22 @@ class Request {
 }
 
 export class LocalMedia {
-  /** Camera and microphone: the same object for ever, its tracks come and go. */
+  /** Camera and microphone. It is always the same object; only its tracks change. */
   readonly stream = new MediaStream();
   screenStream: MediaStream | undefined;
   readonly state: Cell<MediaState>;
   onChange: (what: "camera" | "screen") => void = () => {};
-  /** A track is to take the place of the one of its kind: whoever publishes may do it without negotiation. */
+  /** A track shall replace the one of its kind. The part that publishes can do this without negotiation. */
   onReplace: (track: MediaStreamTrack) => void = () => {};
   #stopped = false;
   readonly #requests = new Set<Request>();
   readonly #failures = new Map<Kind, unknown>();
   readonly #wishes: Record<Kind, Wish>;
-  /** The question for a screen that is open. */
+  /** The open request for a screen. */
   #screenRequest: object | undefined;
   readonly #gone = new Map<Kind, Gone>();
   #refreshes = 0;
-  /** What is said beside the failures. */
+  /** A remark that is shown in addition to the failures. */
   #remark: string | undefined;
 
   constructor(private readonly devices: Devices | undefined) {
@@ -118,7 +118,7 @@ export class LocalMedia {
     devices?.addEventListener?.("devicechange", () => void this.refreshDevices());
   }
 
-  /** Camera and microphone with one question; what there is of them. */
+  /** Opens camera and microphone with one question, or the one of them that is available. */
   async openBoth(): Promise<void> {
     if (!this.#mayAsk()) return;
     for (const kind of KINDS) this.#giveUp(kind);
@@ -126,7 +126,7 @@ export class LocalMedia {
     const both = new Request(KINDS);
     const error = await this.#ask(both);
     if (error === undefined) return;
-    // One of the two may be missing, in use or forbidden; a question that somebody has closed is not put again.
+    // One of the two may be missing, in use or forbidden. If the user has closed the question, it is not asked again.
     if (both.isSplit || isDismissal(error)) this.#fail(both, error);
     else await this.#askForEach([...both.kinds]);
   }
@@ -134,7 +134,7 @@ export class LocalMedia {
   async setMicrophone(on: boolean): Promise<void> {
     const track = this.#track("audio");
     if (!track) return on ? this.#open("audio") : this.#giveUp("audio");
-    // Muting keeps the device, so that unmuting cuts off no syllable.
+    // Muting keeps the device open, so that no syllable is lost after unmuting.
     track.enabled = on;
     this.#changed();
     this.onChange("camera");
@@ -148,11 +148,11 @@ export class LocalMedia {
     this.onChange("camera");
   }
 
-  /** What a button does: on, off, or no longer waiting. */
+  /** The action of a button: switches on or off, or stops waiting. */
   async toggle(kind: Kind): Promise<void> {
     const { microphone, camera } = this.state.get();
     const now = kind === "audio" ? microphone : camera;
-    // A device that waits for the other one's sake can be had by itself.
+    // A device that only waits because of the other one can be opened separately.
     const waitsAlone = [...this.#requests].some(({ kinds }) => kinds.has(kind) && kinds.size === 1);
     const on = now === "off" || (now === "starting" && !waitsAlone);
     await (kind === "audio" ? this.setMicrophone(on) : this.setCamera(on));
@@ -164,7 +164,7 @@ export class LocalMedia {
     await this.#change(kind, { id });
   }
 
-  /** From the camera at the front of a phone to the one at its back, and the other way round. */
+  /** Changes between the front and the back camera of a phone. */
   async turnCamera(): Promise<void> {
     await this.#change("video", { facing: this.state.get().facing === "environment" ? "user" : "environment" });
   }
@@ -183,7 +183,7 @@ export class LocalMedia {
       if (this.#screenRequest !== request) return;
       if (!video) throw new DOMException("there is no picture in it", "NotFoundError");
       this.#screenRequest = undefined;
-      // Text shall stay sharp when the network gets slow.
+      // Text must stay sharp when the network is slow.
       video.contentHint = "detail";
       video.addEventListener("ended", () => this.screenStream === stream && this.#endScreen());
       this.screenStream = stream;
@@ -203,10 +203,11 @@ export class LocalMedia {
     try {
       all = (await this.devices?.enumerateDevices()) ?? [];
     } catch {
-      // Then there is nothing to choose from.
+      // If listing fails, there is nothing to choose from.
     }
     if (refresh !== this.#refreshes) return;
-    // Before leave is given, browsers list devices without names or ids, which is nothing to choose from.
+    // Before the user has given permission, browsers list devices without names or ids, so there is nothing to choose
+    // from.
     const named = all.filter((device) => device.deviceId && device.label);
     const before = { audio: this.#listed("audio"), video: this.#listed("video") };
     this.#changed({
@@ -225,14 +226,14 @@ export class LocalMedia {
     this.#changed();
   }
 
-  /** Waits for no answer of the browser any more. */
+  /** Stops waiting for any answer of the browser. */
   giveUp(): void {
     for (const kind of KINDS) this.#giveUp(kind);
     this.#forget();
     this.#changed();
   }
 
-  /** Closes everything, also what is still being opened. */
+  /** Closes everything, also devices that are still being opened. */
   stop(): void {
     this.#stopped = true;
     this.giveUp();
@@ -254,7 +255,7 @@ export class LocalMedia {
     return this.state.get().supported && !this.#stopped;
   }
 
-  /** One kind, as somebody wishes now: what was asked before for it counts no more. */
+  /** Requests one kind by the current wish. Earlier requests for this kind no longer count. */
   async #open(kind: Kind): Promise<void> {
     if (!this.#mayAsk()) return;
     this.#giveUp(kind);
@@ -264,7 +265,7 @@ export class LocalMedia {
     if (error !== undefined) this.#fail(request, error);
   }
 
-  /** Beside what is asked already. */
+  /** Requests each kind separately, in addition to open requests. */
   async #askForEach(kinds: readonly Kind[]): Promise<void> {
     const requests = kinds.map((kind) => new Request([kind]));
     await Promise.all(
@@ -275,7 +276,7 @@ export class LocalMedia {
     );
   }
 
-  /** Another device of a kind, at once if one is in use. */
+  /** Chooses another device of a kind, and opens it at once if one is in use. */
   async #change(kind: Kind, wish: Wish): Promise<void> {
     const before = this.#wishes[kind];
     this.#wishes[kind] = wish;
@@ -283,7 +284,7 @@ export class LocalMedia {
     if (!old) return;
     await this.#open(kind);
     if (this.#track(kind) !== old || !isBusy(this.#failures.get(kind))) return;
-    // Many phones open one camera at a time. The old track stays in place until another takes it over.
+    // Many phones can open only one camera at a time. The old track stays in the stream until another one replaces it.
     old.stop();
     await this.#open(kind);
     if (this.#track(kind) !== old || this.#isAsked(kind)) return;
@@ -296,7 +297,7 @@ export class LocalMedia {
     this.onChange("camera");
   }
 
-  /** Returns what went wrong; undefined if nothing did, or if nobody waits for it any more. */
+  /** Returns the error; undefined if there was none, or if nobody waits for the request any more. */
   async #ask(request: Request): Promise<unknown> {
     this.#requests.add(request);
     this.#changed();
@@ -324,7 +325,7 @@ export class LocalMedia {
       if (request.kinds.size > 0) throw new DOMException("the browser gave none", "NotFoundError");
       return undefined;
     } catch (error) {
-      // Somebody may throw nothing at all.
+      // The thrown value may be undefined.
       return request.kinds.size > 0 ? (error ?? new Error("")) : undefined;
     }
   }
@@ -345,14 +346,14 @@ export class LocalMedia {
   #handleSilence(request: Request): void {
     request.isOverdue = true;
     this.#changed();
-    // One of the two may hang.
+    // One of the two devices may hang.
     request.isSplit = request.kinds.size > 1;
     if (request.isSplit) void this.#askForEach([...request.kinds]);
   }
 
   #fail(request: Request, error: unknown): void {
     for (const kind of request.kinds) {
-      // What fails alone does not come from a question for both, either.
+      // A kind that fails alone will not come from a request for both, either.
       if (!request.isForBoth) this.#giveUp(kind);
       if (!this.#isAsked(kind)) this.#failures.set(kind, error);
     }
@@ -376,7 +377,7 @@ export class LocalMedia {
     const old = this.#track(kind);
     track.addEventListener("ended", () => this.#lost(track));
     if (old && old !== track) {
-      // Who was muted stays so with another microphone.
+      // A muted member stays muted with another microphone.
       track.enabled = old.enabled;
       this.onReplace(track);
       this.stream.removeTrack(old);
@@ -392,7 +393,7 @@ export class LocalMedia {
     }
   }
 
-  /** A device was unplugged, or leave was taken back. */
+  /** A device was unplugged, or the permission was revoked. */
   #lost(track: MediaStreamTrack): void {
     if (!this.stream.getTracks().includes(track)) return;
     this.stream.removeTrack(track);
@@ -400,7 +401,7 @@ export class LocalMedia {
     // Some phones end one camera when the other is opened.
     if (!this.#isAsked(kind)) {
       this.#remark = goneInWords(kind);
-      // Who is muted needs no other microphone before speaking again.
+      // A muted member needs no other microphone before unmuting.
       const { id, label } = { id: track.getSettings?.().deviceId, label: track.label ?? "" };
       if (track.enabled) this.#gone.set(kind, { id, label, at: performance.now() });
     }
@@ -414,7 +415,10 @@ export class LocalMedia {
     return kind === "audio" ? microphones : cameras;
   }
 
-  /** Not every browser ends the track of a device that is gone. If none is listed, that may be for want of leave. */
+  /**
+   * Not every browser ends the track of a device that is gone. If no device is listed, the reason may be a missing
+   * permission.
+   */
   #endUnlisted(kind: Kind, before: readonly MediaDeviceInfo[]): void {
     const track = this.#track(kind);
     const now = this.#listed(kind);
@@ -425,13 +429,16 @@ export class LocalMedia {
     this.#lost(track);
   }
 
-  /** Another device in the place of one that went. Not where leave was taken back: then it is still listed, or none is. */
+  /**
+   * Replaces a device that is gone by another one, but not if the permission was revoked: then the device is still
+   * listed, or none is.
+   */
   async #replaceGone(kind: Kind): Promise<void> {
     const gone = this.#gone.get(kind);
     if (!gone) return;
     const isRecent = performance.now() - gone.at < LIST_LAGS;
     const others = this.#listed(kind);
-    // What browsers list as the default one keeps its id, and gets the name of another.
+    // The entry for the default device keeps its id, but gets the name of another device.
     const isListed = others.some(({ deviceId, label }) => deviceId === gone.id && label === gone.label);
     if (isRecent && (others.length === 0 || isListed)) return;
     this.#gone.delete(kind);
@@ -490,12 +497,12 @@ export class LocalMedia {
   }
 }
 
-/** What Chromium says of a question that was closed without an answer. */
+/** Chromium gives this message if the user closed the question without an answer. */
 function isDismissal(error: unknown): boolean {
   return error instanceof DOMException && error.message === "Permission dismissed";
 }
 
-/** Where another device of the kind, if it were closed, might make room. */
+/** Whether the error may go away when another device of the kind is closed. */
 function isBusy(error: unknown): boolean {
   return ["NotReadableError", "AbortError"].includes(nameOfError(error));
 }

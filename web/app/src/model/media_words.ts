@@ -1,16 +1,16 @@
-// What the browser's refusals of camera, microphone and screen mean, and what to do about them, in words.
+// Explains in words why the browser refused camera, microphone or screen, and what to do about it.
 
 export type Kind = "audio" | "video";
 
 const WORDS: Record<Kind, string> = { audio: "microphone", video: "camera" };
 
-/** Also of errors that are no DOMException, as OverconstrainedError in some browsers. */
+/** Also works for errors that are not a DOMException, such as OverconstrainedError in some browsers. */
 export function nameOfError(error: unknown): string {
   const name = typeof error === "object" && error !== null && "name" in error ? error.name : undefined;
   return typeof name === "string" ? name : "";
 }
 
-/** What went wrong with each kind, in as few sentences as that takes. */
+/** What went wrong with each kind, in as few sentences as possible. */
 export function problemOf(failures: ReadonlyMap<Kind, unknown>): string | undefined {
   const inOrder = (["video", "audio"] as const).flatMap((kind) =>
     failures.has(kind) ? [[kind, failures.get(kind)] as const] : [],
@@ -22,7 +22,7 @@ export function problemOf(failures: ReadonlyMap<Kind, unknown>): string | undefi
   return `${whyNot(error, [one])} ${whyNot(otherError, [other])}`;
 }
 
-/** The devices of these kinds, as one names them. */
+/** The devices of these kinds, in words. */
 function named(kinds: readonly Kind[]): string {
   return kinds.length > 1 ? "camera and microphone" : WORDS[kinds[0] ?? "video"];
 }
@@ -58,7 +58,7 @@ export function goneInWords(kind: Kind): string {
   return `The ${WORDS[kind]} is gone. It was unplugged, or may not be used any more.`;
 }
 
-/** `gone` and `now`: the devices' own names, which may be missing. */
+/** `gone` and `now` are the devices' own names, which may be missing. */
 export function replacedInWords(kind: Kind, gone: string, now: string): string {
   return `The ${WORDS[kind]}${gone && ` “${gone}”`} is gone. ${now ? `“${now}”` : "Another"} is used instead.`;
 }

@@ -1,4 +1,4 @@
-// Short messages that come by themselves and go again, and a list of what went wrong, with who did it.
+// Short messages that appear and disappear by themselves, and a list of problems with the people who caused them.
 import { cleanText } from "../logic/names";
 import { Cell } from "./store";
 
@@ -8,13 +8,13 @@ export interface Notice {
   readonly text: string;
   readonly times: number;
   readonly action: { label: string; run: () => void } | undefined;
-  /** What it points to: who has found that needs the notice no longer. */
+  /** What the notice points to. A user who has found that no longer needs the notice. */
   readonly topic: string | undefined;
 }
 
 export interface Problem {
   readonly id: number;
-  /** Who caused it; undefined if nobody here did. */
+  /** The person who caused it; undefined if nobody here did. */
   readonly who: string | undefined;
   readonly reason: string;
   readonly times: number;
@@ -32,7 +32,7 @@ export class Notices {
   readonly #timers = new Map<number, ReturnType<typeof setTimeout>>();
   #nextId = 1;
 
-  /** The same text again counts up in its place. */
+  /** If the same text is already shown, its count goes up instead. */
   say(
     text: string,
     options: { tone?: Notice["tone"]; action?: NonNullable<Notice["action"]>; topic?: string } = {},
@@ -59,7 +59,9 @@ export class Notices {
     );
   }
 
-  /** Something went wrong, perhaps by a peer's doing. Only the first of a kind is announced, all are counted. */
+  /**
+   * Something went wrong, perhaps because of a peer. Only the first problem of a kind is announced; all are counted.
+   */
   problem(reason: string, peer?: { id: string; name: string }): void {
     const who = peer?.name;
     const clean = cleanText(reason, LONGEST);

@@ -8,7 +8,7 @@ import { Derived } from "./store";
 const STATS_EVERY = 2000;
 /** Three minutes of rates. */
 export const RATES_KEPT = 90;
-/** Of one peer; more than a camera and a few screens is an attack on the page. */
+/** How many streams of one peer are shown; more than a camera and a few screens is an attack on the page. */
 const STREAMS_SHOWN = 4;
 const RENDER_EVERY = 100;
 
@@ -64,7 +64,7 @@ export class People {
   }
 
   async #poll(): Promise<void> {
-    // What cannot be had this time may be had the next.
+    // If this fails now, it may work the next time.
     const stats = await this.room.stats().catch(() => []);
     if (this.#disposed) return;
     for (const of of stats) {
@@ -104,7 +104,7 @@ function toPersonStream({ stream, label }: RemoteStream): PersonStream {
   return { id: stream.id, kind: label === "screen" ? "screen" : "camera", stream };
 }
 
-/** How somebody is connected, in two words. */
+/** How a person is connected, in two words. */
 export function pathInWords({ state, stats }: Person): string {
   if (state === "connecting") return "connecting…";
   if (state === "reconnecting") return "reconnecting…";

@@ -1,4 +1,4 @@
-// What this browser remembers. Storage may be switched off or full: then things last as long as the page.
+// What this browser remembers. If storage is switched off or full, settings last only as long as the page.
 
 const RECENT_ROOMS = 5;
 const kept = new Map<string, string>();
@@ -16,7 +16,7 @@ function write(key: string, value: string): void {
   try {
     localStorage.setItem(key, value);
   } catch {
-    // Remembered in `kept` alone.
+    // It is then remembered only in `kept`.
   }
 }
 
@@ -46,7 +46,7 @@ export const preferences = {
     write(`device.${kind}`, id);
   },
 
-  /** Latest first. */
+  /** The recent rooms, the latest first. */
   get recentRooms(): string[] {
     try {
       const rooms: unknown = JSON.parse(read("rooms") || "[]");

@@ -1,4 +1,4 @@
-// What members tell each other of themselves in their metadata. Anybody can write anything there.
+// What members tell each other about themselves in their metadata. Anybody can write anything there.
 
 export interface Presence {
   microphone: boolean;

@@ -1,4 +1,5 @@
-// One visit to a room, from the question for a name to the reason for its end. It owns the Room and all that hangs on it.
+// One visit to a room, from the question for a name to the reason for its end. It owns the Room and everything that
+// depends on it.
 import type { JoinOptions, Peer, PublishedStream, Room, RoomState } from "bimcc-rtc";
 import { conceal, expose } from "../debug";
 import { displayName } from "../logic/names";
@@ -14,7 +15,7 @@ import { Cell } from "./store";
 
 export type Panel = "chat" | "people" | "invite";
 
-/** What there is while inside. */
+/** The state that exists while this member is in the room. */
 export interface Visit {
   readonly room: Room;
   readonly people: People;
@@ -51,13 +52,13 @@ export class Session {
   #screen: PublishedStream | undefined;
   #presenceTimer: ReturnType<typeof setTimeout> | undefined;
   #ends: (() => void)[] = [];
-  /** What this user's leaving comes to. */
+  /** The ending that the user's own leaving causes. */
   #ownEnding: Ending | undefined;
 
   constructor(private readonly options: SessionOptions) {
     this.room = options.room;
     const problem = roomNameProblem(roomNameOf(this.room));
-    // Known before anybody is asked for a name or a camera.
+    // A bad name of a room is known before the user is asked for a name or a camera.
     this.phase = new Cell<Phase>(problem ? { name: "ended", ending: badRoom(problem) } : { name: "entry" });
     this.media = options.media;
     this.name = new Cell(options.name ?? preferences.name);
@@ -98,12 +99,12 @@ export class Session {
       this.#enter(room);
     } catch (error) {
       if (!attempt.signal.aborted) this.#end(endingOf(error));
-      // Whatever went wrong after joining, the others shall not see somebody who is not there.
+      // Whatever went wrong after joining, the others must not see a member that is not there.
       room?.leave();
     }
   }
 
-  /** Gives up joining. */
+  /** Stops joining. */
   cancel(): void {
     this.#attempt?.abort();
     this.phase.set({ name: "entry" });
@@ -111,7 +112,7 @@ export class Session {
 
   leave(): void {
     this.#attempt?.abort();
-    // Afterwards the room knows nobody.
+    // After leaving, the room knows no peers, so the ending is made before.
     const ending = this.#leftEnding();
     this.#ownEnding = ending;
     this.visit?.room.leave();
@@ -122,12 +123,12 @@ export class Session {
     this.panel.set(this.panel.get() === panel ? undefined : panel);
   }
 
-  /** A peer did what the board would not take. */
+  /** A peer did something that the board refused. */
   readonly boardProblem = (peer: Peer | undefined, reason: string): void => {
     this.notices.problem(reason, peer && { id: peer.id, name: displayName(peer) });
   };
 
-  /** Files that were brought to the board, which cannot take them. */
+  /** Offers files to the others that were dropped on the board but are not for it. */
   readonly offerFromBoard = (files: readonly File[]): void => {
     const [first] = files;
     if (!this.visit || !first) return;
@@ -179,7 +180,7 @@ export class Session {
 
   #leftEnding(): Ending {
     const peers = [...(this.visit?.room.peers.values() ?? [])];
-    // One that is still connecting is there; one that is lost may be.
+    // A peer that is still connecting counts as present; one that is lost may have left.
     const connected = peers.filter(({ state }) => state === "connected" || state === "connecting").length;
     return leftEnding({ all: peers.length, connected });
   }
@@ -195,7 +196,7 @@ export class Session {
     this.large.set(undefined);
     this.panel.set(undefined);
     conceal("room");
-    // Who is not in the room shall not sit before a camera that is on.
+    // A user who is not in the room must not have a camera that is on.
     this.media.stop();
     this.phase.set({ name: "ended", ending });
   }
@@ -226,7 +227,7 @@ export class Session {
     }
   }
 
-  /** At once, then at most a few times a second: a key held down must not become a flood. */
+  /** Sends at once, and then at most a few times a second: holding a key down must not cause a flood. */
   #tellPresence(): void {
     if (this.#presenceTimer !== undefined) return;
     const told = JSON.stringify(this.#presence());

@@ -1,4 +1,4 @@
-// State that components look at: something with a value, and a way to hear that there is another one.
+// State for components: something with a value, and a way to learn that the value has changed.
 import { useSyncExternalStore } from "react";
 
 export interface Source<T> {
@@ -11,8 +11,8 @@ export function useSource<T>(source: Source<T>): T {
 }
 
 /**
- * A value that is worked out when somebody is told of it: at once after a pause, else at most every `interval`
- * milliseconds, however often `changed` is called. So a flood of events costs a fixed number of renderings.
+ * A value that is computed when listeners are told: at once after a pause, else at most every `interval` milliseconds,
+ * however often `changed` is called. So a flood of events costs a fixed number of renderings.
  */
 export class Derived<T> implements Source<T> {
   readonly #listeners = new Set<() => void>();

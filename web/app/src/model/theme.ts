@@ -1,4 +1,4 @@
-// Dark or light: as the system says, unless somebody chose.
+// Dark or light: as the system says, unless the user has chosen.
 import { preferences, type ThemeChoice } from "./preferences";
 import { Cell } from "./store";
 

@@ -1,4 +1,4 @@
-// Files on their way, as the chat shows them.
+// File transfers, as the chat shows them.
 import { BimccRtcError, type FileState, type IncomingFile, type OutgoingFile } from "bimcc-rtc";
 import { fileNameOf } from "../logic/names";
 
@@ -6,21 +6,21 @@ export interface FileView {
   readonly direction: "in" | "out";
   readonly name: string;
   readonly size: number;
-  /** Of all who get it. */
+  /** The common state of all receivers. */
   readonly state: FileState;
   /** 0 to 1. */
   readonly progress: number;
-  /** To how many it was offered, and how many have it. */
+  /** How many members it was offered to; `done` says how many have it. */
   readonly receivers: number;
   readonly done: number;
   readonly refused: number;
-  /** Where the received file can be had from, if it is kept in the browser. */
+  /** The URL of the received file, if it is kept in the browser. */
   readonly href: string | undefined;
   readonly savedToDisk: boolean;
   readonly error: string | undefined;
 }
 
-/** From this size on it is worth asking where to save before the file comes. */
+/** From this size on, the user is asked where to save a file before it comes. */
 export const STREAM_TO_DISK_FROM = 64_000_000;
 
 type SaveFilePicker = (options: {
@@ -50,7 +50,7 @@ export class Incoming {
     return this.file.state === "offered" || this.file.state === "active";
   }
 
-  /** Call it from a click: browsers then let the page ask for a place on disk. */
+  /** Call this from a click, because only then browsers let the page ask for a place on the disk. */
   async accept(): Promise<void> {
     if (this.file.state !== "offered" || this.#choosing) return;
     const name = fileNameOf(this.file.name);
@@ -68,7 +68,7 @@ export class Incoming {
         }
       }
       const blob = await this.file.accept();
-      // Whatever the sender says it is: opened in a tab, it must not be a page of this site.
+      // The type does not come from the sender: opened in a tab, the file must not become a page of this site.
       this.#href = URL.createObjectURL(new Blob([blob], { type: "application/octet-stream" }));
       this.changed();
       download(this.#href, name);
@@ -112,7 +112,7 @@ async function chooseSink(
     return await (await picker({ suggestedName })).createWritable();
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") return "cancelled";
-    return undefined; // No leave to write there: the browser's own download does it.
+    return undefined; // No permission to write there, so the browser's own download is used.
   }
 }
 

@@ -6,7 +6,7 @@ import { CloseIcon } from "./icons";
 import { inviteLink, isLinkForOthers } from "./invite_link";
 import { QrCode } from "./QrCode";
 
-/** What one who is alone wants first: to get somebody in. It lies over a corner of the board, which works meanwhile. */
+/** For a user who is alone: how to invite somebody. The card covers a corner of the board, which works meanwhile. */
 export function AloneCard({ session }: { session: Session }) {
   const [closed, setClosed] = useState(false);
   if (closed) return null;

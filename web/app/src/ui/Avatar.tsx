@@ -5,7 +5,7 @@ interface AvatarProps {
   name: string;
 }
 
-/** Stands for somebody without a picture. */
+/** Represents a member without a picture. */
 export function Avatar({ id, name }: AvatarProps) {
   return (
     <span className="avatar" style={{ "--hue": hueOf(id) } as React.CSSProperties} aria-hidden="true">

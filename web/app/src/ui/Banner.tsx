@@ -9,7 +9,7 @@ interface BannerProps {
   children: ReactNode;
 }
 
-/** A line under the bar that stays while what it says is so. */
+/** A line under the bar that stays as long as its text is true. */
 export function Banner({ tone, id, onClose, children }: BannerProps) {
   return (
     <div className="banner" data-tone={tone} id={id} role="status">

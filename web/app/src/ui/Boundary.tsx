@@ -1,7 +1,7 @@
 import { Component, type ReactNode } from "react";
 
 interface BoundaryProps {
-  /** What has stopped, at the beginning of a sentence: "The chat". */
+  /** The part that has stopped, as the beginning of a sentence: "The chat". */
   what: string;
   /** Shown instead of the sentence and its button. */
   instead?: (retry: () => void) => ReactNode;
@@ -9,8 +9,8 @@ interface BoundaryProps {
 }
 
 /**
- * What breaks inside breaks nothing outside: without it, one part that cannot be shown takes the whole page away, and the
- * camera behind the empty page goes on.
+ * Limits an error to its children. Without it, one part that cannot be shown would remove the whole page, and the
+ * camera would stay on behind an empty page.
  */
 export class Boundary extends Component<BoundaryProps, { hasFailed: boolean }> {
   override state = { hasFailed: false };

@@ -26,7 +26,7 @@ function ChatLog({ entries, chat }: { entries: readonly ChatEntry[]; chat: Chat 
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: what is new moves the end
   useEffect(() => {
-    // Who reads further up is not pulled away.
+    // The list does not scroll while the user reads further up.
     if (atEnd.current) log.current?.scrollTo({ top: log.current.scrollHeight });
   }, [entries]);
 
@@ -52,7 +52,7 @@ function ChatLog({ entries, chat }: { entries: readonly ChatEntry[]; chat: Chat 
       )}
       <ol className="chat-entries">
         {entries.map((entry) => (
-          // What one peer sends must not hide what the others wrote.
+          // An entry of one peer that cannot be shown must not hide the messages of others.
           <Boundary key={entry.id} what="An entry" instead={(retry) => <BrokenLine entry={entry} onRetry={retry} />}>
             {entry.kind === "file" ? <FileEntry entry={entry} chat={chat} /> : <Line entry={entry} />}
           </Boundary>
@@ -162,7 +162,7 @@ function Composer({ visit }: { visit: Visit }) {
           aria-describedby={surplus > 0 ? "chat-problem" : undefined}
           onChange={(event) => setText(event.target.value)}
           onKeyDown={(event) => {
-            // Enter also confirms a choice of characters, which must not send.
+            // Enter also confirms a choice in an input method, which must not send the message.
             if (isPlainKey("Enter", event.nativeEvent) && !event.shiftKey) send(event);
           }}
         />

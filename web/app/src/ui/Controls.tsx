@@ -16,7 +16,7 @@ import {
 import { PanelButton } from "./PanelButton";
 import { SHORTCUTS } from "./shortcuts";
 
-/** Switches for camera and microphone, here and before one joins. */
+/** Switches for camera and microphone, in the room and before joining. */
 export function MediaSwitches({ session }: { session: Session }) {
   const { media } = session;
   const state = useSource(media.state);
@@ -63,12 +63,12 @@ function labelOf(what: string, now: Switch): string {
   return now === "on" ? `Turn ${what} off` : `Turn ${what} on`;
 }
 
-/** On phones: a camera that says where it looks, or more than one under a finger. */
+/** True on phones: a camera that reports where it looks, or several cameras and a touch screen. */
 function canTurn({ camera, cameras, facing }: MediaState): boolean {
   return camera === "on" && (facing !== undefined || (cameras.length > 1 && matchMedia("(pointer: coarse)").matches));
 }
 
-/** In words alone, for when the others cannot be shown. */
+/** Controls with text only, for the case that the others cannot be shown. */
 export function PlainControls({ session, onRetry }: { session: Session; onRetry: () => void }) {
   return (
     <div className="controls" role="toolbar" aria-label="Call">

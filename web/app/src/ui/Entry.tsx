@@ -15,7 +15,10 @@ import { PlainHttpNote } from "./PlainHttpNote";
 import { DeviceChoices } from "./Settings";
 import { useHasVideo, Video } from "./VideoTile";
 
-/** The step before a room: who one is, and whether with camera. Nothing is asked of the browser before a click. */
+/**
+ * The step before a room: the user's name, and whether to use the camera. The browser is asked for nothing before a
+ * click.
+ */
 export function Entry({ session }: { session: Session }) {
   const { media } = session;
   const state = useSource(media.state);
@@ -25,7 +28,7 @@ export function Entry({ session }: { session: Session }) {
   const starting = state.camera === "starting" || state.microphone === "starting";
   const latestName = useRef(name);
   latestName.current = name;
-  /** Counts the wishes to go in, of which the last one holds. */
+  /** Counts the attempts to go in; only the last one is valid. */
   const wishes = useRef(0);
 
   useEffect(() => {
@@ -45,14 +48,15 @@ export function Entry({ session }: { session: Session }) {
     if (state.supported && !usesDevices) {
       const wish = ++wishes.current;
       await media.openBoth();
-      // With nothing at all one stays here: the reason is on the page now, and one can go in without.
+      // If no device could be opened, the user stays here. The page now shows the reason, and the user can join without
+      // devices.
       if (wish !== wishes.current || !isOn(media.state.get())) return;
     }
     join();
   };
   const joinWithout = () => {
     if (nameProblem(latestName.current)) return field.current?.focus();
-    // The browser may never answer, or long after.
+    // The browser may answer very late or never.
     media.giveUp();
     join();
   };
@@ -106,7 +110,7 @@ export function Entry({ session }: { session: Session }) {
   );
 }
 
-/** Whether the others would see or hear something. */
+/** Whether the others would see or hear this member. */
 function isOn({ camera, microphone }: MediaState): boolean {
   return camera === "on" || microphone === "on";
 }

@@ -2,7 +2,7 @@ import { clockTime } from "../logic/format";
 import { hueOf } from "../logic/names";
 import type { ChatEntry } from "../model/chat";
 
-/** Whose it is, and when it came. */
+/** The author and the time of an entry. */
 export function EntryHead({ entry }: { entry: ChatEntry }) {
   const { from, time } = entry;
   return (

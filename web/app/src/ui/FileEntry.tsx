@@ -9,7 +9,7 @@ interface FileEntryProps {
   chat: Chat;
 }
 
-/** A file that somebody offers, or that goes to the others. */
+/** A file that another member offers, or that this member sends. */
 export function FileEntry({ entry, chat }: FileEntryProps) {
   const { file, id } = entry;
   const incoming = file.direction === "in";

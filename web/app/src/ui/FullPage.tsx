@@ -7,7 +7,7 @@ import type { Session } from "../model/session";
 import { download } from "../model/transfers";
 import { Brand } from "./icons";
 
-/** One thing in the middle of the page. */
+/** A page with one message in the middle. */
 export function FullPage({ title, children }: { title: string; children: ReactNode }) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => heading.current?.focus(), []);
@@ -59,10 +59,10 @@ export function EndedPage({ session, ending }: { session: Session; ending: Endin
   );
 }
 
-/** For whoever had the board alone at the end. */
+/** For a user who was the only one with the board at the end. */
 function SaveBoard({ session, isAlone }: { session: Session; isAlone: boolean }) {
   const [there, setThere] = useState(false);
-  // The board lays itself down when it goes, which is before effects of what comes in its place.
+  // The board stores itself when it is unmounted, and that is before the effects of this page run.
   useEffect(() => setThere(hasBoardToSave(session.room)), [session]);
   if (!there) return null;
   return (
@@ -84,6 +84,6 @@ async function saveBoard(room: string): Promise<void> {
   if (!file) return;
   const href = URL.createObjectURL(file);
   download(href, fileNameOf(file.name));
-  // The browser reads it after the click.
+  // The browser reads the URL only after the click.
   setTimeout(() => URL.revokeObjectURL(href), 60_000);
 }

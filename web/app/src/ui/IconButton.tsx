@@ -14,11 +14,11 @@ interface IconButtonProps {
   disabled?: boolean;
   busy?: boolean;
   className?: string;
-  /** Shown on the button: how many things wait there. */
+  /** A number on the button: how many things wait there. */
   badge?: number;
 }
 
-/** A button that shows a sign; its label is read out, and shown when pointed at. */
+/** A button with an icon. Screen readers read its label, and it is shown when the pointer is over the button. */
 export function IconButton(props: IconButtonProps) {
   const { icon: Icon, label, shortcut, badge = 0, className = "" } = props;
   return (

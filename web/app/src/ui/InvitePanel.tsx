@@ -49,7 +49,7 @@ export function ShareButton({ link, room }: { link: string; room: string }) {
       type="button"
       className="button"
       onClick={() => {
-        // Closing the system's sheet is an answer, too.
+        // The user may close the system's share sheet, which is no error.
         navigator.share({ title: room, url: link }).catch(() => {});
       }}
     >

@@ -10,7 +10,7 @@ interface LargeViewProps {
   visit: Visit;
 }
 
-/** One picture over the board. Its sound goes on in the strip. */
+/** One picture over the board. Its sound continues in the strip. */
 export function LargeView({ session, visit }: LargeViewProps) {
   const large = useSource(session.large);
   const people = useSource(visit.people.list);

@@ -11,7 +11,7 @@ interface NameInputProps extends Omit<InputHTMLAttributes<HTMLInputElement>, "on
   ref?: Ref<HTMLInputElement>;
 }
 
-/** Where one types one's own name. One that is too long stays as it is, with a word. */
+/** The field for the user's own name. A name that is too long stays as it is, and a text says so. */
 export function NameInput({ onChange, ...props }: NameInputProps) {
   const problem = nameProblem(props.value);
   const note = problem ?? nameNote(props.value);
@@ -36,7 +36,7 @@ export function NameInput({ onChange, ...props }: NameInputProps) {
   );
 }
 
-/** One's own name; others see it once the field is left or Enter is pressed. */
+/** The user's own name. Others see it once the user leaves the field or presses Enter. */
 export function NameField({ session, id }: { session: Session; id: string }) {
   const name = useSource(session.name);
   const [typed, setTyped] = useState(name);

@@ -1,6 +1,6 @@
 import { WarningIcon } from "./icons";
 
-/** Why there is no camera on a page that did not come over https. */
+/** Explains why there is no camera on a page that was not loaded over https. */
 export function PlainHttpNote() {
   const secure = window.isSecureContext;
   return (

@@ -2,21 +2,21 @@ import { useMemo } from "react";
 import { encode } from "uqr";
 import { qrPath } from "../logic/qr_path";
 
-/** Four modules of light around the code, without which many cameras do not find it. */
+/** The light border of four modules, without which many cameras do not find the code. */
 const QUIET_ZONE = 4;
 
 interface QrCodeProps {
   text: string;
 }
 
-/** Always dark on white, also on dark pages: cameras expect that. */
+/** The code is dark on white even on dark pages, because cameras expect that. */
 export function QrCode({ text }: QrCodeProps) {
   const code = useMemo(() => {
     try {
       const { data, size } = encode(text, { ecc: "M", border: QUIET_ZONE });
       return { path: qrPath(data), size };
     } catch {
-      return undefined; // Too long for any code.
+      return undefined; // The text is too long for any code.
     }
   }, [text]);
   if (!code) return null;

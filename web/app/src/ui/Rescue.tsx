@@ -9,7 +9,9 @@ interface RescueProps {
   onRetry: () => void;
 }
 
-/** Instead of a page that cannot be shown: who is in a room still is, and must be able to mute and to leave. */
+/**
+ * Shown instead of a page that cannot be shown. The user may still be in a room, and must be able to mute and to leave.
+ */
 export function Rescue({ session, onRetry }: RescueProps) {
   return (
     <FullPage title="This page has stopped">

@@ -38,7 +38,7 @@ export function RoomPage({ session }: { session: Session }) {
   }
 }
 
-/** What the page is in, for styles and for tests. */
+/** Marks the state of the page, for styles and for tests. */
 function useBodyState(state: string): void {
   useEffect(() => {
     document.body.dataset.state = state;
@@ -80,7 +80,7 @@ function Inside({ session, visit }: { session: Session; visit: Visit }) {
   const [settings, setSettings] = useState(false);
   const dropping = useFileDrop(visit.chat, session.notices);
   const alone = people.length === 0;
-  // Whoever has had company knows how to get it; when a peer reloads, nothing shall cover the board.
+  // A user who has had company knows how to invite others; when a peer reloads, nothing must cover the board.
   const [hadCompany, setHadCompany] = useState(false);
   useEffect(() => {
     if (!alone) setHadCompany(true);

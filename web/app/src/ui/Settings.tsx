@@ -84,7 +84,7 @@ export function DeviceChoices({ media }: { media: LocalMedia }) {
   );
 }
 
-/** Where a dialog covers what the page says. */
+/** Shows the problem in a dialog that covers the page's own message. */
 function MediaProblem({ media }: { media: LocalMedia }) {
   const { problem } = useSource(media.state);
   return problem ? (

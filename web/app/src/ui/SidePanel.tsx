@@ -31,7 +31,7 @@ export function SidePanel({ session, visit }: { session: Session; visit: Visit }
   if (!panel) return null;
   const close = () => {
     session.panel.set(undefined);
-    // Back to where one was; what is gone cannot be focused, and need not.
+    // Moves the focus back to where it was. An element that is gone cannot get the focus and does not need it.
     if (openedFrom.current instanceof HTMLElement) openedFrom.current.focus();
   };
   return (

@@ -2,14 +2,14 @@ import { plot, type Rate, scaleOf } from "../logic/rates";
 
 const WIDTH = 240;
 const HEIGHT = 32;
-/** So that the first minute is not a dot at the edge. */
+/** With fewer slots, the first minute would only be a dot at the edge. */
 const FEWEST_SLOTS = 30;
 
 interface SparklineProps {
   rates: readonly Rate[];
 }
 
-/** What came and went in the last minutes. The figures beside it say it in words. */
+/** The rates of the last minutes. The numbers next to it show the same as text. */
 export function Sparkline({ rates }: SparklineProps) {
   const receive = rates.map((rate) => rate.receive);
   const send = rates.map((rate) => rate.send);

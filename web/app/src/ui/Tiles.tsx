@@ -8,7 +8,7 @@ interface TilesProps {
   visit: Visit;
 }
 
-/** The strip of everybody's pictures, screens first. Absent while there is nothing to see and nobody to show. */
+/** The strip of everybody's pictures, screens first. It is absent while there is nothing and nobody to show. */
 export function Tiles({ session, visit }: TilesProps) {
   const people = useSource(visit.people.list);
   const media = useSource(session.media.state);

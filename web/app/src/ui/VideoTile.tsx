@@ -6,24 +6,24 @@ import { LargeIcon, MicrophoneOffIcon } from "./icons";
 interface VideoTileProps {
   id: string;
   name: string;
-  /** What the tile says instead of the name. */
+  /** A text that the tile shows instead of the name. */
   label?: string;
   stream: MediaStream | undefined;
   kind: "camera" | "screen";
-  /** This member's own: without sound, and the camera as in a mirror. */
+  /** Whether it is this member's own tile: without sound, and the camera mirrored. */
   own?: boolean;
-  /** A phone's camera at its back is no mirror. */
+  /** The back camera of a phone is not mirrored. */
   facesAway?: boolean;
   muted?: boolean;
   /** Whether the camera is known to be off. */
   cameraOff?: boolean;
-  /** How they are connected, or why not. */
+  /** How the member is connected, or why not. */
   path?: string;
   trouble?: boolean;
   onEnlarge: ((id: string) => void) | undefined;
 }
 
-/** One that cannot be shown leaves the others. */
+/** If one tile cannot be shown, the others stay. */
 export function VideoTile(props: VideoTileProps) {
   const instead = (retry: () => void) => (
     <li className="tile" data-peer={props.id}>
@@ -94,7 +94,7 @@ interface VideoProps {
   hidden?: boolean;
 }
 
-/** Plays a stream. Where the browser allows no sound without a click, there is something to click on. */
+/** Plays a stream. If the browser allows no sound without a click, there is a button to click. */
 export function Video({ stream, silent, mirrored = false, hidden = false }: VideoProps) {
   const ref = useRef<HTMLVideoElement>(null);
   const [blocked, setBlocked] = useState(false);
@@ -144,7 +144,7 @@ function Unblock({ onClick, children }: { onClick: () => void; children: ReactNo
   );
 }
 
-/** The picture need not wait for a click that sound needs. */
+/** The picture does not have to wait for the click that sound needs. */
 function play(video: HTMLVideoElement, setBlocked: (blocked: boolean) => void): void {
   setBlocked(false);
   video.play().catch((error) => {
@@ -164,7 +164,7 @@ export function useHasVideo(stream: MediaStream | undefined): boolean {
     if (!stream) return;
     stream.addEventListener("addtrack", look);
     stream.addEventListener("removetrack", look);
-    // Tracks that the page itself adds or takes away are not announced.
+    // The stream has no events for tracks that the page itself adds or removes.
     const timer = setInterval(look, 1000);
     return () => {
       stream.removeEventListener("addtrack", look);

@@ -5,8 +5,8 @@ import type { Chat } from "../model/chat";
 import type { Notices } from "../model/notices";
 
 /**
- * Files that are dropped on the page, or pasted, are the board's if they come there, and go to everybody if not. True while
- * files that the board cannot take are over the page.
+ * Files that are dropped or pasted on the board are for the board; elsewhere on the page they are sent to everybody.
+ * Returns true while files that the board cannot take are dragged over the page.
  */
 export function useFileDrop(chat: Chat, notices: Notices): boolean {
   const [over, setOver] = useState(false);
@@ -38,7 +38,7 @@ export function useFileDrop(chat: Chat, notices: Notices): boolean {
     const onPaste = (event: ClipboardEvent) => {
       const transfer = event.clipboardData;
       if (!transfer || transfer.files.length === 0) return;
-      // A picture with text beside it is a part of a page or a table, of which Excalidraw makes more than an image.
+      // A picture with text is a part of a page or a table, from which Excalidraw makes more than an image.
       const hasText = transfer.types.some((type) => type.startsWith("text/"));
       if (onBoard(event) && hasText && [...transfer.files].every(isImage)) return;
       event.preventDefault();
@@ -64,7 +64,7 @@ function hasFiles(event: DragEvent): boolean {
   return event.dataTransfer?.types.includes("Files") ?? false;
 }
 
-/** To be called while the event is handled: later the browser has emptied it. */
+/** Must be called while the event is handled, because the browser empties it afterwards. */
 function contentOf(transfer: DataTransfer): { files: File[]; folders: string[] } {
   const [files, folders]: [File[], string[]] = [[], []];
   for (const item of transfer.items) {
@@ -83,12 +83,12 @@ function folderSentence(name: string): string {
 
 function onBoard(event: Event): boolean {
   const target = event.target;
-  // A paste with nothing focused goes to the body, and the board listens there.
+  // A paste without a focused element goes to the body, where the board listens.
   if (event.type === "paste" && target === document.body) return true;
   return target instanceof Element && target.closest("#board") !== null;
 }
 
-/** While dragging only the type is known; drawings come without one. */
+/** While dragging, only the type is known, and drawings have none. */
 function mayBeForBoard(type: string): boolean {
   return type === "" || type === "application/json" || isImage({ type });
 }

@@ -1,4 +1,4 @@
-// Drawn for this page: 24 units square, one stroke width, the text's colour.
+// Icons drawn for this page: 24 units square, one stroke width, the colour of the text.
 import type { ReactNode } from "react";
 
 function Svg({ children }: { children: ReactNode }) {
@@ -200,7 +200,7 @@ export function QrIcon() {
   );
 }
 
-/** The sign of the product: two who meet on one board. */
+/** The logo of the product: two people who meet on one board. */
 export function Brand() {
   return (
     <svg className="brand-sign" viewBox="0 0 32 32" aria-hidden="true" focusable="false">

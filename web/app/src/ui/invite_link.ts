@@ -1,6 +1,6 @@
 import { roomPath } from "../logic/room_name";
 
-/** The link to a room, without anything that was in this page's own address. */
+/** The link to a room, without anything else from this page's own address. */
 export function inviteLink(room: string): string {
   return location.origin + roomPath(room);
 }
@@ -10,7 +10,7 @@ export function isLinkForOthers(): boolean {
   return !/^(localhost|127\..*|\[::1\]|.*\.localhost)$/.test(location.hostname);
 }
 
-/** Whether the link was copied; a page that came over plain http has only the old way. */
+/** Returns whether the link was copied. A page over plain http can only use the old way. */
 export async function copyText(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);

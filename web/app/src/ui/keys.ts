@@ -5,8 +5,8 @@ interface KeyPress {
 }
 
 /**
- * Whether a key belongs to an input method, which takes Enter for "these characters" and Escape for "not these". Safari ends
- * the composition before it tells of the key; there 229 is the only sign.
+ * Whether a key belongs to an input method, where Enter accepts characters and Escape discards them. Safari ends the
+ * composition before it reports the key; there only the code 229 shows it.
  */
 export function isForInputMethod({ isComposing, keyCode }: KeyPress): boolean {
   return isComposing || keyCode === 229;
@@ -16,7 +16,7 @@ export function isPlainKey(key: string, press: KeyPress): boolean {
   return press.key === key && !isForInputMethod(press);
 }
 
-/** For forms that the browser sends by itself when Enter is pressed in a field. */
+/** For forms that the browser submits by itself when Enter is pressed in a field. */
 export function keepForInputMethod(event: { nativeEvent: KeyPress; preventDefault(): void }): void {
   if (event.nativeEvent.key === "Enter" && isForInputMethod(event.nativeEvent)) event.preventDefault();
 }

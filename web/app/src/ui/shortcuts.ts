@@ -1,4 +1,4 @@
-// Keys that work wherever the focus is. Alt with a letter: the board has taken the letters alone and those with Ctrl.
+// Keys that work wherever the focus is. They are Alt with a letter, because the board uses letters alone and with Ctrl.
 import { useEffect } from "react";
 import type { Session } from "../model/session";
 
@@ -24,14 +24,14 @@ export function useShortcuts(session: Session): void {
     };
     const onKey = (event: KeyboardEvent) => {
       if (!event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.repeat) return;
-      // By place on the keyboard: with Alt, the letter itself is another one on some systems.
+      // The position on the keyboard counts, because on some systems Alt changes the letter.
       const action = (Object.keys(SHORTCUTS) as Action[]).find((name) => SHORTCUTS[name].code === event.code);
       if (!action) return;
       event.preventDefault();
       event.stopPropagation();
       actions[action]();
     };
-    // Before the board sees it.
+    // This listener must run before the board's.
     window.addEventListener("keydown", onKey, { capture: true });
     return () => window.removeEventListener("keydown", onKey, { capture: true });
   }, [session]);
