@@ -1,11 +1,11 @@
-//! Builds the pages of `web/` with npm and embeds them, so that `cargo build` is all it takes.
+//! Builds the pages of `web/` with npm and embeds them, so that `cargo build` is enough.
 //!
-//! Three steps, each with a file of its own in `build/`: `sources` (what belongs to the pages, and copying it),
+//! There are three steps, each with its own file in `build/`: `sources` (what belongs to the pages, and copying it),
 //! `node` (npm in the copy, never in `web/` itself), `embed` (the built files as a table in Rust). `src/http/assets`
 //! includes that table; it is empty without the feature `pages`, and on docs.rs, which has no network.
 //!
-//! Pages that a release package brings along (`web/prebuilt`) are taken as they are: Node.js is not needed then.
-//! What goes wrong is told to cargo as errors of the build, the first line saying what to do.
+//! Pages that come with a release package (`web/prebuilt`) are used as they are, and then Node.js is not needed.
+//! Failures are reported to cargo as build errors, whose first line says what to do.
 
 #[cfg(feature = "pages")]
 #[path = "build/embed.rs"]

@@ -30,7 +30,7 @@ pub(crate) fn write_table(pages: &Path, out: &Path) -> Result<(), String> {
         let content_type = content_type(&path);
         let smaller = if is_compressible(content_type) { Some(gzip(&bytes)?) } else { None };
         let smaller = smaller.filter(|smaller| smaller.len() < bytes.len());
-        // Beside the table, so that it says the same in every directory.
+        // The path is relative to the table, so that the table is the same in every directory.
         let file = match &smaller {
             Some(smaller) => {
                 let file = compressed.join(&tag);
@@ -54,7 +54,7 @@ pub(crate) fn write_table(pages: &Path, out: &Path) -> Result<(), String> {
     fs::write(&path, table).map_err(in_context("cannot write", &path))
 }
 
-/// Copies all files below `from` to the same places below `to`. Two files for one place are a mistake.
+/// Copies all files below `from` to the same places below `to`. Two files for one place are an error.
 pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<(), String> {
     for path in list_files(from, &|_| false)? {
         let (source, target) = (from.join(&path), to.join(&path));
@@ -125,15 +125,15 @@ pub(crate) fn content_type(path: &str) -> &'static str {
     }
 }
 
-/// Whether files of a type are worth compressing; the others are compressed in themselves.
+/// Whether files of a type are worth compressing; the others are already compressed.
 fn is_compressible(content_type: &str) -> bool {
     let kinds = ["text/", "application/json", "application/manifest", "application/wasm", "image/svg", "image/x-icon"];
     kinds.iter().any(|kind| content_type.starts_with(kind)) || content_type == "font/ttf"
 }
 
-/// Whether the path changes with the content, so that the file may be kept for ever: Vite names what it puts into
-/// `assets/` so (`-` and 8 characters), Excalidraw its subsets of fonts (`-` and 32 hexadecimal digits), and a directory
-/// in `assets/` may be named after a version (`-1.2.3`).
+/// Whether the path changes with the content, so that browsers may keep the file for ever. Vite names files in
+/// `assets/` in this way (`-` and 8 characters), Excalidraw its subsets of fonts (`-` and 32 hexadecimal digits), and a
+/// directory in `assets/` may be named after a version (`-1.2.3`).
 pub(crate) fn is_hashed(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
@@ -159,7 +159,7 @@ pub(crate) fn is_hashed(path: &str) -> bool {
     }
 }
 
-/// Always the same bytes for the same input: no time, no name.
+/// The same input always gives the same bytes: no time, no name.
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut encoder = GzBuilder::new().operating_system(255).write(Vec::new(), Compression::best());
     encoder.write_all(bytes).and_then(|()| encoder.finish()).map_err(|error| format!("cannot compress: {error}"))

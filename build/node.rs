@@ -17,11 +17,11 @@ const BUILT: [&str; 2] = ["app/dist", "client/dist"];
 pub(crate) fn build(sources: &Sources, copy: &Path, pages: &Path) -> Result<(), String> {
     let node = node_version()?;
     sources.copy_to(copy)?;
-    // Packages may hold programs for this version of Node.js.
+    // Packages may contain programs for this version of Node.js.
     let packages = format!("{node} {}", sources.packages_fingerprint());
     if !is_stamped(copy, "packages", &packages) {
         unstamp(copy, "packages")?;
-        // Scripts of packages do not run: none of those needed has one, and nobody has looked at those to come.
+        // Scripts of packages do not run: no needed package has one, and nobody has reviewed those of future versions.
         let args = ["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"];
         npm(copy, &args, "cannot install the packages that the pages are built with (is there a network?)")?;
         stamp(copy, "packages", &packages)?;
@@ -44,7 +44,7 @@ pub(crate) fn build(sources: &Sources, copy: &Path, pages: &Path) -> Result<(), 
     stamp(copy, "built", &built)
 }
 
-/// The version of the Node.js that is there, if it will do.
+/// The version of the installed Node.js, if it is new enough.
 fn node_version() -> Result<String, String> {
     let remedy = "install Node.js 20.19+ or 22.12+ with npm, or leave the pages out: cargo build --no-default-features";
     let version = |program: &str| {
@@ -63,7 +63,7 @@ fn node_version() -> Result<String, String> {
     Ok(node)
 }
 
-/// What Vite wants.
+/// The versions that Vite requires.
 pub(crate) fn is_new_enough(version: &str) -> bool {
     let mut numbers = version.trim_start_matches('v').split('.').map(|number| number.parse().unwrap_or(0));
     let (major, minor): (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -74,11 +74,11 @@ pub(crate) fn is_new_enough(version: &str) -> bool {
     }
 }
 
-/// Runs npm in `copy`. A failure is `problem`, and then the end of what npm said.
+/// Runs npm in `copy`. The error is `problem`, followed by the end of npm's output.
 fn npm(copy: &Path, args: &[&str], problem: &str) -> Result<(), String> {
     let mut command = Command::new("npm");
     command.args(args).current_dir(copy).env("NO_COLOR", "1").env("CI", "1");
-    // What an outer npm passes on is about another package.
+    // Variables of an outer npm are about another package.
     command.env_remove("NODE_ENV").env_remove("NODE_OPTIONS");
     let output = command.output().map_err(|error| format!("cannot run npm: {error}"))?;
     if output.status.success() {
@@ -91,7 +91,7 @@ fn npm(copy: &Path, args: &[&str], problem: &str) -> Result<(), String> {
     Err(format!("{problem}; `npm {}` says:\n{}", args.join(" "), shown.join("\n")))
 }
 
-/// A step leaves a stamp when it is done, so that one that was interrupted is done again.
+/// A step leaves a stamp when it is done, so that an interrupted step is repeated.
 fn is_stamped(copy: &Path, step: &str, state: &str) -> bool {
     fs::read_to_string(copy.join(format!("{step}.stamp"))).is_ok_and(|stamp| stamp == state)
 }

@@ -1,4 +1,4 @@
-//! What belongs to the pages: found by listing, so that packages, earlier builds and tests do not count.
+//! Finds the sources of the pages by listing directories, without packages, earlier builds and tests.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,10 @@ const PACKAGES: [&str; 2] = ["client", "app"];
 /// Directories of a package that no build reads.
 const NOT_SOURCES: [&str; 4] = ["node_modules", "dist", "test", "coverage"];
 
-/// Files beside the sources that a build may read.
+/// Extensions of other files that a build may read.
 const CONFIG_EXTENSIONS: [&str; 7] = ["json", "ts", "js", "mjs", "html", "css", "npmrc"];
 
-/// Settings of tools that look at sources but build nothing.
+/// Settings of tools that read sources but build nothing.
 const NOT_CONFIGS: [&str; 2] = ["biome.json", "vitest.config.ts"];
 
 /// The manifest of built pages: its first line is the fingerprint of the sources, then one line for each file.
@@ -28,7 +28,7 @@ pub(crate) struct Sources {
     web: PathBuf,
     /// By the path below `web/`, with slashes.
     files: BTreeMap<String, Vec<u8>>,
-    /// What cargo shall look at: files, and directories that consist of sources alone.
+    /// What cargo must watch: files, and directories that contain only sources.
     watched: Vec<PathBuf>,
 }
 
@@ -36,7 +36,7 @@ impl Sources {
     /// Reads all of them.
     pub(crate) fn find(web: &Path) -> Result<Self, String> {
         let mut sources = Self { web: web.to_owned(), files: BTreeMap::new(), watched: Vec::new() };
-        // A release package may bring built pages alone.
+        // A release package may contain only built pages.
         if web.join("package.json").exists() {
             sources.add_configs("")?;
             for package in PACKAGES {
@@ -52,14 +52,14 @@ impl Sources {
         for path in &self.watched {
             println!("cargo::rerun-if-changed={}", path.display());
         }
-        // Cargo takes a path that is missing for one that changed, so it is named only where it exists.
+        // Cargo treats a missing path as changed, so it is named only if it exists.
         let prebuilt = self.web.join("prebuilt");
         if prebuilt.exists() {
             println!("cargo::rerun-if-changed={}", prebuilt.display());
         }
     }
 
-    /// Where pages of exactly these sources lie already, if they do.
+    /// The directory of pages that were already built from exactly these sources, if there is one.
     pub(crate) fn prebuilt(&self) -> Result<Option<PathBuf>, String> {
         let prebuilt = self.web.join("prebuilt");
         let Ok(manifest) = fs::read_to_string(prebuilt.join(MANIFEST)) else {
@@ -77,7 +77,7 @@ impl Sources {
         }
     }
 
-    /// Changes when anything does that a build reads.
+    /// Changes when anything changes that a build reads.
     pub(crate) fn fingerprint(&self) -> String {
         let mut all = Vec::new();
         for (path, bytes) in &self.files {
@@ -87,8 +87,7 @@ impl Sources {
         fingerprint(&all)
     }
 
-    /// Makes `copy` hold these files, and no others that an earlier state left there. What has not changed stays
-    /// untouched.
+    /// Makes `copy` contain exactly these files, without others from an earlier state. Unchanged files stay untouched.
     pub(crate) fn copy_to(&self, copy: &Path) -> Result<(), String> {
         fs::create_dir_all(copy).map_err(in_context("cannot make", copy))?;
         for stale in list_files(copy, &|name| NOT_SOURCES.contains(&name))? {
@@ -109,7 +108,7 @@ impl Sources {
         Ok(())
     }
 
-    /// The lockfile, and every list of packages: what `npm ci` goes by.
+    /// The lockfile, and every list of packages: the input of `npm ci`.
     pub(crate) fn packages_fingerprint(&self) -> String {
         let is_list = |path: &str| path.ends_with("package.json") || path == "package-lock.json" || path == ".npmrc";
         let lists = self.files.iter().filter(|(path, _)| is_list(path));
@@ -136,7 +135,7 @@ impl Sources {
         for entry in entries(&directory)? {
             let name = entry.file_name().to_string_lossy().into_owned();
             if entry.path().is_dir() && !name.starts_with('.') && !NOT_SOURCES.contains(&name.as_str()) {
-                // Also for files that are yet to come.
+                // The directory is watched too, for files that are added later.
                 self.watched.push(entry.path());
                 for file in list_files(&entry.path(), &|name| NOT_SOURCES.contains(&name))? {
                     if !is_test(&file) {
@@ -168,8 +167,8 @@ pub(crate) fn manifest_of(pages: &Path, sources: &str) -> Result<String, String>
     Ok(manifest)
 }
 
-/// FNV-1a with 128 bits. It tells versions apart and guards against nothing; unlike the standard library's hasher it
-/// is the same with every compiler, which `web/prebuilt` needs.
+/// FNV-1a with 128 bits. It distinguishes versions and protects against no attack. Unlike the standard library's
+/// hasher, it is the same with every compiler, which `web/prebuilt` needs.
 pub(crate) fn fingerprint(bytes: &[u8]) -> String {
     const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;

@@ -1,13 +1,13 @@
-//! What `turn::server::Server` (webrtc-rs 0.17.2) makes of a dozen small exchanges, and other servers beside it.
+//! Compares how `turn::server::Server` (webrtc-rs 0.17.2) and other servers handle a dozen small exchanges.
 //!
-//! The reason why this project has a TURN core of its own, checkable: docs/ARCHITECTURE.md.
+//! This shows why this project has its own TURN core; see docs/ARCHITECTURE.md.
 //!
 //! ```text
 //! cargo run --example compare_turn_server -- [--server 127.0.0.1:3478 --secret SECRET]…
 //! ```
 //!
 //! Servers named on the command line must run on this machine with a TURN REST secret, relay on 127.0.0.1 and accept
-//! loopback peers; this project's own, for one:
+//! loopback peers; for example this project's own:
 //!
 //! ```text
 //! bimcc-rtc --secret SECRET --public-ip 127.0.0.1 --dangerously-allow-loopback-peers
@@ -37,7 +37,7 @@ use webrtc_util::vnet::net::Net;
 const PATIENCE: Duration = Duration::from_millis(400);
 const HOUR: i64 = 3600;
 
-/// What is done, what the RFCs want, and how to find out.
+/// What is done, what the RFCs require, and how to test it.
 type Probe = (&'static str, &'static str, fn(&Target) -> Result<String>);
 
 const PROBES: [Probe; 12] = [
@@ -102,7 +102,7 @@ async fn start_webrtc_rs(secret: &str) -> Result<SocketAddr> {
         channel_bind_timeout: Duration::ZERO,
         alloc_close_notify: None,
     };
-    // It stops when dropped, and shall live as long as the program.
+    // The server stops when it is dropped, but must run as long as the program.
     std::mem::forget(Server::new(config).await?);
     Ok(address)
 }
@@ -179,7 +179,7 @@ fn other_nonce(target: &Target) -> Result<String> {
     client.code(allocate())
 }
 
-/// A server to ask.
+/// A server to test.
 struct Target {
     name: String,
     address: SocketAddr,
@@ -187,7 +187,7 @@ struct Target {
 }
 
 impl Target {
-    /// A user whose credential ends in so many seconds; another number is another user.
+    /// A user whose credential expires in this number of seconds. Another number means another user.
     fn credential(&self, ends_in: i64) -> Credential {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let user = User::Api("".into());
@@ -224,7 +224,7 @@ impl Client {
         let request = with(request, ATTR_USERNAME, username.as_bytes());
         let mut request = with(with(request, ATTR_REALM, &self.realm), ATTR_NONCE, &self.nonce);
         let realm = String::from_utf8_lossy(&self.realm).into_owned();
-        // Fails only behind a FINGERPRINT.
+        // This fails only after a FINGERPRINT.
         let _ = MessageIntegrity::new_long_term_integrity(username, realm, password).add_to(&mut request);
         request.raw
     }
@@ -271,7 +271,7 @@ fn address(answer: &Message, attribute: AttrType) -> Result<SocketAddr> {
 fn new(method: Method, class: MessageClass) -> Message {
     let mut message = Message::new();
     message.typ = MessageType::new(method, class);
-    // Fails only without a source of randomness, and then nothing would work.
+    // This fails only without a source of randomness, and then nothing would work.
     let _ = message.new_transaction_id();
     message.write_header();
     message
@@ -283,7 +283,7 @@ fn with(mut message: Message, attribute: AttrType, value: &[u8]) -> Message {
 }
 
 fn xor(mut message: Message, peer: SocketAddr) -> Message {
-    // Never fails for a typed address.
+    // This never fails for an address of this type.
     let _ = XorMappedAddress { ip: peer.ip(), port: peer.port() }.add_to_as(&mut message, ATTR_XOR_PEER_ADDRESS);
     message
 }

@@ -1,4 +1,4 @@
-//! Loads the signaling of a running server from a process of its own, and prints what the server held.
+//! Puts load on the signaling of a running server from a separate process, and prints what the server needed.
 //!
 //! ```text
 //! bimcc-rtc --listen 127.0.0.1:3000 &
@@ -7,10 +7,10 @@
 //! cargo run --release --example signaling_load -- churn ws://127.0.0.1:3000 --pid $! --connections 50000
 //! ```
 //!
-//! `idle` joins so many in rooms of four and leaves them there: resident memory per connection, join-to-`_peers`
-//! latency while they come and with all of them present. `talk` passes messages around in every room for some seconds:
-//! messages forwarded per second, and per second of CPU that the server spent. `churn` opens, joins and closes so
-//! many, then waits until every gauge of the server is zero.
+//! `idle` lets the given number of connections join rooms of four and stay there. It measures resident memory per
+//! connection, and the latency from join to `_peers`, while they come and when all are present. `talk` passes messages
+//! around in every room for some seconds. It measures messages forwarded per second, and per second of CPU that the
+//! server spent. `churn` opens, joins and closes connections, then waits until every gauge of the server is zero.
 //!
 //! Each process may open no more files than its hard limit; `idle` uses one here and one in the server per connection.
 #![allow(clippy::unwrap_used, reason = "a tool that ends at the first surprise")]
@@ -94,7 +94,7 @@ async fn idle(args: &Arc<Args>, files: usize) {
     if connections < args.connections {
         println!("only {connections} connections: the limit of files allows no more");
     }
-    // What the first connections allocate once and for all is not theirs.
+    // Memory that the first connections make the server allocate once does not count for the others.
     drop(join_many(args, 200).await);
     gauges_become_zero(args).await;
     let before = resident(args.pid);
@@ -116,7 +116,7 @@ async fn idle(args: &Arc<Args>, files: usize) {
     drop(clients);
 }
 
-/// In each room messages go around: who gets one sends one to the next member.
+/// In each room messages go around: a member that gets one sends one to the next member.
 async fn talk(args: &Arc<Args>) {
     let (clients, _) = join_many(args, args.connections / args.room_size * args.room_size).await;
     let forwarded = Arc::new(AtomicU64::new(0));
@@ -218,7 +218,7 @@ async fn connect(args: &Args, i: usize) -> Ws {
     tokio_tungstenite::client_async_with_config(request, tcp, Some(config)).await.unwrap().0
 }
 
-/// Joins; how long `_peers` took, and the id it brought.
+/// Joins. Returns how long `_peers` took, and the id in it.
 async fn join(ws: &mut Ws, room: &str) -> (Duration, String) {
     let start = Instant::now();
     let text = format!(r#"{{"eventName":"__join","data":{{"room":"{room}"}}}}"#);
@@ -267,7 +267,7 @@ fn resident(pid: u32) -> u64 {
 /// User and system time so far.
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The name in parentheses may hold spaces; utime and stime are the 14th and 15th field of all.
+    // The name in parentheses may contain spaces; utime and stime are the 14th and 15th field of all.
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
     ticks / 100.0

@@ -1,4 +1,4 @@
-//! What operators ask on `--admin-listen`, and who is no operator.
+//! The operators' API on `--admin-listen`, and requests that are not from an operator.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -30,7 +30,7 @@ fn ask_json(server: &Process, request: &str) -> Value {
     serde_json::from_str(&body).unwrap()
 }
 
-/// As `nc -N` does.
+/// This is how `nc -N` behaves.
 #[test]
 fn rfc9112_9_6_an_operator_that_ends_its_side_gets_its_answer() {
     let server = Process::start("");
@@ -46,7 +46,7 @@ fn rfc9112_9_6_an_operator_that_ends_its_side_gets_its_answer() {
             assert!(answer.starts_with(status), "{path}: {answer:?}");
         }
     }
-    // One that is not whole at the end of the server ends as well.
+    // A request that is incomplete when the server ends is ended as well.
     let mut half = TcpStream::connect(server.admin).unwrap();
     half.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
     server.stop();
@@ -73,7 +73,7 @@ async fn rooms_and_their_members_are_listed() {
     }
 }
 
-/// An answer about one room, read without a tree of values: what members made stands there as text.
+/// An answer about one room, read without a tree of values: data from members is kept as text.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct OneRoom<'a> {
@@ -93,7 +93,7 @@ struct Peer<'a> {
     away: bool,
 }
 
-/// Lets `client` join as the only member, `metadata` being JSON text, and sees that operators are told all of it.
+/// Lets `client` join as the only member, with `metadata` as JSON text, and checks that operators get all of it.
 async fn is_told_to_operators(server: &Process, client: &mut common::Client, room: &str, name: &str, metadata: &str) {
     let (room_text, name_text) = (json!(room).to_string(), json!(name).to_string());
     let fields = format!(r#"{{"room":{room_text},"name":{name_text},"metadata":{metadata}}}"#);
@@ -257,7 +257,7 @@ async fn pages_of_other_origins_change_and_read_nothing() {
     assert_eq!(ask(&server, &format!("OPTIONS {path}"), preflight).0, 403);
     let rebound = format!("DELETE {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
     assert!(server.ask(server.admin, &rebound).starts_with("HTTP/1.1 403"));
-    // And over the port for everybody there is no such thing.
+    // The public port does not offer this.
     let public = format!("DELETE {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     assert!(server.ask(server.http, &public).starts_with("HTTP/1.1 405"));
     client.expect_nothing().await;

@@ -1,6 +1,6 @@
-//! What has broken TURN servers elsewhere, tried on the program: a case per published advisory of coturn that applies
-//! (docs/TURN.md section 7 has the list, and names the tests elsewhere that cover the rest), and what else strangers and
-//! members could do to the server and to each other.
+//! Tries attacks on the program that have broken other TURN servers: a case for each published advisory of coturn that
+//! applies (docs/TURN.md section 7 has the list, and names the other tests that cover the rest), and other things that
+//! strangers and members could do to the server and to each other.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -41,10 +41,10 @@ use tokio::{
 
 const OWN_ADDRESS: &str = "turn_dropped_packets_total{reason=\"own_address\"}";
 
-/// Comprehension-required and known to third-party authorization alone (RFC 7635).
+/// This attribute is comprehension-required, and only third-party authorization knows it (RFC 7635).
 const ACCESS_TOKEN: AttrType = AttrType(0x001B);
 
-/// Comprehension-optional (RFC 8016).
+/// This attribute is comprehension-optional (RFC 8016).
 const MOBILITY_TICKET: AttrType = AttrType(0x8030);
 
 /// Addresses that this host does not have: relayed addresses of both families, whatever networks there are.
@@ -52,7 +52,7 @@ const BOTH_FAMILIES: &str = "--public-ip 198.51.100.7 --public-ip 2001:db8:77::7
 
 // ---- Peers -------------------------------------------------------------------------------------------------------
 
-/// A service on loopback, which must not hear of anybody.
+/// A service on loopback, which must receive nothing.
 struct Canary {
     sockets: [UdpSocket; 2],
 }
@@ -63,7 +63,7 @@ impl Canary {
         Self { sockets }
     }
 
-    /// Where it listens, at addresses that may lead there.
+    /// The addresses of the service for an IP address that may lead there.
     fn at(&self, ip: &str) -> [SocketAddr; 2] {
         let ip: IpAddr = ip.parse().unwrap();
         [0, 1].map(|index| SocketAddr::new(ip, self.sockets[index].local_addr().unwrap().port()))
@@ -113,7 +113,7 @@ async fn cve_2020_26262_loopback_and_metadata_are_out_of_reach_in_every_form() {
         }
     }
     assert!(!canary.has_heard());
-    // It would hear if it were allowed.
+    // The service would receive the data if loopback peers were allowed.
     let server = Process::start("--dangerously-allow-loopback-peers");
     let mut client = TurnClient::allocated(server.turn(), &server.mint("outsider"));
     let [peer, _] = canary.at("127.0.0.1");
@@ -215,7 +215,7 @@ fn anothers_allocation_is_out_of_reach() {
     let peer = world.allocated(Way::Udp, &alice).relayed();
     for way in WAYS {
         let mut client = world.allocated(way, &alice);
-        // On the very transport address, with good credentials of somebody else.
+        // From the same transport address, with valid credentials of another user.
         client.act_as(&mallory);
         assert_eq!(client.refresh(0), Err(441), "{way:?}");
         assert_eq!(client.permit(&[peer]), Err(441));
@@ -223,7 +223,7 @@ fn anothers_allocation_is_out_of_reach() {
         assert_eq!(client.allocate(), Err(437));
         client.act_as(&alice);
         assert_eq!(client.refresh(600), Ok(600));
-        // From elsewhere, with the owner's own.
+        // From another address, with the owner's credentials.
         let mut elsewhere = world.client(way, &alice);
         assert_eq!(elsewhere.refresh(0), Err(437), "{way:?}");
         assert_eq!(elsewhere.permit(&[peer]), Err(437));
@@ -251,7 +251,7 @@ fn replayed_requests_and_forged_nonces_do_nothing() {
                 assert_eq!(error_code(&mallory.transact(request)), 438, "{way:?} {other_way:?}");
             }
         }
-        // A nonce that another server of the same making has signed for this client.
+        // A nonce that another server of this program has signed for this client.
         let mut forger = world.client(way, &credentials);
         let mut there = elsewhere.client(way, &credentials);
         there.act_as(&elsewhere.server.mint("alice"));
@@ -289,7 +289,8 @@ fn cve_2025_69217_ports_and_nonces_cannot_be_foretold() {
     assert_ne!(nonce_for_it(&server), nonce_for_it(&other));
 }
 
-/// CVE-2026-65981: whoever knew a ticket took over the allocation; CVE-2026-68555 kept sessions of those who tried.
+/// CVE-2026-65981: somebody who knew a ticket took over the allocation; CVE-2026-68555: sessions of such attempts were
+/// kept.
 #[test]
 fn cve_2026_65981_a_mobility_ticket_takes_over_nothing() {
     let world = World::start("");
@@ -339,7 +340,7 @@ fn cve_2026_43994_an_access_token_is_unknown_whatever_its_length() {
     }
 }
 
-/// CVE-2026-68553 (formats), CVE-2018-4056 and CVE-2026-53448 (SQL): a name is a name.
+/// CVE-2026-68553 (formats), CVE-2018-4056 and CVE-2026-53448 (SQL): a name is only a name.
 #[test]
 fn cve_2026_68553_names_are_neither_formats_nor_queries() {
     let server = Process::start("--log debug --max-allocations-per-user 1");
@@ -350,7 +351,7 @@ fn cve_2026_68553_names_are_neither_formats_nor_queries() {
         let mut second = TurnClient::new(server.turn(), Some(&credentials));
         assert_eq!(second.allocate(), Err(486), "it is this user whose allocation counts");
         client.refresh(0).unwrap();
-        // Nor is one that nobody was given.
+        // A credential that was never issued is not accepted either.
         let mut guessed = Credentials { username: credentials.username.clone(), password: "guessed".into() };
         assert_eq!(TurnClient::new(server.turn(), Some(&guessed)).allocate(), Err(401));
         guessed.username = format!("9999999999:{name}{name}");
@@ -361,8 +362,8 @@ fn cve_2026_68553_names_are_neither_formats_nor_queries() {
 
 // ---- What answers hold -------------------------------------------------------------------------------------------
 
-/// CVE-2020-4067: padding held what was in the buffer before. The harness looks at the padding of all that it receives,
-/// on streams at that of ChannelData too.
+/// CVE-2020-4067: padding held what was in the buffer before. The test client checks the padding of everything that it
+/// receives, on streams also that of ChannelData.
 #[test]
 fn cve_2020_4067_padding_holds_nothing() {
     let world = World::start("--workers 1");
@@ -379,7 +380,7 @@ fn cve_2020_4067_padding_holds_nothing() {
                     receiver.bind_channel(0x4001, sender.relayed()).unwrap();
                 }
                 for len in [1, 2, 3, 5, 1001, 1498] {
-                    // All buffers on the way are full of something that is nobody's business.
+                    // All buffers on the way contain data of others.
                     for payload in [vec![0xAA; 2000], vec![b'x'; len]] {
                         sender.send_channel(0x4000, &payload);
                         let received = receiver.recv();
@@ -394,7 +395,7 @@ fn cve_2020_4067_padding_holds_nothing() {
     }
 }
 
-/// CVE-2026-104074: the reason phrase went on into memory that nobody had written.
+/// CVE-2026-104074: the reason phrase was followed by memory that nobody had written.
 #[test]
 fn cve_2026_104074_an_error_says_what_it_always_says() {
     let server = Process::start("--workers 1");
@@ -419,11 +420,11 @@ fn cve_2026_104074_an_error_says_what_it_always_says() {
     }
 }
 
-/// Sends bytes and then nothing more, returns all that comes back.
+/// Sends bytes, ends the sending side, and returns everything that comes back.
 fn http(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut tcp = TcpStream::connect(address).unwrap();
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-    // The server may have enough before all is written.
+    // The server may close the connection before everything is written.
     let _ = tcp.write_all(request).and_then(|()| tcp.shutdown(std::net::Shutdown::Write));
     let mut answer = Vec::new();
     let _ = tcp.read_to_end(&mut answer);
@@ -507,7 +508,7 @@ fn cve_2018_4059_nothing_listens_that_was_not_asked_for() {
 
 // ---- What can be used up -----------------------------------------------------------------------------------------
 
-/// CVE-2026-73215: the odd port beside one that was asked to be even, and no more, was lost for ever.
+/// CVE-2026-73215: if an even port was requested without the next one, the odd port next to it was lost for ever.
 #[test]
 fn cve_2026_73215_even_ports_use_up_no_others() {
     let RelayPorts::Range { first, last } = free_ports(10) else { unreachable!() };
@@ -529,7 +530,7 @@ fn cve_2026_73215_even_ports_use_up_no_others() {
     assert_eq!(others[5].allocate(), Err(508));
 }
 
-/// A port that is held for somebody with its token is in the quota of whoever asked for it.
+/// A port that is held for the user of its token counts in the quota of the user who asked for it.
 #[test]
 fn reserved_ports_are_in_the_quota() {
     const QUOTA: usize = 6;
@@ -550,7 +551,7 @@ fn reserved_ports_are_in_the_quota() {
     world.allocated(Way::Udp, &world.server.mint("bob"));
 }
 
-/// CVE-2026-73216: who disconnected kept the allocation and got the quota back.
+/// CVE-2026-73216: a client that disconnected kept the allocation and got the quota back.
 #[test]
 fn cve_2026_73216_no_more_allocations_by_disconnecting() {
     const QUOTA: i64 = 3;
@@ -561,7 +562,7 @@ fn cve_2026_73216_no_more_allocations_by_disconnecting() {
         let mut client = world.client(WAYS[1 + round % 4], &credentials);
         match client.allocate() {
             Ok(_) => granted += 1,
-            // The end of an earlier connection is not known yet.
+            // The server does not know the end of an earlier connection yet.
             Err(code) => assert_eq!(code, 486),
         }
         assert!(world.server.metric("turn_allocations") <= QUOTA);
@@ -583,7 +584,7 @@ fn cve_2026_68552_the_longest_messages_keep_streams_in_step() {
         sender.bind_channel(0x4001, channeled.relayed()).unwrap();
         receiver.permit(&[sender.relayed()]).unwrap();
         channeled.bind_channel(0x4002, sender.relayed()).unwrap();
-        // ChannelData says how long it is without its header, a Data indication cannot say so much.
+        // ChannelData announces the length without the header; a Data indication cannot announce this much.
         for len in 65_480..=65_535 {
             let payload = vec![len as u8; len];
             sender.send_channel(0x4001, &payload);
@@ -626,7 +627,7 @@ fn cve_2026_73214_dtls_hellos_get_no_answer_and_leave_nothing() {
     hello.resize(13 + 256, 0xAA);
     let mut before = None;
     for round in 0..10 {
-        // The first round fills the buffers that there are anyway.
+        // The first round fills buffers that always exist.
         if round == 1 {
             server.metrics();
             before = Some(server.resident_memory());
@@ -635,7 +636,7 @@ fn cve_2026_73214_dtls_hellos_get_no_answer_and_leave_nothing() {
             hello[10] = round;
             socket.send_to(&hello, server.turn()).unwrap();
         }
-        // Once this is answered, so is all before, if it is.
+        // When this is answered, everything before has been handled.
         client.binding();
     }
     for socket in &sockets {
@@ -650,7 +651,7 @@ fn cve_2026_73214_dtls_hellos_get_no_answer_and_leave_nothing() {
     assert!(grown < 1 << 20, "{grown} bytes more");
 }
 
-/// Members may ask for whatever port of this host they like: nothing of it is a way in, over no transport.
+/// Members may ask for any port of this host, but over no transport does any of them lead into it.
 #[tokio::test]
 async fn this_hosts_other_ports_are_no_peers_over_any_transport() {
     let world = World::start("");
@@ -674,8 +675,8 @@ async fn this_hosts_other_ports_are_no_peers_over_any_transport() {
 
 // ---- Slowness ----------------------------------------------------------------------------------------------------
 
-/// Those who send their handshake byte by byte, from some addresses: they are few at a time, each for so long and no
-/// longer, and whoever is honest is served meanwhile, whatever else the machine does.
+/// Clients that send their handshake byte by byte, from some addresses: only few of them are connected at a time, each
+/// for a limited time, and honest clients are served meanwhile, however busy the machine is.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_handshakes_hold_nobody_up() {
     const SLOW: usize = 300;
@@ -752,7 +753,7 @@ fn headers(address: SocketAddr) -> usize {
     8 + if address.is_ipv4() { 20 } else { 40 }
 }
 
-/// What is on the wire in return for the shortest legal requests, headers included.
+/// Answers to the shortest legal requests are measured as they are on the wire, with headers.
 #[test]
 fn answers_to_strangers_are_small_on_the_wire() {
     let port = free_port();
@@ -773,7 +774,7 @@ fn answers_to_strangers_are_small_on_the_wire() {
             let mut answer = Message::new();
             answer.unmarshal_binary(&buffer[..len]).unwrap();
             assert_eq!(answer.transaction_id, request.transaction_id);
-            // If more came in return, it would come before the answer to another question.
+            // Anything more in return would come before the answer to another request.
             let other = new_message(METHOD_BINDING, CLASS_REQUEST);
             socket.send(&other.raw).unwrap();
             socket.recv(&mut buffer).unwrap();

@@ -1,4 +1,4 @@
-//! The same credentials shown to this server and to Debian's coturn.
+//! Uses the same credentials with this server and with Debian's coturn.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -17,7 +17,7 @@ use common::{
 
 const SECRET: &str = "a-secret-that-both-have";
 
-/// coturn's server, killed when dropped.
+/// The server of coturn, killed when dropped.
 struct Coturn {
     child: Child,
     at: SocketAddr,
@@ -25,11 +25,11 @@ struct Coturn {
 }
 
 impl Coturn {
-    /// `None` where it is not installed.
+    /// Returns `None` if it is not installed.
     fn start() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
-        // Debian puts it where not everybody looks.
+        // Debian installs it in a directory that may not be in PATH.
         let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap_or_default());
         let child = Command::new("turnserver")
             .env("PATH", path)
@@ -49,7 +49,7 @@ impl Coturn {
         Some(Self { child, at: (Ipv4Addr::LOCALHOST, port).into(), _dir: dir })
     }
 
-    /// Waits until it answers.
+    /// Waits until the server answers.
     fn ready(mut self) -> Self {
         let deadline = Instant::now() + PATIENCE;
         while !TurnClient::new(self.at, None).is_in_step() {
@@ -67,8 +67,8 @@ impl Drop for Coturn {
     }
 }
 
-/// Whether a back end's credential with this username is good there. `clients` keeps those who have got an allocation, so
-/// that nobody gets their ports.
+/// Whether the server accepts a back end's credential with this username. `clients` keeps the clients with an
+/// allocation, so that nobody else gets their ports.
 fn is_good(server: SocketAddr, username: &str, clients: &mut Vec<TurnClient>) -> bool {
     let password = password(&Secret::new(SECRET.as_bytes()), username);
     let credentials = Credentials { username: username.into(), password };
@@ -121,7 +121,7 @@ fn usernames_mean_to_both_the_same() {
         assert_eq!(is_good(coturn.at, &username, &mut clients), expected, "coturn: {username}");
         assert_eq!(is_good(ours.turn(), &username, &mut clients), expected, "here: {username}");
     }
-    // Where coturn takes some moment between 1970 and 2106 for what was meant.
+    // coturn reads these as some moment between 1970 and 2106.
     for username in [format!("{good}000:alice"), format!("alice:{good}000"), format!("{good}000000")] {
         assert!(!is_good(ours.turn(), &username, &mut clients), "{username}");
     }

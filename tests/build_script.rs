@@ -1,4 +1,4 @@
-//! The build script's parts: what counts as a source of the pages, what is copied, what is taken as built already.
+//! The build script's parts: what counts as a source of the pages, what is copied, and which built pages are used.
 #![cfg(feature = "pages")]
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ use std::{fs, path::Path};
 use sources::{MANIFEST, Sources, manifest_of};
 use tempfile::TempDir;
 
-/// A workspace with everything that is a source, and with much that is none.
+/// A workspace with every kind of source, and with many other files.
 fn web() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for path in SOURCES.iter().chain(OTHERS) {

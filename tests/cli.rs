@@ -1,4 +1,4 @@
-//! The program as people start it: flags, environment and file in, exit code and output out.
+//! The program as people start it: the exit code and output for flags, environment and file.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
-/// The program in an empty world: no variables, and a home directory of its own.
+/// Runs the program without variables and with its own home directory.
 struct World {
     dir: tempfile::TempDir,
 }
@@ -106,7 +106,7 @@ fn all_mistakes_are_told_at_once_with_their_places() {
     assert!(!world.dir.path().join(".local").exists(), "a refused start leaves nothing behind");
 }
 
-/// What is wrong with the state directory is told of it, not of the certificate that would be in it.
+/// An error of the state directory names the directory, not the certificate that would be in it.
 #[test]
 fn what_cannot_be_a_state_directory_is_told_by_its_flag() {
     let world = World::new();
@@ -124,12 +124,12 @@ fn what_cannot_be_a_state_directory_is_told_by_its_flag() {
         assert!(stderr(&output).contains("3 mistakes"), "what was named is looked at: {}", stderr(&output));
         let output = world.run(&["--tls"], &[("BIMCC_RTC_STATE_DIR", path)]);
         assert!(stderr(&output).contains("BIMCC_RTC_STATE_DIR: "), "{}", stderr(&output));
-        // Who has the secret can mint.
+        // With the secret, `mint` works anyway.
         world.mint(&["--state-dir", path, "--secret", "s", "--host", "h"], &[]);
     }
 }
 
-/// For root, who can do anything else, without that power.
+/// If the test runs as root, the program runs without root's special rights.
 #[test]
 fn a_state_directory_of_no_use_to_this_user_is_told_by_its_flag() {
     use std::os::unix::fs::PermissionsExt;
@@ -157,7 +157,7 @@ fn a_state_directory_of_no_use_to_this_user_is_told_by_its_flag() {
             assert!(text.contains(word) || args.len() > 1 && text.contains("certs"), "{mode:o} {args:?}: {text}");
         }
     }
-    // One that cannot be made.
+    // A directory that cannot be made.
     std::fs::remove_dir(&state).unwrap();
     std::fs::set_permissions(world.dir.path(), std::fs::Permissions::from_mode(0o500)).unwrap();
     let output = run(&["--tls"]);
@@ -208,7 +208,7 @@ fn flag_beats_environment_beats_file_beats_default() {
     assert_eq!(host_and_port(&file, &variable), "stun:env.example:5000");
     assert_eq!(host_and_port(&file, &[]), "stun:file.example:5000");
     assert_eq!(host_and_port(&[], &variable), "stun:env.example:3478");
-    // The file itself can come from the environment.
+    // The path of the file can come from the environment.
     assert_eq!(host_and_port(&[], &[("BIMCC_RTC_CONFIG", str(&config))]), "stun:file.example:5000");
     let ttl = |args: &[&str]| {
         let args: Vec<_> = ["--secret", "s", "--host", "h"].iter().chain(args).copied().collect();
@@ -294,7 +294,7 @@ fn addresses_in_use_are_named_with_their_flags_all_at_once() {
     let addresses =
         [tcp[0].local_addr(), tcp[1].local_addr(), udp.local_addr()].map(|address| address.unwrap().to_string());
     let [listen, admin, turn] = &addresses;
-    // The port may lie within the default range of relay ports, which is a mistake of its own.
+    // The port may be within the default range of relay ports, which would be another mistake.
     let args = ["--listen", listen, "--admin-listen", admin, "--turn-listen", turn, "--relay-ports", "none"];
     let output = world.run(&args, &[]);
     assert_eq!(output.status.code(), Some(1));
@@ -320,7 +320,7 @@ fn a_port_that_was_asked_for_is_not_given_up_silently() {
 struct Server(std::process::Child);
 
 impl Server {
-    /// Starts on free ports of 127.0.0.1 and gives what it said when it was up.
+    /// Starts on free ports of 127.0.0.1 and returns what the server printed when it was ready.
     fn start(world: &World, args: &[&str]) -> (Self, String) {
         Self::start_logging_to(world, args, std::process::Stdio::inherit())
     }
@@ -330,7 +330,7 @@ impl Server {
         Self::spawn(world, &[&ports[..], args].concat(), stderr)
     }
 
-    /// Starts where `args` say, and on a free port where they do not.
+    /// Starts at the addresses in `args`, and on free ports where `args` give none.
     fn start_on(world: &World, args: &[&str]) -> (Self, String) {
         let missing = ["--listen", "--turn-listen"].into_iter().filter(|flag| !args.contains(flag));
         let ports: Vec<_> = missing.flat_map(|flag| [flag, "127.0.0.1:0"]).collect();
@@ -354,7 +354,7 @@ impl Server {
         (Self(child), said.join("\n"))
     }
 
-    /// Sends a signal and gives the exit code.
+    /// Sends a signal and returns the exit code.
     fn stop(mut self, signal: &str) -> Option<i32> {
         let pid = self.0.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
@@ -364,7 +364,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Fails where it has ended already.
+        // This fails if the server has already ended.
         let _ended = self.0.kill();
         let _ended = self.0.wait();
     }

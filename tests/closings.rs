@@ -29,7 +29,8 @@ async fn tls(server: &Server, connector: &TlsConnector) -> TlsStream<TcpStream> 
     patient(connector.connect(ServerName::try_from("localhost").unwrap(), tcp)).await.unwrap()
 }
 
-/// All that comes until the server has said close_notify, and that it then ends the connection without a reset.
+/// Returns everything that comes until the server has sent close_notify, and checks that the server then ends the
+/// connection without a reset.
 async fn ends_in_order(mut tls: TlsStream<TcpStream>) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     // Without close_notify this is an error of TLS.
@@ -68,7 +69,7 @@ async fn upgraded<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> S {
     stream
 }
 
-/// As clients do that send their Close frame, end TLS, and only then read.
+/// Some clients send their Close frame, end TLS, and only then read.
 #[tokio::test]
 async fn rfc8446_6_1_a_websocket_closed_by_the_client_ends_in_order_every_time() {
     let (server, connector) = server(Options::default()).await;
@@ -78,7 +79,7 @@ async fn rfc8446_6_1_a_websocket_closed_by_the_client_ends_in_order_every_time()
             0 => ws.write_all(&close(1000)).await.unwrap(),
             1 => ws.write_all(&[frame(1, br#"{"eventName":"__join"}"#), close(1001)].concat()).await.unwrap(),
             _ => {
-                // What comes behind the Close frame is nobody's, but a reset takes the answer with it.
+                // Data after the Close frame is ignored, but a reset would destroy the answer.
                 ws.write_all(&close(1000)).await.unwrap();
                 ws.write_all(&vec![0; 100_000]).await.unwrap();
             }
@@ -104,7 +105,7 @@ async fn rfc8446_6_1_a_websocket_whose_client_ends_tls_alone_ends_in_order() {
     server.metric_becomes("connections_closed_total{reason=\"connection_lost\"}", 1).await;
 }
 
-/// A request, then much that nobody reads.
+/// A request, followed by much data that nobody reads.
 fn with_more(request: &str) -> Vec<u8> {
     [request.as_bytes(), &vec![b'x'; 200_000]].concat()
 }
@@ -166,7 +167,7 @@ async fn rfc8446_6_1_what_is_refused_by_its_first_byte_ends_in_order() {
         tcp.write_all(&with_more(first)).await.unwrap();
         assert_eq!(ends_without_reset(tcp).await.unwrap(), b"", "{first:?}");
     }
-    // Neither a first byte nor an end, and an end at once.
+    // One client sends nothing, the other ends at once.
     let silent = tls(&server, &connector).await;
     let mut ended = tls(&server, &connector).await;
     ended.shutdown().await.unwrap();
@@ -187,7 +188,7 @@ async fn rfc8446_6_2_a_handshake_that_fails_ends_with_its_alert() {
     }
 }
 
-/// How one TURN client over TLS comes to its end.
+/// Ends one TURN client over TLS by `end`, and checks the closing.
 async fn turn_ends(end: impl AsyncFnOnce(&Server, &mut TlsStream<TcpStream>)) {
     let (server, connector) = server(Options::default()).await;
     let mut turn = tls(&server, &connector).await;
@@ -226,7 +227,8 @@ async fn rfc8446_6_1_one_turn_client_too_many_ends_in_order() {
     assert_eq!(server.metric("connections_refused_total{reason=\"too_many_turn_streams\"}"), 1);
 }
 
-/// Registered codes and those of applications are answered by the same, or by 1000; what must not be sent, by 1002.
+/// Registered codes and codes of applications are answered with the same code or with 1000; codes that must not be sent
+/// are answered with 1002.
 #[tokio::test]
 async fn rfc6455_7_4_close_codes_are_answered_as_they_should() {
     let (server, connector) = server(Options::default()).await;
@@ -259,7 +261,7 @@ async fn rfc6455_7_4_close_codes_are_answered_as_they_should() {
     }
 }
 
-/// A client that has said all it will say, and listens.
+/// A client that has sent everything, closes its sending side, and reads.
 async fn ends_its_side(request: &[&[u8]], server: &Server, connector: Option<&TlsConnector>, says_so: bool) -> String {
     let mut answer = Vec::new();
     let Some(connector) = connector else {
@@ -306,7 +308,7 @@ async fn rfc9112_9_6_a_client_that_ends_its_side_gets_its_answer() {
             assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("HTTP/1.1 404"), "{what}: {answer}");
             let answer = ends_its_side(&[post], server, connector, says_so).await;
             assert_answer(answer.as_bytes(), "405", &what);
-            // Half a request is none.
+            // Half a request is no request.
             let answer = ends_its_side(&[&get[..get.len() - 1 - cut]], server, connector, says_so).await;
             assert!(!answer.contains("200"), "{what}: {answer}");
         }

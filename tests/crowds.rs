@@ -1,4 +1,4 @@
-//! Crowds from many addresses and from one: honest clients of both families come in all the same, and so do operators.
+//! Crowds from many addresses and from one: honest clients of both families still get in, and so do operators.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -19,7 +19,7 @@ use common::{
     turn_client::Credentials,
 };
 
-/// The address of each of a crowd.
+/// The address of each client of a crowd, by its number.
 type ByNumber = fn(u128) -> IpAddr;
 
 fn is_closed(tcp: &mut TcpStream) -> bool {
@@ -50,7 +50,7 @@ async fn half_open_connections_from_many_networks_lock_nobody_out() {
                 // Silent, a handshake and a request that are begun.
                 let beginning: [&[u8]; 3] =
                     [b"", &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xFC], b"GET / HTTP/1.1\r\nHost: h\r\nX: "];
-                // It may be closed already.
+                // The connection may already be closed.
                 let _ = tcp.write_all(beginning[flood.len() % 3]);
                 flood.push(tcp);
             }
@@ -88,7 +88,7 @@ async fn who_joins_no_room_makes_room_for_others() {
     assert!(rest.windows(4).any(|frame| frame[0] == 0x88 && frame[2..] == 1013_u16.to_be_bytes()), "{rest:?}");
 }
 
-/// One address joins as often as it can, and then many others do.
+/// Clients at one address join as often as they can, and then clients at many others do.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_of_one_address_leave_files_for_others() {
     const FILES: usize = 600;
@@ -107,7 +107,7 @@ async fn members_of_one_address_leave_files_for_others() {
         drop(members);
         world.server.metric_becomes("members", 1);
     }
-    // From many addresses all are taken. Those who are in keep what is theirs, and operators come in.
+    // Clients at many addresses together take all places. Members keep their places, and operators get in.
     let tcp = world.connect_http(HONEST[1].parse().unwrap()).unwrap();
     let (_early, credentials) = Process::joined(world.server.connect_over(tcp).await, "early").await;
     let many = (0..).map(|index: u128| IpAddr::from([198, 19, (index >> 8) as u8, index as u8]));
@@ -132,7 +132,7 @@ fn signed(username: String) -> Credentials {
     Credentials { username, password }
 }
 
-/// Somebody with good credentials, of many users or of nobody in particular, allocates as often as it can.
+/// A client with valid credentials, of many users or without a user name, allocates as often as it can.
 #[test]
 fn one_address_leaves_allocations_for_others_whoever_it_says_it_is() {
     let attacker = Ipv4Addr::new(198, 18, 0, 1);
@@ -185,7 +185,7 @@ fn one_address_leaves_turn_connections_for_others() {
 const OPERATOR: &str = "GET /api/rooms HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// The limit is lowered below what is in use: nobody else gets a file, and operators do.
+/// The limit is lowered below the number in use: operators still get a file, and nobody else does.
 #[tokio::test(flavor = "multi_thread")]
 async fn where_no_files_are_left_operators_come_in() {
     let server = Start::with("").files(256).serve();
@@ -195,14 +195,14 @@ async fn where_no_files_are_left_operators_come_in() {
         Command::new("prlimit").args(["--pid", &server.pid().to_string(), "--nofile=10:256"]).status().unwrap();
     assert!(lowered.success());
     let stranger = TcpStream::connect(server.http).unwrap();
-    // Idle ones make room for each other.
+    // Idle connections of operators make room for each other.
     let _idle: Vec<_> = (0..100).map(|_| TcpStream::connect(server.admin).unwrap()).collect();
     for _ in 0..5 {
         assert!(server.ask(server.admin, OPERATOR).starts_with("HTTP/1.1 200"));
     }
     client.expect_nothing().await;
     assert!(server.open_files() <= before + 30, "{} files", server.open_files());
-    // Waiting for a file takes no time of the processor.
+    // Waiting for a file uses no processor time.
     let spent = server.processor_time();
     let asked = Instant::now();
     thread::sleep(std::time::Duration::from_millis(500));

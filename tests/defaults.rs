@@ -1,4 +1,4 @@
-//! What the program takes where nobody says: the place of certificates, and ports that give way.
+//! Defaults of the program: the place of certificates, and ports that may be replaced by others.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -20,16 +20,16 @@ use common::{netns::Namespace, process::PATIENCE, say_skipped};
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 
-/// Who is nobody in particular.
+/// A user without any rights.
 const STRANGER: u32 = 65_534;
 
-/// A home directory, in which the state directory is.
+/// A home directory, which contains the state directory.
 struct World(TempDir);
 
 /// A server that is killed with its owner.
 struct Server {
     child: Child,
-    /// All that it said at the start.
+    /// Everything that it printed at the start.
     said: String,
 }
 
@@ -62,7 +62,7 @@ impl World {
         world
     }
 
-    /// A directory of this user's.
+    /// A directory of this user.
     fn dir(&self, name: &str) -> PathBuf {
         let dir = self.0.path().join(name);
         fs::create_dir_all(&dir).unwrap();
@@ -94,7 +94,7 @@ impl World {
         server
     }
 
-    /// With TLS, and nobody said where its files are.
+    /// Starts a server with TLS and without paths of its files.
     fn tls_in(&self, current_dir: &Path) -> Server {
         self.start(self.command(current_dir, TLS))
     }
@@ -118,7 +118,7 @@ const TLS: &[&str] = &[
 fn one_ca_is_made_wherever_the_server_is_started() {
     let world = World::new();
     let places = [world.dir("one"), world.dir("two"), PathBuf::from("/")];
-    // As a fresh checkout has it.
+    // A fresh checkout has this file.
     fs::create_dir(places[1].join("certs")).unwrap();
     fs::write(places[1].join("certs/README.md"), "words").unwrap();
     let mut made = None;
@@ -147,18 +147,18 @@ fn a_pair_of_the_current_directory_is_kept() {
     assert!(!world.kept().exists());
     drop(server);
 
-    // By way of a link of this user's as well.
+    // The same works through a link of this user.
     let linked = world.dir("linked");
     symlink(here.join("certs"), linked.join("certs")).unwrap();
     assert!(world.tls_in(&linked).said.contains("the local CA certs/ca.pem"));
 
-    // Elsewhere there is another now: from then on it is doubtful which one is meant.
+    // A start in another directory makes another pair. From then on it is not certain which one is meant.
     let elsewhere = world.tls_in(&world.dir("elsewhere"));
     assert!(elsewhere.said.contains("A local CA was made"), "{}", elsewhere.said);
     let server = world.tls_in(&here);
     assert!(server.has_ca(&world.kept().join("ca.pem")), "{}", server.said);
     assert!(server.doubts().iter().any(|doubt| doubt.contains("two certificates")), "{}", server.said);
-    // The same pair twice is one.
+    // Two copies of the same pair count as one.
     for name in ["cert.pem", "key.pem"] {
         fs::copy(world.kept().join(name), here.join("certs").join(name)).unwrap();
     }
@@ -200,7 +200,7 @@ fn what_others_may_have_put_there_is_not_served() {
     }
 }
 
-/// Such a pair would wait for its reader for ever.
+/// Opening such a pipe would wait for a writer for ever.
 #[test]
 fn a_planted_pipe_is_not_opened() {
     let world = World::new();
@@ -234,7 +234,7 @@ fn an_unprivileged_user_starts_in_the_root_directory() {
         return say_skipped("another user is needed (run as root)");
     }
     let world = World::new();
-    // The build may be where others may not look.
+    // Other users may not be able to read the build directory.
     let program = world.0.path().join("bimcc-rtc");
     fs::copy(env!("CARGO_BIN_EXE_bimcc-rtc"), &program).unwrap();
     chown(world.0.path(), Some(STRANGER), None).unwrap();
@@ -261,7 +261,7 @@ fn a_second_server_takes_the_next_port_for_its_metrics() {
     assert!(!(9641..9700).contains(&start(&[]).metrics_port()));
     drop(taken);
 
-    // One that was asked for is a mistake.
+    // If the port was asked for, this is an error.
     for asked in [&["--admin-listen", "9641"][..], &["--admin-listen", "127.0.0.1:9642"]] {
         let args = [&args[..], asked].concat();
         let output = host.run(|| world.command(world.0.path(), &args).output().unwrap());
@@ -270,7 +270,7 @@ fn a_second_server_takes_the_next_port_for_its_metrics() {
     }
     drop((first, second));
 
-    // Whoever serves pages there did not ask for metrics.
+    // If pages are served at that port, metrics use another one.
     let args = ["--listen", "9641", "--turn-listen", "127.0.0.1:0", "--log", "warn"];
     let server = host.run(|| world.start(world.command(world.0.path(), &args)));
     assert_eq!(server.metrics_port(), 9642);

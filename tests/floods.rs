@@ -1,5 +1,5 @@
-//! Many requests at once: strangers leave no trace and lock nobody out, and a whole class behind one address is welcome.
-//! `BIMCC_RTC_LONG=1` makes the floods ten times as long.
+//! Many requests at once: strangers leave no state and lock nobody out, and a whole school class behind one address is
+//! served. `BIMCC_RTC_LONG=1` makes the floods ten times as long.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -26,16 +26,16 @@ use stun::{
 
 const RATE_LIMITED: &str = "turn_dropped_packets_total{reason=\"rate_limited\"}";
 
-/// Allocations of honest clients while a flood lasts.
+/// How many allocations honest clients make during a flood.
 const HONEST: usize = 100;
 
-/// Addresses that the flood comes from.
+/// How many addresses the flood comes from.
 const ADDRESSES: usize = 20;
 
-/// Ports that the flood comes from, where the limit of open files allows.
+/// How many ports the flood comes from, if the limit of open files allows it.
 const PORTS: usize = 5000;
 
-/// Files that the test has open besides.
+/// How many other files the test has open.
 const OTHER_FILES: u64 = 200;
 
 fn requests_per_port() -> usize {
@@ -52,7 +52,7 @@ fn strangers() -> Vec<UdpSocket> {
     (0..PORTS.min(allowed)).map(|index| UdpSocket::bind((address(index), 0)).unwrap()).collect()
 }
 
-/// Raises the limit of open files, which is often 1024 at first, as far as it goes.
+/// Raises the limit of open files, which is often 1024 at first, as far as possible.
 fn raise_file_limit() -> u64 {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
@@ -71,10 +71,10 @@ fn allocate(add: impl FnOnce(&mut Message)) -> Vec<u8> {
 /// Requests of strangers, by the index of the socket.
 type Requests = Vec<Vec<u8>>;
 
-/// Sends all requests, each with a transaction id of its own, and tells `progress` after every hundredth part.
+/// Sends all requests, each with its own transaction id, and notifies `progress` after every hundredth part.
 ///
-/// The kernel drops what no socket buffer holds, which would test the kernel: so the flood is as fast as the server is,
-/// and no faster.
+/// The kernel drops packets that do not fit into socket buffers, and that would only test the kernel. So the flood is
+/// exactly as fast as the server.
 fn flood(server: &Process, sockets: &[UdpSocket], mut requests: Requests, progress: &mpsc::Sender<()>) {
     const BURST: usize = 100;
     let arrived = || server.metric("turn_requests_total{method=\"allocate\"}") as usize;
@@ -90,7 +90,7 @@ fn flood(server: &Process, sockets: &[UdpSocket], mut requests: Requests, progre
             thread::sleep(Duration::from_millis(1));
         }
         if sent % part == part - 1 {
-            // The honest clients may be done already.
+            // The honest clients may have finished already.
             let _ = progress.send(());
             let (mut last, mut since) = (0, Instant::now());
             loop {
@@ -106,7 +106,8 @@ fn flood(server: &Process, sockets: &[UdpSocket], mut requests: Requests, progre
     }
 }
 
-/// Allocates and gives back, once per message on `starts`, in turns as a member and with a minted credential.
+/// Makes an allocation and gives it back for each message on `starts`, alternately as a member and with a minted
+/// credential.
 fn honest_clients(server: SocketAddr, credentials: [Credentials; 2], starts: mpsc::Receiver<()>) {
     for round in 0..HONEST {
         starts.recv_timeout(PATIENCE).unwrap();
@@ -119,12 +120,12 @@ fn honest_clients(server: SocketAddr, credentials: [Credentials; 2], starts: mps
     }
 }
 
-/// Floods the server with what `requests` makes of the sockets, and looks at what is left of it.
+/// Floods the server with the requests from `make`, and checks that no state remains.
 async fn survives(make: impl FnOnce(&Process, &[UdpSocket]) -> Requests) {
     let server = Process::start("--workers 2");
     let (member_ws, member) = server.member("room").await;
     let credentials = [member, server.mint("honest")];
-    // What the first allocation and the first look at metrics need is not the flood's.
+    // Memory for the first allocation and the first reading of metrics is not caused by the flood.
     TurnClient::allocated(server.turn(), &credentials[0]).refresh(0).unwrap();
     server.metrics();
     let memory_before = server.resident_memory();
@@ -188,7 +189,8 @@ async fn wrong_passwords_leave_no_trace() {
     .await;
 }
 
-/// Whoever asks too much is dropped; not so others, nor those at its own address once one of them has joined a room.
+/// A source that asks too much gets no answers. Other sources do, and so do clients at the same address once one of
+/// them has joined a room.
 #[tokio::test]
 async fn a_source_that_asks_too_much_gets_no_more_answers() {
     let server = Process::start("--workers 1");
@@ -198,17 +200,17 @@ async fn a_source_that_asks_too_much_gets_no_more_answers() {
     let mut other = TurnClient::new(server.turn(), Some(&server.mint("elsewhere")));
     let mut ask_much = |rounds| {
         for _ in 0..rounds {
-            // About as many as the kernel holds for the server.
+            // Approximately as many as the kernel buffers for the server.
             for _ in 0..500 {
                 request[8..20].copy_from_slice(&rand::random::<[u8; 12]>());
                 socket.send_to(&request, server.turn()).unwrap();
             }
-            // Once this is answered, so is all before.
+            // When this is answered, everything before has been handled.
             other.binding();
         }
         server.metric(RATE_LIMITED)
     };
-    // A server that is slow for want of a processor gives answers back nearly as fast as it uses them up.
+    // On a busy machine, the server's allowance grows back nearly as fast as it is used.
     let deadline = Instant::now() + 4 * PATIENCE;
     while ask_much(10) == 0 {
         assert!(Instant::now() < deadline, "it is still answered");
@@ -226,7 +228,7 @@ async fn a_source_that_asks_too_much_gets_no_more_answers() {
 }
 
 /// Thirty in a room behind one address. Each has a peer connection to each other one, which gathers candidates by three
-/// TURN URLs: over UDP, over TCP, and over TLS on the one port. No limit is in their way.
+/// TURN URLs: over UDP, over TCP, and over TLS on the single port. No limit must stop them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_class_behind_one_address_starts_its_calls() {
     const CLASS: usize = 30;
@@ -271,7 +273,7 @@ async fn a_class_behind_one_address_starts_its_calls() {
     server.all_gauges_become_zero();
 }
 
-/// Where a class sits: an address that limits count, which loopback is not, where a namespace can be had.
+/// The place of a class: if a namespace can be made, an address that limits count, unlike loopback.
 struct Site {
     namespace: Option<Namespace>,
     ip: IpAddr,

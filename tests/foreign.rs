@@ -1,5 +1,5 @@
-//! Other people's TURN clients against this server: the programs in `tests/foreign` move bytes from relay to relay. What is
-//! not installed is skipped.
+//! Other people's TURN clients against this server: the programs in `tests/foreign` send bytes from relay to relay.
+//! Clients that are not installed are skipped.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -16,14 +16,14 @@ use common::{
 
 const ALL: &[Way] = &[Way::Udp, Way::Tcp, Way::Tls];
 
-/// What each program sends one way.
+/// How many bytes each program sends in one direction.
 const BYTES: i64 = 2374;
 
 fn programs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign")
 }
 
-/// Runs a program to its end; what it said if it failed.
+/// Runs a program to its end. The error is its output.
 fn run(command: &mut Command) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -33,7 +33,7 @@ fn run(command: &mut Command) -> Result<(), String> {
     Err(format!("{command:?}: {}\n{}{}", output.status, said(&output.stdout), said(&output.stderr)))
 }
 
-/// Both ends of a stack over each of `ways`, where `command` begins the command line.
+/// Runs both ends of a client over each of `ways`; `command` is the beginning of the command line.
 fn relays_over(ways: &[Way], command: &[&str]) {
     let world = World::start("");
     let credentials = world.server.mint("foreign");
@@ -42,14 +42,14 @@ fn relays_over(ways: &[Way], command: &[&str]) {
         let (transport, host, streams) = match way {
             Way::Udp => ("udp", "127.0.0.1", None),
             Way::Tcp => ("tcp", "127.0.0.1", Some("turn_streams_opened_total{transport=\"tcp\"}")),
-            // TLS is for a name.
+            // TLS requires a name.
             _ => ("tls", "localhost", Some("turn_streams_opened_total{transport=\"tls\"}")),
         };
         let before = (world.server.metric(in_process), streams.map(|name| world.server.metric(name)));
         let mut program = Command::new("timeout");
         program.arg("60").args(command).args([transport, host, &world.address(*way).port().to_string()]);
         program.args([&credentials.username, &credentials.password]).arg(world.server.ca()).current_dir(programs());
-        // Python leaves no compiled files among the sources.
+        // Python must not leave compiled files among the sources.
         program.env("PYTHONDONTWRITEBYTECODE", "1");
         run(&mut program).unwrap_or_else(|said| panic!("{transport}: {said}"));
         let relayed = world.server.metric(in_process) - before.0;
@@ -97,7 +97,7 @@ fn libwebrtc() {
 
 #[test]
 fn libnice() {
-    // Debian's packages are for Debian's Python.
+    // Debian's packages only work with Debian's Python.
     let python = "/usr/bin/python3";
     let import = "import gi; gi.require_version('Nice', '0.1')";
     match run(Command::new(python).args(["-c", import])) {
@@ -143,7 +143,7 @@ fn pion() {
     let program = dir.path().join("pion_relay");
     let mut build = Command::new("go");
     build.args(["build", "-o"]).arg(&program).arg(".").current_dir(programs().join("pion"));
-    // Debian's sources alone, from no module proxy.
+    // The build uses only Debian's sources and no module proxy.
     build.env("GO111MODULE", "off").env("GOPATH", sources).env("GOCACHE", dir.path().join("cache")).env("GOFLAGS", "");
     run(&mut build).unwrap_or_else(|said| panic!("{said}"));
     relays_over(ALL, &[program.to_str().unwrap()]);

@@ -1,4 +1,4 @@
-//! SIGHUP: what is read anew, and terminals that close. Signals that come while the server starts.
+//! SIGHUP: what is reloaded, and terminals that close. Also signals that come while the server starts.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -19,7 +19,7 @@ use nix::{
 };
 use serde_json::json;
 
-/// A certificate of its own for localhost, replaced at will.
+/// A certificate for localhost, which can be replaced.
 struct Files {
     dir: tempfile::TempDir,
 }
@@ -88,7 +88,7 @@ async fn a_hangup_ends_nothing() {
     server.stop();
 }
 
-/// Both ends of a terminal: closing the first closes the terminal, so that no process that is started may inherit it.
+/// Both ends of a terminal: closing the first one closes the terminal, so no started process may inherit it.
 fn terminal() -> (PtyMaster, OwnedFd) {
     let screen = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     grantpt(&screen).unwrap();
@@ -103,7 +103,7 @@ async fn a_terminal_that_closes_drains_the_server() {
     let (screen, line) = terminal();
     let mut server = Start::with("--log info").at_terminal(line).serve();
     let (mut alice, _) = server.member("r").await;
-    // While the terminal is there somebody has asked.
+    // While the terminal is open, the signal is a request to reload.
     server.signal(Signal::SIGHUP);
     says(&server, "take effect at the next start", 1);
     alice.send("__ping", json!({})).await;
@@ -131,7 +131,7 @@ async fn under_nohup_hangups_stay_ignored() {
 
 #[test]
 fn without_a_terminal_hangups_never_end_it() {
-    // As a service manager starts it, and with the reload before the first client.
+    // Starts the server like a service manager, and reloads before the first client.
     let server = Start::with("--log info").under("setsid").serve();
     for times in 1..=20 {
         server.signal(Signal::SIGHUP);
@@ -144,7 +144,7 @@ fn without_a_terminal_hangups_never_end_it() {
 
 const SIGNALS: [Signal; 3] = [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT];
 
-/// What a server does upon a signal that came before it could: what it does upon a later one.
+/// Checks that a server handles a signal that came too early like a later one.
 fn acts_on(signal: Signal, mut server: Spawned) {
     if signal == Signal::SIGHUP {
         let server = server.serve();
@@ -156,7 +156,7 @@ fn acts_on(signal: Signal, mut server: Spawned) {
     assert!(said.contains("shutting down") && said.contains(signal.as_str()), "{said}");
 }
 
-/// The end of a pipe that somebody waits for at the other.
+/// The writing end of a pipe, once somebody has opened the other end.
 fn writer(pipe: &Path) -> fs::File {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -183,7 +183,7 @@ fn a_signal_while_the_configuration_is_read_waits_its_turn() {
     }
 }
 
-/// Whether a process holds back or handles a signal. What comes before its first instruction, nobody can.
+/// Whether a process holds back or handles a signal. Nobody can do this before its first instruction.
 fn is_ready_for(signal: Signal, server: &Spawned) -> bool {
     let proc = PathBuf::from(format!("/proc/{}", server.pid()));
     let status = fs::read_to_string(proc.join("status")).unwrap();
@@ -191,7 +191,7 @@ fn is_ready_for(signal: Signal, server: &Spawned) -> bool {
         let mask = status.lines().find_map(|line| line.strip_prefix(mask)).unwrap().trim();
         u64::from_str_radix(mask, 16).unwrap() & 1 << (signal as u32 - 1) != 0
     };
-    // Before it is this program, it is a copy of the test's.
+    // Before it runs this program, it is a copy of the test process.
     let is_itself = fs::read_link(proc.join("exe")).is_ok_and(|exe| exe.ends_with("bimcc-rtc"));
     is_itself && (has("SigBlk:") || has("SigCgt:"))
 }

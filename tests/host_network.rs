@@ -1,4 +1,5 @@
-//! Which addresses are this host's and which it relays from, by real routes, bridges and refusals in namespaces.
+//! Which addresses belong to this host and which one it relays from, tested with real routes, bridges and refusals in
+//! namespaces.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -29,10 +30,10 @@ struct Network {
 }
 
 impl Network {
-    /// `routes` are arguments of `ip`, one command a line, for the host.
+    /// `routes` are arguments of `ip` for the host, one command per line.
     fn new(routes: &str) -> Option<Self> {
         let [host, client] = [Namespace::new()?, Namespace::new()?];
-        // Whoever forwards takes what is sent to all routers of a network.
+        // A host that forwards packets accepts those to all routers of a network.
         host.run(|| fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap());
         host.cable("cable", &["9.9.1.1/24", "2600:9:1::1/64"], &client, &["9.9.1.2/24", "2600:9:1::2/64"]);
         routes.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(|line| host.ip(line));
@@ -44,7 +45,7 @@ impl Network {
         Some(Self { host, client, server, credentials, services })
     }
 
-    /// A client with an allocation of this address's family and a permission for it.
+    /// A client with an allocation of the peer's family and a permission for the peer.
     fn permitted(&self, peer: IpAddr) -> TurnClient {
         let (own, server) = if peer.is_ipv4() { ("9.9.1.2", "9.9.1.1") } else { ("2600:9:1::2", "2600:9:1::1") };
         let socket = self.client.run(|| UdpSocket::bind((own.parse::<IpAddr>().unwrap(), 0)).unwrap());
@@ -66,7 +67,7 @@ impl Network {
         heard > 0
     }
 
-    /// Sends until a packet is dropped for this reason, and forgets what the services got meanwhile.
+    /// Sends until a packet is dropped for this reason, and discards what the services got meanwhile.
     fn send_until(&self, client: &mut TurnClient, peer: SocketAddr, reason: &str) {
         let deadline = Instant::now() + PATIENCE;
         let before = self.server.metric(reason);
@@ -77,7 +78,7 @@ impl Network {
         while self.services_heard() {}
     }
 
-    /// What is sent to the service at `ip` is dropped as the host's own.
+    /// Checks that data to the service at `ip` is dropped, because the address is the host's own.
     fn is_own(&self, ip: &str) {
         let peer = ip.parse().unwrap();
         let mut client = self.permitted(peer);
@@ -120,14 +121,14 @@ fn what_the_kernel_calls_local_is_not_reached() {
         "2600:9:51::1:2:3",
         "2600:9:52::7",
         "9.9.53.1",
-        // Of all routers of a network, and of all hosts of it.
+        // Addresses of all routers of a network, and of all its hosts.
         "2600:9:1::",
         "2600:9:50::50",
         "2600:9:54::",
         "9.9.1.255",
         "9.9.54.63",
         "9.9.54.40",
-        // The interfaces' own.
+        // Addresses of the interfaces.
         "9.9.1.1",
         "2600:9:54::1",
     ] {
@@ -137,7 +138,7 @@ fn what_the_kernel_calls_local_is_not_reached() {
 
 #[test]
 fn tables_for_others_packets_make_nothing_own() {
-    // As transparent proxies have them.
+    // Transparent proxies use such rules.
     let Some(network) = Network::new(
         "rule add fwmark 1 lookup 100
          route add local 0.0.0.0/0 dev lo table 100
@@ -152,7 +153,7 @@ fn tables_for_others_packets_make_nothing_own() {
     let peer = network.client.run(|| UdpSocket::bind("9.9.1.2:0").unwrap());
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
     let address = peer.local_addr().unwrap();
-    // The rule for what comes in would take the client's own requests.
+    // The rule for incoming packets would catch the client's own requests.
     network.host.ip("rule del iif cable lookup 102");
     let mut client = network.permitted(address.ip());
     client.send(address, b"to a peer");
@@ -212,7 +213,7 @@ fn more_news_than_can_be_held_are_not_missed() {
     network.send_until(&mut client, peer, OWN_ADDRESS);
 }
 
-/// What a host without a default route relays from.
+/// The address from which a host without a default route relays.
 fn relayed_from(host: &Namespace, server: &Process) -> Result<IpAddr, u16> {
     let credentials = server.mint("client");
     let socket = host.run(|| UdpSocket::bind("127.0.0.1:0").unwrap());
@@ -272,7 +273,7 @@ fn without_netlink_the_default_routes_address_is_relayed_from() {
         let credentials = server.mint("client");
         let mut client = TurnClient::over(UdpSocket::bind("127.0.0.1:0").unwrap(), server.turn(), Some(&credentials));
         assert_eq!(client.allocate().map(|relayed| relayed.ip()), Ok("192.168.79.1".parse().unwrap()));
-        // Routes are told by files all the same.
+        // The files still show the routes.
         let service = UdpSocket::bind("0.0.0.0:0").unwrap();
         service.set_nonblocking(true).unwrap();
         for ip in ["9.9.79.1", "9.9.80.7"] {
@@ -287,7 +288,7 @@ fn without_netlink_the_default_routes_address_is_relayed_from() {
     });
 }
 
-/// For this thread and all that it starts.
+/// Refuses netlink for this thread and everything that it starts.
 fn refuse_netlink() {
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,

@@ -66,7 +66,7 @@ async fn pages_may_load_from_this_server_alone() {
     }
 }
 
-/// What a page loads first, as it names it.
+/// The path of the first script in a page.
 #[cfg(feature = "pages")]
 fn script_of(page: &str) -> &str {
     page.split('"').find(|part| part.contains("assets/") && part.ends_with(".js")).unwrap()
@@ -231,7 +231,7 @@ async fn rfc6455_4_1_what_stands_once_in_a_handshake_stands_once() {
     assert_eq!(server.metric("connections_opened_total"), 0);
 }
 
-/// A line's end before a request, from clients that end the last one's body so.
+/// Some clients send a line end after the body of a request, which then precedes the next request.
 #[tokio::test]
 async fn rfc9112_2_2_empty_lines_before_a_request_are_skipped() {
     let (config, connector) = self_signed();
@@ -270,7 +270,7 @@ async fn status_of<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, pieces: [&s
     for piece in pieces {
         stream.write_all(piece.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
-        // So that they mostly come apart; right either way.
+        // This makes the pieces arrive separately in most cases; the result must be the same either way.
         tokio::task::yield_now().await;
     }
     let mut status = [0; 12];
@@ -405,7 +405,7 @@ async fn r9_5_a_trusted_proxy_speaks_for_its_clients() {
     assert_eq!(peers["iceServers"][0]["urls"][0], "stun:rtc.example:3478");
     assert!(server.directory.is_connected_from("192.0.2.1".parse().unwrap()));
     assert!(!server.directory.is_connected_from("127.0.0.1".parse().unwrap()));
-    // Who joined makes place for another.
+    // A client that has joined makes room for another one.
     connect("192.0.2.1").await.unwrap();
 }
 
@@ -445,7 +445,7 @@ async fn r9_5_nobody_else_may_say_so() {
     tcp.write_all(&proxy_header([192, 0, 2, 1])).await.unwrap();
     tcp.write_all(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
-    // Closed, possibly with a reset because of what was not read.
+    // The connection is closed, possibly with a reset because of unread data.
     let _ = patient(tcp.read_to_end(&mut answer)).await;
     assert_eq!(answer, b"");
 }
@@ -505,7 +505,7 @@ async fn get(server: &Server, path: &str, headers: &str) -> String {
     server.raw(&format!("GET {path} HTTP/1.1\r\nHost: h\r\n{headers}Connection: close\r\n\r\n")).await
 }
 
-/// A header's value in an answer's text, or nothing.
+/// The value of a header in the text of an answer, or an empty text.
 fn header<'a>(answer: &'a str, name: &str) -> &'a str {
     let head = answer.split("\r\n\r\n").next().unwrap();
     let fields = head.lines().filter_map(|line| line.split_once(": "));

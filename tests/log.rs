@@ -1,4 +1,4 @@
-//! What the log tells, and what it never does.
+//! What the log contains, and what it never contains.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -30,13 +30,13 @@ fn lines<'a>(log: &'a str, message: &str) -> Vec<&'a str> {
     log.lines().filter(|line| line.contains(&format!(": {message} "))).collect()
 }
 
-/// The value of a field as it stands in a line.
+/// The value of a field in a line.
 fn field<'a>(line: &'a str, name: &str) -> &'a str {
     let value = line.split_once(&format!(" {name}=")).unwrap_or_else(|| panic!("no {name} in {line}")).1;
     value.split(' ').next().unwrap().trim_matches('"')
 }
 
-/// What it has logged until its end.
+/// Everything that the server has logged until its end.
 fn whole_log(mut server: Process) -> String {
     server.signal(Signal::SIGTERM);
     let (status, said) = server.wait();
@@ -44,7 +44,7 @@ fn whole_log(mut server: Process) -> String {
     said
 }
 
-/// A member that says its name, and what it was told.
+/// A member with a name, its `_peers`, and its credentials.
 async fn named(server: &Process, name: &str) -> (Client, Value, Credentials) {
     let mut client = server.connect().await;
     client.send("__join", json!({"room": ROOM, "name": name})).await;
@@ -196,7 +196,7 @@ async fn a_room_has_one_name_in_the_log_over_restarts() {
     assert_eq!(rooms[0], rooms[1]);
 }
 
-/// How many are told one by one, and how many together.
+/// How many events have their own line, and how many are only counted.
 fn told(log: &str, noun: &str, verb: &str) -> (usize, usize) {
     let together = log.lines().filter_map(|line| line.split_once(": and ")).map(|(_, counts)| {
         let counts = counts.split([',', ' ']).collect::<Vec<_>>();
@@ -215,7 +215,7 @@ async fn who_comes_and_goes_without_end_fills_no_log() {
     let started = Instant::now();
     for connection in 0..CONNECTIONS {
         let mut client = server.connect().await;
-        // All at once, which is less than it may say at once.
+        // They are sent all at once, which is less than the limit for one connection.
         for join in 0..JOINS {
             client.send("__join", json!({"room": format!("room {connection} {join}")})).await;
             client.send("__leave", json!({})).await;
@@ -226,7 +226,7 @@ async fn who_comes_and_goes_without_end_fills_no_log() {
     }
     server.all_gauges_become_zero();
     let log = whole_log(server);
-    // Each minute that was begun has so many of its own.
+    // Each minute has its own limit.
     let most = 20 * (started.elapsed().as_secs() as usize / 60 + 2);
     for (noun, verb) in [("room", "opened"), ("member", "joined"), ("member", "left"), ("room", "closed")] {
         let (one_by_one, together) = told(&log, noun, verb);
@@ -236,7 +236,7 @@ async fn who_comes_and_goes_without_end_fills_no_log() {
     assert!(log.contains(" from one address"), "{log}");
 }
 
-/// Of a stranger: it is refused.
+/// A request of a stranger, which is refused.
 fn request() -> Message {
     let mut request = new_message(METHOD_ALLOCATE, CLASS_REQUEST);
     request.add(ATTR_REQUESTED_TRANSPORT, &[17, 0, 0, 0]);
@@ -296,7 +296,7 @@ async fn a_log_that_nobody_reads_holds_up_nobody_and_what_is_dropped_is_counted_
     let (mut unread, log) = std::io::pipe().unwrap();
     let mut server = Start::with("--log debug").log_to(log).serve();
     let request = request();
-    // Each request is refused with a line, but no address is answered without end.
+    // Each refusal has a line, but an address gets only a limited number of answers.
     let address = |host| SocketAddr::from((Ipv4Addr::new(127, 0, 7, host), 0));
     let sockets: Vec<_> = (1..=50).map(|host| UdpSocket::bind(address(host)).unwrap()).collect();
     let deadline = Instant::now() + 2 * PATIENCE;
@@ -313,7 +313,7 @@ async fn a_log_that_nobody_reads_holds_up_nobody_and_what_is_dropped_is_counted_
     let (_bob, _) = server.member("r").await;
     alice.expect("_new_peer").await;
 
-    // Once somebody reads, the log goes on with how many there were.
+    // Once somebody reads, the log continues, and says how many lines were dropped.
     let (send, is_told) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
         let mut text = Vec::new();
@@ -340,7 +340,7 @@ fn a_log_that_nobody_ever_reads_does_not_keep_the_server_from_its_end() {
     assert!(server.wait().0.success());
 }
 
-/// Until it takes no more.
+/// Writes until the pipe is full.
 fn fill(pipe: &mut PipeWriter) {
     rustix::io::ioctl_fionbio(&*pipe, true).unwrap();
     while pipe.write(&[b'\n'; 4096]).is_ok() {}

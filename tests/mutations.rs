@@ -1,5 +1,6 @@
-//! What real clients send, mutated, at the program over UDP and over TCP in pieces: half of it signed after it was mutated,
-//! so that it gets past authentication. `BIMCC_RTC_LONG=1` sends fifty times as much; `MUTATION_SEED` repeats a run.
+//! Sends mutated messages of real clients to the program, over UDP and, in pieces, over TCP. Half of them are signed
+//! after the mutation, so that they get past authentication. `BIMCC_RTC_LONG=1` sends fifty times as much;
+//! `MUTATION_SEED` repeats a run.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -24,10 +25,10 @@ use stun::{
     xoraddr::XorMappedAddress,
 };
 
-/// Over each transport.
+/// The number of cases over each transport.
 const CASES: usize = 2000;
 
-/// After so many the client sees to it that it has all it needs to be relayed.
+/// After this many cases, the client restores everything that it needs to be relayed.
 const BETWEEN_REPAIRS: usize = 10;
 
 const CHANNEL: u16 = 0x4000;
@@ -35,12 +36,12 @@ const CHANNEL: u16 = 0x4000;
 const SEND: u16 = 0x0016;
 
 const XOR_PEER_ADDRESS: u16 = 0x0012;
-/// USERNAME, MESSAGE-INTEGRITY, REALM, NONCE, FINGERPRINT: those of the recording are no longer of use.
+/// USERNAME, MESSAGE-INTEGRITY, REALM, NONCE, FINGERPRINT: the values in the recording are no longer valid.
 const OF_THE_RECORDING: [u16; 5] = [0x0006, 0x0008, 0x0014, 0x0015, 0x8028];
 /// Allocate, Refresh, CreatePermission, ChannelBind, Binding.
 const REQUESTS: [u16; 5] = [0x0003, 0x0004, 0x0008, 0x0009, 0x0001];
 
-/// All that is answered to those alone who have proven who they are. 400 is left out: strangers get it, too.
+/// All answers that only clients get which have proven who they are. 400 is left out, because strangers get it, too.
 const HANDLERS_ANSWER: [&str; 10] = ["success", "403", "420", "437", "440", "441", "442", "443", "486", "508"];
 
 /// A recorded message.
@@ -84,7 +85,7 @@ fn read(datagram: &[u8]) -> Sample {
     Sample::Stun(Stun { kind: message.typ.value(), attributes, has_fingerprint })
 }
 
-/// A client that sends what is mutated.
+/// A client that sends mutated messages.
 struct Mutant<'a> {
     server: SocketAddr,
     credentials: &'a Credentials,
@@ -93,7 +94,7 @@ struct Mutant<'a> {
     /// Another client's relayed address.
     peer: SocketAddr,
     rng: StdRng,
-    /// Requests that were not mutated.
+    /// The number of requests that were not mutated.
     honest: i64,
 }
 
@@ -105,7 +106,7 @@ impl<'a> Mutant<'a> {
         mutant
     }
 
-    /// Whatever happened, there is an allocation with a permission and a channel.
+    /// Makes sure that there is an allocation with a permission and a channel, whatever happened before.
     fn repair(&mut self) {
         self.honest += 2;
         if self.client.refresh(600).is_err() {
@@ -113,7 +114,7 @@ impl<'a> Mutant<'a> {
             self.client.allocate().unwrap();
         }
         if self.client.bind_channel(CHANNEL, self.peer).is_err() {
-            // A mutation has bound number or peer otherwise.
+            // A mutation has bound the number or the peer to something else.
             self.honest += 3;
             self.client.refresh(0).unwrap();
             self.client.allocate().unwrap();
@@ -122,7 +123,7 @@ impl<'a> Mutant<'a> {
     }
 
     fn send(&mut self, samples: &[Sample], is_signed: bool) {
-        // Of what is not signed, data gets furthest.
+        // Among unsigned messages, data gets furthest.
         let takes_data = !is_signed && self.rng.random_ratio(2, 3);
         let fits = |sample: &&Sample| match sample {
             Sample::Stun(stun) => takes_data == (stun.kind == SEND) && (stun.is_request() || !is_signed),
@@ -149,7 +150,7 @@ impl<'a> Mutant<'a> {
         self.transmit(bytes);
     }
 
-    /// The peers of the recording are not there.
+    /// Replaces the peers of the recording, which do not exist here.
     fn aim(&mut self, stun: &mut Stun) {
         let mut message = Message::new();
         XorMappedAddress { ip: self.peer.ip(), port: self.peer.port() }
@@ -159,7 +160,7 @@ impl<'a> Mutant<'a> {
         stun.attributes.iter_mut().filter(|(kind, _)| *kind == XOR_PEER_ADDRESS).for_each(|a| a.1.clone_from(&peer));
     }
 
-    /// Changes what a message says, and leaves it a message.
+    /// Changes the content of a message so that it stays a valid message.
     fn mutate(&mut self, stun: &mut Stun) {
         let rng = &mut self.rng;
         let count = stun.attributes.len();
@@ -193,7 +194,7 @@ impl<'a> Mutant<'a> {
         message.add(ATTR_REALM, self.client.realm.as_bytes());
         message.add(ATTR_NONCE, &self.client.nonce);
         let key = MessageIntegrity::new_long_term_integrity(username, self.client.realm.clone(), password);
-        // What it may have become by mutation stands in the way of the real one.
+        // A mutated attribute would conflict with the real one.
         message.attributes.0.clear();
         key.add_to(&mut message).unwrap();
         if stun.has_fingerprint {
@@ -226,7 +227,7 @@ impl<'a> Mutant<'a> {
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let (piece, later) = rest.split_at(self.rng.random_range(1..=rest.len()));
-            // A server that has given up the connection need not take the rest.
+            // A server that has closed the connection does not have to accept the rest.
             if self.client.wire.send_raw(piece).is_err() {
                 break;
             }
@@ -261,7 +262,7 @@ fn encoded(stun: &Stun, rng: &mut StdRng) -> Message {
     message
 }
 
-/// Whether a stream goes on behind these bytes.
+/// Whether a stream can continue after these bytes.
 fn is_one_frame(bytes: &[u8]) -> bool {
     let [first, _, high, low, ..] = bytes else {
         return false;
@@ -286,7 +287,7 @@ fn handled(server: &Process) -> i64 {
     text.lines().filter(counts).map(|line| line.rsplit_once(' ').unwrap().1.parse::<i64>().unwrap()).sum()
 }
 
-/// Allocates, exchanges data with another, and gives back.
+/// Makes an allocation, exchanges data with another client, and gives the allocation back.
 fn an_honest_client_is_served(server: &Process, credentials: &Credentials, over_tcp: bool) {
     let mut a = connect(server.turn(), credentials, over_tcp);
     let mut b = TurnClient::allocated(server.turn(), credentials);
@@ -323,13 +324,13 @@ fn survives_mutations(over_tcp: bool) {
             mutant.repair();
         }
         if permitted.elapsed() > Duration::from_secs(200) {
-            // All relayed addresses are at one IP address.
+            // All relayed addresses share one IP address.
             other.permit(&[mutant.peer]).unwrap();
             permitted = Instant::now();
             before += 1;
         }
     }
-    // What was sent before its answer has been handled.
+    // When this is answered, everything sent before has been handled.
     mutant.repair();
     let reached = handled(&server) - before - mutant.honest;
     println!("{reached} of {cases} reached a handler");

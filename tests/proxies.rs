@@ -1,4 +1,4 @@
-//! The proxies of docs/OPERATIONS.md, as documented there, by the programs themselves.
+//! Tests the proxy configurations of docs/OPERATIONS.md with the real programs.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -37,17 +37,17 @@ use tokio_tungstenite::{
     tungstenite::{self, Message},
 };
 
-/// Where the proxy listens, and where one client and another are.
+/// The address of the proxy, and those of two clients.
 const PROXY: &str = "10.99.0.1:443";
 const CLIENTS: [&str; 2] = ["10.99.0.2", "10.99.0.3"];
-/// Of the network, and nobody's.
+/// An address of the network that nobody has.
 const NOBODY: &str = "10.99.0.77:5000";
 
 const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 type Socket = WebSocketStream<TlsStream<tokio::net::TcpStream>>;
 
-/// The block of OPERATIONS.md in this language that has this text.
+/// The block of OPERATIONS.md in this language that contains this text.
 fn documented(language: &str, text: &str) -> String {
     let docs = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OPERATIONS.md")).unwrap();
     let fence = format!("```{language}\n");
@@ -58,13 +58,13 @@ fn documented(language: &str, text: &str) -> String {
     block.to_owned()
 }
 
-/// What a replacement in a documented text stands for is there exactly once.
+/// Replaces a part of a documented text that must occur exactly once.
 fn replaced(text: &str, from: &str, to: &str) -> String {
     assert_eq!(text.matches(from).count(), 1, "{from} in {text}");
     text.replace(from, to)
 }
 
-/// What nginx is started with, and a configuration around a documented block.
+/// The arguments of nginx, and a configuration around a documented block.
 fn nginx(dir: &Path, block: &str) -> (Vec<String>, String) {
     let dir = dir.display();
     let args = ["-e", "stderr", "-c", &format!("{dir}/config")].map(str::to_owned).to_vec();
@@ -92,7 +92,7 @@ impl Proxy {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(dir.path().join("said")).unwrap());
-        // Caddy keeps things at home.
+        // Caddy stores files in the home directory.
         command.env("HOME", dir.path()).env_remove("XDG_DATA_HOME").env_remove("XDG_CONFIG_HOME");
         let child = namespace.run(move || command.spawn()).unwrap();
         Self { child, dir }
@@ -118,7 +118,7 @@ impl Drop for Proxy {
     }
 }
 
-/// A server with a proxy before it, and clients that reach the proxy alone.
+/// A server behind a proxy, and clients that can only reach the proxy.
 struct World {
     clients: Namespace,
     proxy: Proxy,
@@ -126,7 +126,7 @@ struct World {
     tls: Arc<ClientConfig>,
 }
 
-/// Whether a Debian program is there; else that is said aloud.
+/// Whether a Debian program is installed; if not, reports that the test is skipped.
 fn has(program: &str) -> bool {
     let found = ["/usr/sbin", "/usr/bin", "/usr/local/bin"].iter().any(|dir| Path::new(dir).join(program).exists());
     if !found {
@@ -136,7 +136,7 @@ fn has(program: &str) -> bool {
 }
 
 impl World {
-    /// `config` makes the proxy's arguments and its configuration, where `cert.pem` and `key.pem` are in a directory.
+    /// `config` makes the proxy's arguments and its configuration, for a directory with `cert.pem` and `key.pem`.
     fn new(program: &str, passes_tcp: bool, config: impl FnOnce(&Path) -> (Vec<String>, String)) -> Option<Self> {
         if !has(program) {
             return None;
@@ -190,7 +190,7 @@ impl World {
         patient(TlsConnector::from(self.tls.clone()).connect(name, tcp)).await
     }
 
-    /// A WebSocket that has not joined, or the status that it got instead; 0 where there was none.
+    /// A WebSocket that has not joined, or the status that the client got instead; 0 if there was none.
     async fn socket(&self, client: &str) -> Result<Socket, u16> {
         let tls = self.tls(client).await.map_err(|_| 0u16)?;
         match patient(tokio_tungstenite::client_async("wss://localhost/", tls)).await {
@@ -200,7 +200,7 @@ impl World {
         }
     }
 
-    /// A member's connection, the credentials it was given, and the whole answer.
+    /// A member's connection, its credentials, and the whole answer.
     async fn member(&self, client: &str, room: &str) -> (Socket, Credentials, String) {
         let (socket, peers) = join_over(self.tls(client).await.unwrap(), room).await;
         let text = peers.to_string();
@@ -227,7 +227,7 @@ impl World {
         self.server.metric("connections_refused_total{reason=\"too_many_from_address\"}")
     }
 
-    /// The limit of unproven connections is each client's own.
+    /// Each client has its own limit of unproven connections.
     async fn limits_are_of_each_client(&self, is_told: bool) {
         let mut open = Vec::new();
         for _ in 0..3 {
@@ -262,7 +262,7 @@ impl World {
         let mut by_tcp = TurnClient::by(Wire::over(self.tcp(CLIENTS[0]), None), proxy, Some(&of_one));
         let over_tls = Wire::over(self.tcp(CLIENTS[1]), Some(self.tls.clone()));
         let mut by_tls = TurnClient::by(over_tls, proxy, Some(&of_other));
-        // This looks at the mapped address, too.
+        // This also checks the mapped address.
         let (at_tcp, at_tls) = (by_tcp.allocate().unwrap(), by_tls.allocate().unwrap());
         by_tcp.permit(&[at_tls]).unwrap();
         by_tls.permit(&[at_tcp]).unwrap();
@@ -276,7 +276,7 @@ impl World {
     }
 }
 
-/// All that holds behind a proxy.
+/// Checks everything that must work behind a proxy.
 fn holds_behind(world: Option<World>, passes_tcp: bool) {
     let Some(world) = world else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -304,7 +304,7 @@ fn nginx_with_http_works_as_documented() {
     holds_behind(World::new("nginx", false, |dir| nginx(dir, &nginx_server(dir))), false);
 }
 
-/// The documented server, with the directory's certificate.
+/// The documented server, with the certificate of the directory.
 fn nginx_server(dir: &Path) -> String {
     let block = documented("nginx", "map $http_upgrade");
     let live = "/etc/letsencrypt/live/rtc.example.org";
@@ -312,7 +312,7 @@ fn nginx_server(dir: &Path) -> String {
     replaced(&block, &format!("{live}/privkey.pem"), &format!("{}/key.pem", dir.display()))
 }
 
-/// What is below a path comes through as it was asked for.
+/// Checks that requests below a path arrive unchanged.
 fn holds_below_a_path(world: Option<World>) {
     let Some(world) = world else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -329,7 +329,7 @@ fn holds_below_a_path(world: Option<World>) {
                 assert!(answer.to_ascii_lowercase().contains("<!doctype html"), "{name}{last}: {answer}");
             }
         }
-        // What leads out of the path is no room's, and nothing else's.
+        // A path that leads out of the prefix is not a room, and nothing else.
         for name in ["..%2F..%2Fcheck", "%2E%2E%2F%2E%2E%2Fhealthz"] {
             let answer = world.page_at(&format!("/rtc/r/{name}")).await;
             let (_, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -380,7 +380,7 @@ fn haproxy_works_as_documented_and_with_version_1() {
     }
 }
 
-/// What Caddy is started with, and a configuration from the documented site.
+/// The arguments of Caddy, and a configuration from the documented site.
 fn caddy(dir: &Path, block: &str) -> (Vec<String>, String) {
     let dir = dir.display();
     let site = format!("{{\nadmin off\nauto_https off\n}}\nhttps://localhost {{\ntls {dir}/cert.pem {dir}/key.pem\n");

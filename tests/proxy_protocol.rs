@@ -1,4 +1,4 @@
-//! Headers of the PROXY protocol on the `--listen` port: whose connection it is, and what is refused.
+//! Headers of the PROXY protocol on the `--listen` port: which client a connection belongs to, and what is refused.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -39,13 +39,13 @@ async fn answer(server: &Server, pieces: &[&[u8]]) -> String {
         if tcp.write_all(piece).await.is_err() {
             break;
         }
-        // The server looks at what has come so far.
+        // Gives the server time to look at the bytes so far.
         for _ in 0..5 {
             tokio::task::yield_now().await;
         }
     }
     let mut answer = Vec::new();
-    // Closed, possibly with a reset because of what was not read.
+    // The connection is closed, possibly with a reset because of unread data.
     let _ = patient(tcp.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -162,7 +162,7 @@ async fn r9_5_a_bad_header_is_counted_and_answered() {
     assert_eq!(refused(&server, "bad_proxy_header"), of_text.len() as i64 + 1);
 }
 
-/// A rest of 4,096 bytes holds the names of certificates; nobody waits for one that is announced longer.
+/// A rest of 4,096 bytes is enough for the names of certificates. The server does not wait for a longer one.
 #[tokio::test]
 async fn r9_5_a_header_that_is_announced_too_long_is_refused_at_once() {
     let mut options = behind_loopback();
@@ -170,7 +170,7 @@ async fn r9_5_a_header_that_is_announced_too_long_is_refused_at_once() {
     let server = Server::with(options).await;
     let header = |rest: u16| [&PREFIX_OF_2[..], b"\x21\x11", &rest.to_be_bytes()].concat();
     let ends = [192, 0, 2, 1, 203, 0, 113, 5, 4, 210, 1, 187];
-    // One thing more that proxies add, of a kind that is nothing to us.
+    // Another field that proxies add, of a kind that this server ignores.
     let added = [&[0xE0][..], &(4096_u16 - 12 - 3).to_be_bytes(), &[0; 4096 - 12 - 3]].concat();
     let longest = [&header(4096)[..], &ends, &added, HEALTH.as_bytes()].concat();
     let answer_to_longest = answer(&server, &[&longest]).await;
@@ -195,11 +195,11 @@ async fn r9_5_a_header_of_a_stranger_is_counted_and_never_believed() {
 #[tokio::test]
 async fn r9_5_what_a_client_writes_behind_the_header_is_not_the_proxys_word() {
     let server = Server::with(behind_loopback()).await;
-    // A second header is the client's own.
+    // A second header comes from the client itself.
     let twice = format!("{LINE}PROXY TCP4 198.51.100.7 203.0.113.5 1 443\r\n{HEALTH}");
     let answer = answer(&server, &[twice.as_bytes()]).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
-    // So are headers of HTTP, also where the proxy has no name for the client.
+    // Forwarding headers of HTTP also come from the client, even if the proxy does not name the client.
     for introduction in [LINE, "PROXY UNKNOWN\r\n"] {
         let mut tcp = TcpStream::connect(server.address).await.unwrap();
         tcp.write_all(introduction.as_bytes()).await.unwrap();

@@ -42,7 +42,7 @@ async fn r10_3_within_grace_the_others_hear_nothing() {
     witness.join("r").await;
     let (bob, peers) = asking(server.connect().await, "r").await;
     witness.expect("_new_peer").await;
-    // The connection breaks without a word.
+    // The connection breaks without a Close frame.
     drop(bob);
     server.metric_becomes("members_away", 1).await;
 
@@ -57,7 +57,7 @@ async fn r10_3_within_grace_the_others_hear_nothing() {
     back.send("__offer", json!({"socketId": again["connections"][0], "sdp": "s"})).await;
     assert_eq!(witness.expect("_offer").await["socketId"], peers["you"]);
 
-    // So it is after a Close frame, and with the token renewed.
+    // The same happens after a Close frame, and with a renewed token.
     back.send("__ice_servers", json!({})).await;
     let renewed = back.expect("_ice_servers").await["resume"].clone();
     patient(back.ws.close(None)).await.unwrap();
@@ -101,7 +101,7 @@ async fn r10_3_each_grace_has_its_own_end() {
         drop(client);
         waiting.push(peers["you"].clone());
     }
-    // On a slow machine the first go before the last have come.
+    // On a slow machine, the first members are removed before the last ones have come.
     let (mut added, mut removed) = (Vec::new(), Vec::new());
     while removed.len() < waiting.len() {
         let (event, data) = witness.next().await;
@@ -145,7 +145,7 @@ async fn r10_6_a_connection_that_hangs_is_taken_over_too() {
     let peers = narrow.expect("_peers").await;
     let mut sender = server.connect().await;
     sender.join("r").await;
-    // Less than the queue holds, more than the kernel does.
+    // Less than the queue can hold, more than the kernel can.
     for _ in 0..60 {
         sender.send("__message", json!({"data": "x".repeat(32_000)})).await;
     }
@@ -171,7 +171,7 @@ async fn r10_7_after_leaving_the_token_is_dead() {
     assert_eq!(back.expect_error("bad_token").await["eventName"], "__join");
     back.send("__message", json!({"data": 1})).await;
     back.expect_error("not_joined").await;
-    // Without the token it is welcome, as somebody else.
+    // Without the token it may join as a new member.
     assert_ne!(back.join("r").await["you"], peers["you"]);
 }
 
@@ -188,7 +188,7 @@ async fn r10_8_tokens_of_other_rooms_and_times_are_bad() {
     loop {
         let mut late = server.connect().await;
         resume(&mut late, "r", &peers["resume"]).await;
-        // Until it expires the token is good.
+        // The token is valid until it expires.
         let (event, data) = late.next().await;
         if event == "_error" {
             assert_eq!(data["code"], "bad_token");
@@ -262,7 +262,7 @@ async fn r10_3_allocations_survive_the_grace() {
     alices.expect_data(bobs.relayed(), b"back");
     assert_eq!(server.metric("turn_allocations"), 3);
 
-    // With the membership they end.
+    // The credentials end with the membership.
     back.send("__leave", json!({})).await;
     assert_eq!(alice.expect("_remove_peer").await["reason"], "left");
     server.metric_becomes("turn_allocations", 1);
@@ -274,7 +274,7 @@ async fn r10_5_after_a_restart_members_have_their_ids_again() {
     let server = Process::start("");
     let (_bob, peers) = asking(server.connect().await, "r").await;
     let (alice, alice_peers) = asking(server.connect().await, "r").await;
-    // Whether a member is there or away when the server goes makes no difference.
+    // It makes no difference whether a member is present or away when the server stops.
     drop(alice);
     server.metric_becomes("members_away", 1);
     let state_dir = server.state_dir();
@@ -295,7 +295,7 @@ async fn r10_5_after_a_restart_members_have_their_ids_again() {
     drop((first, second));
     server.stop();
 
-    // With another state directory the tokens are nobody's.
+    // A server with another state directory does not accept the tokens.
     let stranger = Process::start("");
     let mut client = stranger.connect().await;
     resume(&mut client, "r", &peers["resume"]).await;
@@ -304,7 +304,7 @@ async fn r10_5_after_a_restart_members_have_their_ids_again() {
     stranger.stop();
 }
 
-/// Also where the secret is replaced on that occasion. Only the back end that shares it has nothing of it.
+/// This also works if the secret is replaced at the restart. Only the back end that shares the secret must change.
 #[tokio::test]
 async fn r10_5_credentials_of_members_outlive_a_restart() {
     let server = Process::start("--secret first-secret");
@@ -333,7 +333,7 @@ async fn r10_5_credentials_of_members_outlive_a_restart() {
     server.stop();
 }
 
-/// A server whose clock can be set; what waits for that, waits not long.
+/// A server whose clock can be set, with short waits for that.
 async fn with_clock() -> (Server, impl Fn(i64)) {
     let timing = Timing {
         resume_grace: LONG,
@@ -408,7 +408,7 @@ async fn r10_7_a_dead_token_stays_dead_when_the_clock_is_set_there_and_back() {
         for step in steps {
             set_ahead(step);
             witness.expect("_ice_servers").await;
-            // Others that leave have what is over forgotten.
+            // When others leave, the server forgets expired revocations.
             bob.join("elsewhere").await;
             bob.send("__leave", json!({})).await;
             let mut again = server.connect().await;

@@ -1,4 +1,4 @@
-//! Signaling over real sockets: rules of docs/PROTOCOL.md that need a connection to be seen.
+//! Signaling over real sockets: the rules of docs/PROTOCOL.md that can only be tested with a connection.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -148,7 +148,7 @@ async fn r1_5_too_large_messages_close_with_1009_whole_or_in_fragments() {
     let (mut witness, _) = member(&server, "r").await;
 
     let mut whole = server.connect().await;
-    // Far more than is read: the Close frame must get through all the same.
+    // This is far more than the server reads, but the Close frame must still get through.
     let _ = whole.ws.feed(Message::text("x".repeat(1_000_000))).await;
     let _ = whole.ws.flush().await;
     whole.expect_error("too_large").await;
@@ -174,7 +174,7 @@ async fn r6_2_twenty_bad_messages_close_with_1008() {
         client.send_text("{").await;
         client.expect_error("bad_message").await;
     }
-    // What happens to good clients is not held against them.
+    // Errors that also happen to good clients do not count.
     client.send("__leave", json!({})).await;
     client.expect_error("not_joined").await;
     client.expect_nothing().await;
@@ -215,7 +215,7 @@ async fn r6_1_a_flood_is_told_and_slowed_and_others_are_not() {
     flood.abort();
 }
 
-/// Fills a room with members that have as much metadata as may be. All but the last are idle.
+/// Fills a room with members that have the largest metadata. All but the last are idle.
 async fn full_room(server: &Server, members: usize) -> Vec<common::Client> {
     let mut clients = Vec::new();
     for _ in 0..members {
@@ -250,7 +250,7 @@ async fn r6_1_a_join_costs_what_it_returns() {
     drop(client);
     server.metric_becomes("members", 31).await;
 
-    // Who joins for the first time, again, or back, is let in.
+    // A client may join for the first time, again, or come back.
     let mut honest = server.connect().await;
     let peers = honest.join("full").await;
     for _ in 0..5 {
@@ -275,7 +275,7 @@ async fn r6_1_what_reaches_many_costs_more() {
     for _ in 0..600 {
         sender.send_text(update.clone()).await;
     }
-    // What is let in is not answered.
+    // Messages within the limit get no answer.
     for _ in 0..200 {
         sender.expect_error("rate_limited").await;
     }
@@ -298,7 +298,7 @@ async fn a_room_of_thirty_meets_at_once() {
                     client.send("__ice_candidate", json!({"socketId": peer, "candidate": "c", "label": 0})).await;
                 }
             }
-            // Whoever of a pair came later offered; the other answers and trickles as well.
+            // In each pair, the member that came later has offered; the other one answers, and both send candidates.
             let (mut offers, mut answers, mut candidates) = (0, 0, 0);
             while offers + answers < MEMBERS - 1 || candidates < (MEMBERS - 1) * CANDIDATES {
                 let (event, data) = client.next().await;
@@ -337,7 +337,7 @@ async fn r6_3_who_does_not_read_is_closed_with_1013_and_slows_nobody() {
     let (mut witness, _) = member(&server, "r").await;
     let (mut sender, _) = member(&server, "r").await;
     witness.expect("_new_peer").await;
-    // The queue holds 2 MiB; a sender may say more than twice as much in one go.
+    // The queue holds 2 MiB; a sender may send more than twice as much at once.
     for _ in 0..150 {
         sender.send("__message", json!({"data": "x".repeat(32_000)})).await;
         let (event, data) = witness.next().await;
@@ -400,7 +400,7 @@ async fn r6_3_a_write_that_stalls_is_a_client_that_does_not_read() {
     let mut slow = server.connect_narrow().await;
     slow.join("r").await;
     let (mut sender, _) = member(&server, "r").await;
-    // Less than the queue holds.
+    // Less than the queue can hold.
     for _ in 0..60 {
         sender.send("__message", json!({"data": "x".repeat(32_000)})).await;
     }
@@ -552,7 +552,7 @@ async fn r6_1_fragments_without_end_are_read_slowly() {
     let serve = signaling.serve(ours, Bytes::new(), arrival, |_| (), std::future::pending());
     let (_answers, mut frames) = tokio::io::split(theirs);
     let flood = async {
-        // A text begins, and goes on with empty frames.
+        // A text begins, and continues with empty frames.
         frames.write_all(&[0x01, 0x80, 0, 0, 0, 0]).await.unwrap();
         let before = tokio::time::Instant::now();
         for _ in 0..1000 {

@@ -1,5 +1,5 @@
-//! A message to a room takes as much memory for many receivers as for one: proven with a counting allocator, in a program of its
-//! own.
+//! A message to a room takes as much memory for many receivers as for one: proven with a counting allocator, in a
+//! separate program.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -23,7 +23,7 @@ use bimcc_rtc::{
     values::{host::Host, member::MemberId},
 };
 
-/// Of a client that reads at once what it gets.
+/// The outbox of a client that reads everything at once.
 #[derive(Clone)]
 struct Read;
 
@@ -35,7 +35,7 @@ impl Outbox for Read {
     fn end(&self, _: CloseReason) {}
 }
 
-/// How often the allocator is asked for memory while one of so many members says something to all others.
+/// How often the allocator is asked for memory while one of this many members sends a message to all others.
 fn allocations(members: usize) -> u64 {
     let issuer =
         Issuer { secret: Secret::new(*b"s"), ttl: Duration::from_secs(600), transports: Transports::default() };

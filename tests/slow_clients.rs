@@ -1,5 +1,5 @@
-//! A stream client that stops reading while much is sent to it, among a hundred clients that talk.
-//! `BIMCC_RTC_LONG=1` compares their latency with that of the same run without it.
+//! A stream client stops reading while much is sent to it, among a hundred clients that exchange data.
+//! `BIMCC_RTC_LONG=1` compares their latency with and without that client.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -20,7 +20,7 @@ const SLOW_CLIENT: &str = "turn_dropped_packets_total{reason=\"slow_client\"}";
 /// Pairs of clients that talk to each other.
 const PAIRS: usize = 50;
 
-/// Between two rounds of a pair, each of which is a datagram in each direction.
+/// The pause between two rounds of a pair. Each round is one datagram in each direction.
 const PAUSE: Duration = Duration::from_millis(30);
 
 /// What is sent to the client that does not read: 20 Mbit/s.
@@ -41,7 +41,7 @@ fn pair(world: &World, ways: [Way; 2], credentials: &Credentials) -> [TurnClient
     [a, b]
 }
 
-/// Pairs over all pairs of transports.
+/// Pairs of clients over all combinations of transports.
 fn pairs(world: &World, credentials: &Credentials) -> Vec<[TurnClient; 2]> {
     const WAYS: [Way; 3] = [Way::Udp, Way::Tcp, Way::OnePortTls];
     (0..PAIRS).map(|index| pair(world, [WAYS[index % 3], WAYS[index / 3 % 3]], credentials)).collect()
@@ -50,7 +50,7 @@ fn pairs(world: &World, credentials: &Credentials) -> Vec<[TurnClient; 2]> {
 /// When a datagram was sent, and how long it took.
 type Sample = (Instant, Duration);
 
-/// Lets a pair talk until it is over. Each datagram must arrive before the next is sent, so none is lost.
+/// Lets a pair exchange datagrams until `is_over`. Each datagram must arrive before the next is sent, so none is lost.
 fn talk(pair: &mut [TurnClient; 2], is_over: &AtomicBool) -> Vec<Sample> {
     let mut samples = Vec::new();
     let mut payload = [0; 160];
@@ -70,7 +70,7 @@ fn talk(pair: &mut [TurnClient; 2], is_over: &AtomicBool) -> Vec<Sample> {
     samples
 }
 
-/// Sends at an even rate for so long.
+/// Sends at a constant rate for this duration.
 fn send_much(sender: &mut TurnClient, duration: Duration) {
     let started = Instant::now();
     let mut sent = 0;
@@ -84,7 +84,7 @@ fn send_much(sender: &mut TurnClient, duration: Duration) {
     }
 }
 
-/// Everybody talks while `meanwhile` happens.
+/// All pairs exchange data while `meanwhile` runs.
 fn all_talk(pairs: &mut [[TurnClient; 2]], meanwhile: impl FnOnce()) -> Vec<Sample> {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -95,8 +95,8 @@ fn all_talk(pairs: &mut [[TurnClient; 2]], meanwhile: impl FnOnce()) -> Vec<Samp
     })
 }
 
-/// A client over `way` that is sent much and reads nothing of it, while the others talk and `meanwhile` lets its sender
-/// send. What the others' datagrams took.
+/// A client over `way` gets much data and reads none of it, while the others exchange data and `meanwhile` runs its
+/// sender. Returns the times of the others' datagrams.
 fn with_one_that_does_not_read(
     world: &World,
     way: Way,
@@ -137,8 +137,8 @@ fn a_client_that_stops_reading_costs_no_memory_and_no_other_a_datagram() {
     }
 }
 
-/// With and without it take turns of half a second, and the medians of their figures are compared: what else the machine
-/// does hits both alike.
+/// Runs with and without that client alternate every half second, and their medians are compared, so that other work on
+/// the machine affects both equally.
 #[test]
 fn a_client_that_stops_reading_slows_nobody() {
     if !is_long() {

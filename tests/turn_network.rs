@@ -22,7 +22,8 @@ use nix::{
 };
 use serde_json::json;
 
-/// Over one cable the client reaches the server, over another the server reaches peers. There is no default route.
+/// The client reaches the server over one cable, and the server reaches peers over another one. There is no default
+/// route.
 struct Network {
     client: Namespace,
     peer: Namespace,
@@ -64,14 +65,14 @@ impl Family {
         self.pick("10.77.2.2", "fd77:2::2")
     }
 
-    /// Public, and no route leads there.
+    /// A public address to which no route leads.
     fn unreachable_ip(self) -> IpAddr {
         self.pick("8.8.8.8", "2606:4700:4700::1111")
     }
 }
 
 impl Network {
-    /// The peers' network is allowed for everybody.
+    /// Everybody may reach the network of the peers.
     fn new() -> Option<Self> {
         Self::with("--allow-peer 10.77.2.0/24 --allow-peer fd77:2::/64")
     }
@@ -118,7 +119,7 @@ fn expect(peer: &UdpSocket, from: SocketAddr, payload: &[u8]) {
     assert!(buffer[..len] == *payload, "contents differ");
 }
 
-/// Bytes that tell when fragments are swapped or lost.
+/// Bytes that show whether fragments were swapped or lost.
 fn large(seed: u8) -> Vec<u8> {
     (0..4000_usize).map(|i| (i / 7) as u8 ^ seed).collect()
 }
@@ -174,7 +175,7 @@ impl Capture {
         let mut frame = [0; 65_536];
         loop {
             let len = match recv(self.0.as_raw_fd(), &mut frame, MsgFlags::empty()) {
-                // Any signal ends a receive that has a timeout, even one that only stopped the process and let it go on.
+                // Any signal ends a receive with a timeout, even one that only stopped and continued the process.
                 Err(Errno::EINTR) => continue,
                 received => received.expect("a packet should have come"),
             };
@@ -206,7 +207,7 @@ fn df_is_set_for_dont_fragment_alone() {
     assert_eq!([to_peer(), to_peer(), to_peer()], [FRAGMENT; 3]);
     client.send_unfragmented(address, b"small");
     assert_eq!(to_peer(), UNFRAGMENTABLE);
-    // Too large for the path: lost.
+    // This datagram is too large for the path, so it is lost.
     client.send_unfragmented(address, &large(2));
     client.send(address, b"next");
     assert_eq!(to_peer(), WHOLE, "and the next has no DF");
@@ -289,7 +290,8 @@ fn a_client_that_is_gone_harms_no_other() {
     assert_eq!(network.server.metric("turn_allocations"), 2);
 }
 
-/// A private address is a peer for those who share a room with a member that was seen there, and only while it is one.
+/// A private address may be a peer for members of the same room as a member that was verified there, as long as that is
+/// a member.
 #[tokio::test]
 async fn members_are_reached_at_their_private_addresses() {
     let http = free_port();
@@ -347,7 +349,7 @@ fn answers_come_from_the_address_that_was_asked() {
     are_answered_from(&server, ips, |any| host.run(|| UdpSocket::bind(any).unwrap()));
 }
 
-/// What of it needs no namespace.
+/// The part that needs no namespace.
 #[test]
 fn answers_come_from_the_loopback_address_that_was_asked() {
     let port = free_port();
@@ -358,11 +360,11 @@ fn answers_come_from_the_loopback_address_that_was_asked() {
     are_answered_from(&server, ips, |any| UdpSocket::bind(any).unwrap());
 }
 
-/// Asks at each of `ips`, from sockets that `bind` binds to a wildcard.
+/// Sends requests to each of `ips`, from sockets that `bind` binds to a wildcard.
 fn are_answered_from<'a>(server: &Process, ips: impl Iterator<Item = &'a str>, bind: impl Fn(SocketAddr) -> UdpSocket) {
     let credentials = server.mint("client");
     for ip in ips.map(|ip| ip.parse::<IpAddr>().unwrap()) {
-        // Neither bound to an address nor connected: any address could answer.
+        // The socket is neither bound to an address nor connected, so any address could answer.
         let any: SocketAddr = if ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
         let socket = bind(any);
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -372,7 +374,7 @@ fn are_answered_from<'a>(server: &Process, ips: impl Iterator<Item = &'a str>, b
         socket.send_to(&request.raw, asked).unwrap();
         let (_, answered) = socket.recv_from(&mut [0; 1000]).unwrap();
         assert_eq!(answered, asked);
-        // Data must as well; a connected socket takes it from nowhere else.
+        // Data must come from that address as well; a connected socket accepts it from no other one.
         let [mut a, mut b] = [0, 1].map(|_| TurnClient::over(bind(any), asked, Some(&credentials)));
         for turn in [&mut a, &mut b] {
             turn.allocate().unwrap();
@@ -407,14 +409,14 @@ fn new_allocations_follow_the_interfaces() {
     let mut after = loop {
         match allocate() {
             (Ok(ip), client) if ip == new => break client,
-            // The old address cannot be bound any more, and that is not known yet.
+            // The old address cannot be bound any more, but the server does not know this yet.
             (Err(508), _) => {}
             (other, _) => panic!("{other:?}"),
         }
         assert!(Instant::now() < deadline, "the new address is not found");
         std::thread::sleep(Duration::from_millis(50));
     };
-    // In process the old one is as good as before, to those who knew it and to new ones.
+    // In process, the old address still works, for clients that knew it and for new ones.
     mate.send(before.relayed(), b"as before");
     before.expect_data(mate.relayed(), b"as before");
     before.permit(&[after.relayed()]).unwrap();

@@ -1,4 +1,4 @@
-//! The packet path of a TURN session takes no memory: proven with a counting allocator, in a program of its own.
+//! The packet path of a TURN session allocates no memory: proven with a counting allocator, in a separate program.
 #![allow(clippy::unwrap_used)]
 
 #[path = "turn_rules/harness.rs"]

@@ -21,7 +21,7 @@ use stun::{
 
 const ON_LOOPBACK: &str = "--dangerously-allow-loopback-peers --public-ip 127.0.0.1 --public-ip ::1";
 
-/// Destination unreachable, port unreachable: of ICMP and of ICMPv6.
+/// Destination unreachable, port unreachable: for ICMP and for ICMPv6.
 const UNREACHABLE_V4: [u8; 8] = [0, 0, 6, 3, 0, 0, 0, 0];
 const UNREACHABLE_V6: [u8; 8] = [0, 0, 2, 4, 0, 0, 0, 0];
 
@@ -169,7 +169,7 @@ fn a_peer_port_that_nobody_has_is_reported_and_stands_in_nobodys_way(transport: 
         client.permit(&[closed]).unwrap();
         for round in 0..5 {
             client.send(closed, b"anybody?");
-            // On a stream the report comes with the next packet, which must not be lost for it.
+            // On a stream, the report comes with the next packet, which must not get lost.
             client.send(listening.local_addr().unwrap(), &[round]);
             let mut buffer = [0; 100];
             assert_eq!(listening.recv(&mut buffer).unwrap(), 1, "{transport}");
@@ -190,7 +190,7 @@ fn over_tcp_a_peer_port_that_nobody_has_is_reported_and_stands_in_nobodys_way() 
     a_peer_port_that_nobody_has_is_reported_and_stands_in_nobodys_way("tcp");
 }
 
-/// What is given back is free before the client hears that it was.
+/// A relayed address that is given back is free before the client gets the answer.
 fn a_relayed_address_is_closed_before_the_answer_that_says_so(transport: &str) {
     let server = Process::start(ON_LOOPBACK);
     let mut client = client_over(transport, &server);
@@ -221,7 +221,7 @@ fn over_tcp_a_relayed_address_is_closed_before_the_answer_that_says_so() {
     a_relayed_address_is_closed_before_the_answer_that_says_so("tcp");
 }
 
-/// Datagrams that the kernel brings in one buffer, of lengths that Data indications pad.
+/// Datagrams that the kernel delivers in one buffer, with lengths that need padding in Data indications.
 #[test]
 fn a_run_of_datagrams_is_relayed_one_by_one_and_whole() {
     let server = Process::start(ON_LOOPBACK);

@@ -1,4 +1,5 @@
-//! The program as a TURN server over real sockets: another client library, ports that run out, restarts, its end.
+//! The program as a TURN server over real sockets: another client library, ports that run out, restarts, and the end of
+//! the server.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -59,7 +60,7 @@ fn two_clients_talk_by_send_and_by_channel() {
     server.stop();
 }
 
-/// What is kept of allocations that clients gave back is bounded: the oldest is forgotten first.
+/// The memory for allocations that clients have given back is limited: the oldest is forgotten first.
 #[test]
 fn allocating_and_giving_back_fills_no_memory() {
     const MORE_THAN_ARE_KEPT: usize = 1100;
@@ -69,7 +70,7 @@ fn allocating_and_giving_back_fills_no_memory() {
     let give_back = first.signed(METHOD_REFRESH, |request| request.add(ATTR_LIFETIME, &[0; 4]));
     assert_eq!(first.transact(&give_back).typ.class, CLASS_SUCCESS_RESPONSE);
     for round in 0..MORE_THAN_ARE_KEPT {
-        // Never the same 5-tuple twice.
+        // The same 5-tuple is never used twice.
         let ip = Ipv4Addr::new(127, 0, 1 + (round / 200) as u8, 1 + (round % 200) as u8);
         let socket = UdpSocket::bind((ip, 0)).unwrap();
         let mut client = TurnClient::over(socket, server.turn(), Some(&credentials));
@@ -83,7 +84,7 @@ fn allocating_and_giving_back_fills_no_memory() {
     server.all_gauges_become_zero();
 }
 
-/// An allocation by webrtc-rs's client.
+/// An allocation by the client of webrtc-rs.
 async fn webrtc_client(server: SocketAddr, credentials: &Credentials) -> (WebrtcClient, impl Conn + use<>) {
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let client = WebrtcClient::new(ClientConfig {
@@ -104,7 +105,7 @@ async fn webrtc_client(server: SocketAddr, credentials: &Credentials) -> (Webrtc
     (client, relay)
 }
 
-/// Both ways with each peer, in `round`.
+/// Sends data in both directions with each peer, marked with `round`.
 async fn echo(relay: &impl Conn, peers: &[tokio::net::UdpSocket], round: &str) {
     let relayed = relay.local_addr().unwrap();
     let mut buffer = [0; 1500];
@@ -132,7 +133,7 @@ async fn webrtc_rs_talks_to_two_peers() {
         peers.push(tokio::net::UdpSocket::bind(ip).await.unwrap());
     }
     echo(&relay, &peers, "Send").await;
-    // It binds channels behind the scenes and goes over to them.
+    // The client binds channels in the background and then uses them.
     server.metric_becomes("turn_channels", 2);
     echo(&relay, &peers, "channel").await;
     assert_eq!(server.metric("turn_permissions"), 2);
@@ -149,7 +150,7 @@ async fn two_members_with_webrtc_rs_talk_in_process() {
     let (_client_b, b) = webrtc_client(server.turn(), &b).await;
     let (relayed_a, relayed_b) = (a.local_addr().unwrap(), b.local_addr().unwrap());
     let mut buffer = [0; 100];
-    // Permits a, who does not permit b yet.
+    // This makes b permit a, while a does not permit b yet.
     patient(b.send_to(b"too early", relayed_a)).await.unwrap();
     server.metric_becomes("turn_dropped_packets_total{reason=\"no_permission\"}", 1);
     patient(a.send_to(b"ping", relayed_b)).await.unwrap();
@@ -208,7 +209,7 @@ fn a_port_of_another_program_is_passed_over() {
 
 #[tokio::test]
 async fn without_relay_ports_members_talk_and_nothing_leaves() {
-    // The network would take packets to loopback, if any were sent.
+    // The network would deliver packets to loopback, if any were sent.
     let server = Process::start("--relay-ports none --dangerously-allow-loopback-peers --workers 2");
     let (_ws_a, a) = server.member("room").await;
     let (_ws_b, b) = server.member("room").await;
@@ -231,7 +232,7 @@ async fn without_relay_ports_members_talk_and_nothing_leaves() {
     drop(UdpSocket::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), a.relayed().port())).unwrap());
 }
 
-/// TURN in this process, with lifetimes that a test can wait for.
+/// TURN in this process, with lifetimes that are short enough for a test.
 struct InProcess {
     server: SocketAddr,
     metrics: Metrics,
@@ -273,7 +274,7 @@ fn an_expired_allocation_gives_its_port_back() {
     let mut first = server.allocated();
     assert_eq!(first.refresh(600), Ok(1));
     let deadline = std::time::Instant::now() + PATIENCE;
-    // Also when nothing else happens: nobody sends a packet meanwhile.
+    // This happens even if nobody sends a packet meanwhile.
     while !server.metrics.encode().contains("bimcc_rtc_turn_allocations 0\n") {
         assert!(std::time::Instant::now() < deadline, "{}", server.metrics.encode());
         std::thread::sleep(Duration::from_millis(20));
@@ -295,7 +296,7 @@ fn a_reserved_port_for_which_nobody_comes_is_given_back() {
     let mut second = server.client();
     assert_eq!(second.allocate_with(reserve), Err(508), "of the only pair one is held");
     let deadline = std::time::Instant::now() + PATIENCE;
-    // Also when nothing else happens: nobody sends a packet meanwhile.
+    // This happens even if nobody sends a packet meanwhile.
     while UdpSocket::bind(next).is_err() {
         assert!(std::time::Instant::now() < deadline, "{}", server.metrics.encode());
         std::thread::sleep(Duration::from_millis(20));
@@ -303,7 +304,8 @@ fn a_reserved_port_for_which_nobody_comes_is_given_back() {
     assert!(second.allocate_with(reserve).is_ok());
 }
 
-/// The client is quicker than the server's timer: its Allocate is what shows that the last allocation is over.
+/// The client is quicker than the server's timer: its Allocate makes the server notice that the last allocation is
+/// over.
 #[test]
 fn allocating_at_the_moment_of_expiry_keeps_no_port() {
     let server = InProcess::start(free_ports(2), Duration::from_millis(20));
@@ -392,7 +394,7 @@ async fn ends_well_on(signal: Signal) {
     server.signal(signal);
     assert_eq!(joined.close_code().await, Some(1001));
     assert_eq!(idle.close_code().await, Some(1001));
-    // The server is patient with those that still have something to say.
+    // The server waits for clients that are not finished.
     drop((joined, idle));
     let (status, said) = server.wait();
     assert_eq!(status.code(), Some(0), "{said}");
@@ -408,7 +410,7 @@ async fn sigint_ends_it_well() {
     ends_well_on(Signal::SIGINT).await;
 }
 
-/// A client that does not answer the close must not keep the server.
+/// A client that does not answer the close must not delay the server.
 #[tokio::test]
 async fn sigterm_does_not_wait_for_silent_clients() {
     let mut server = Process::start("");
@@ -416,7 +418,7 @@ async fn sigterm_does_not_wait_for_silent_clients() {
     let _half_open = std::net::TcpStream::connect(server.http).unwrap();
     let mut half_asked = std::net::TcpStream::connect(server.admin).unwrap();
     std::io::Write::write_all(&mut half_asked, b"GET /metrics HTTP/1.1\r\nHo").unwrap();
-    // By its answer the server has read that too.
+    // When this is answered, the server has read the message before as well.
     server.metric("connections");
     server.signal(Signal::SIGTERM);
     let (status, said) = server.wait();
@@ -437,7 +439,7 @@ fn an_address_in_use_is_named_with_its_flag() {
     let taken = tcp.local_addr().unwrap().to_string();
     fails_to_bind(Start::with(&format!("--listen {taken}")), &taken, "--listen");
     fails_to_bind(Start::with(&format!("--admin-listen {taken}")), &taken, "--admin-listen");
-    // Not one that the kernel chooses: it may be among the relay ports, which is another mistake.
+    // The kernel must not choose this port: it could be one of the relay ports, which would be another error.
     let udp = UdpSocket::bind(("127.0.0.1", free_port())).unwrap();
     let taken = udp.local_addr().unwrap().to_string();
     fails_to_bind(Start::with(&format!("--turn-listen {taken}")), &taken, "--turn-listen");
@@ -445,7 +447,7 @@ fn an_address_in_use_is_named_with_its_flag() {
     fails_to_bind(Start::with("--turn-listen 192.0.2.200:3478"), "192.0.2.200:3478", "--turn-listen");
 }
 
-/// Its sockets would share their port with another group (SO_REUSEPORT), and clients be split between the two.
+/// Otherwise the sockets of both servers would share a port (SO_REUSEPORT), and clients would be split between the two.
 #[test]
 fn two_servers_do_not_share_an_address() {
     let first = Process::start("--workers 2");
@@ -461,7 +463,7 @@ fn two_servers_do_not_share_an_address() {
     TurnClient::allocated(first.turn(), &first.mint("client"));
 }
 
-/// Hosts without a network still start, and serve themselves.
+/// Hosts without a network still start, and serve local clients.
 #[test]
 fn a_host_with_loopback_alone_works() {
     let Some(host) = Namespace::new() else { return };

@@ -1,4 +1,4 @@
-//! TURN over TCP and TLS: the program over real sockets, on its own ports and on the one port beside HTTP.
+//! TURN over TCP and TLS: the program over real sockets, on its own ports and on the common port with HTTP.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -98,7 +98,7 @@ async fn rooms_are_walls_over_each_pair_of_transports() {
     for client in reds.iter_mut().chain(&mut blues) {
         client.expect_nothing();
     }
-    // Those of one room do reach each other.
+    // Members of one room do reach each other.
     for (red, mate) in reds.iter_mut().zip(&mut mates) {
         red.permit(&[mate.relayed()]).unwrap();
         mate.permit(&[red.relayed()]).unwrap();
@@ -121,7 +121,7 @@ async fn an_allocation_ends_with_the_membership() {
     drop(member);
     world.server.metric_becomes("turn_allocations", 0);
     for client in &mut clients {
-        // The connection stays; what is refused is the member.
+        // The connection stays open; only the member is refused.
         assert_eq!(client.refresh(600), Err(437));
         assert_eq!(client.allocate(), Err(401));
         client.binding();
@@ -226,7 +226,7 @@ fn rfc8656_12_5_a_stream_may_be_cut_anywhere() {
     assert_eq!(success, 2 * (20 * 2 + 1), "requests in between were understood");
 }
 
-/// Messages with random attributes, half of them under a correct signature, the others with flipped bits as well.
+/// Messages with random attributes, half of them with a correct signature, the others with flipped bits as well.
 #[test]
 fn mutated_messages_at_random_cuts_break_nothing() {
     const MESSAGES: usize = 3000;
@@ -251,7 +251,7 @@ fn mutated_messages_at_random_cuts_break_nothing() {
         let mut bytes = message.raw;
         if number % 2 == 1 {
             for _ in 0..rng.random_range(1..4) {
-                // Most of them behind the header, so that the stream stays in step.
+                // Most of them are after the header, so that the stream stays in step.
                 let from = if rng.random_ratio(1, 20) { 0 } else { 20 };
                 let at = rng.random_range(from..bytes.len().max(from + 1)).min(bytes.len() - 1);
                 bytes[at] ^= 1 << rng.random_range(0..8);
@@ -278,12 +278,12 @@ fn random_count() -> usize {
     rand::random_range(0..5)
 }
 
-/// What the server does with bytes on a new connection: true if it closes it.
+/// Whether the server closes a new connection after these bytes.
 fn is_closed_after(address: SocketAddr, bytes: &[u8]) -> bool {
     let mut tcp = TcpStream::connect(address).unwrap();
     tcp.set_read_timeout(Some(PATIENCE)).unwrap();
     tcp.write_all(bytes).unwrap();
-    // A reset is an end, too.
+    // A reset also counts as closed.
     !matches!(tcp.read(&mut [0; 100]), Ok(1..))
 }
 
@@ -296,7 +296,7 @@ fn what_is_neither_ends_the_connection() {
     let binding = &binding.raw;
     for address in [server.turn(), server.http] {
         assert!(!is_closed_after(address, binding), "STUN");
-        // First bytes of nothing we speak; ChannelData cannot be first.
+        // First bytes of no supported protocol; ChannelData cannot come first.
         for first in [0x04, 0x0D, 0x15, 0x17, 0x3F, 0x40, 0x7F, 0x80, 0xFF] {
             assert!(is_closed_after(address, &[first; 64]), "{first:#x}");
         }
@@ -311,7 +311,7 @@ fn what_is_neither_ends_the_connection() {
     let closed = |reason| server.metric(&format!("turn_streams_closed_total{{transport=\"tcp\",reason=\"{reason}\"}}"));
     assert_eq!((closed("not_turn"), closed("message_too_long")), (4, 2));
     let refused = |reason| server.metric(&format!("connections_refused_total{{reason=\"{reason}\"}}"));
-    // Only its whole prefix makes a header of the PROXY protocol, also from a trusted proxy.
+    // Only the whole prefix makes a header of the PROXY protocol, even from a trusted proxy.
     assert_eq!((refused("unknown_protocol"), refused("bad_proxy_header")), (18, 0));
     assert!(is_closed_after(server.turn(), b"GET / HTTP/1.1\r\n\r\n"), "no HTTP there");
     assert!(is_closed_after(server.turns.unwrap(), binding), "TLS only");
@@ -341,7 +341,7 @@ fn rfc7443_whatever_protocols_a_client_offers_it_is_served() {
     }
 }
 
-/// Floods a client that does not read, on each stream transport, while others talk.
+/// Floods a client that does not read, on each stream transport, while others exchange data.
 #[test]
 fn a_client_that_does_not_read_harms_nobody() {
     const DATAGRAMS: usize = 40_000;
@@ -352,7 +352,7 @@ fn a_client_that_does_not_read_harms_nobody() {
         let dropped_before = world.server.metric(SLOW_CLIENT);
         let mut slow = world.allocated(way, &credentials);
         let mut sender = world.allocated(Way::Udp, &credentials);
-        // Over UDP they would share a socket buffer of the kernel's with the flood.
+        // Over UDP they would share a socket buffer of the kernel with the flood.
         let mut neighbours = [way, way].map(|way| world.allocated(way, &credentials));
         slow.bind_channel(0x4000, sender.relayed()).unwrap();
         sender.bind_channel(0x4000, slow.relayed()).unwrap();
@@ -375,7 +375,7 @@ fn a_client_that_does_not_read_harms_nobody() {
         let grown = world.server.resident_memory().saturating_sub(before);
         assert!(grown < 8 << 20, "{grown} bytes more for {} bytes sent", DATAGRAMS * LEN);
         assert!(world.server.metric(SLOW_CLIENT) > dropped_before, "the oldest were dropped");
-        // What comes now is whole, in order, and ends with the newest; and the client is served as before.
+        // The data that now arrives is complete and in order, and ends with the newest; the client is served as before.
         sender.send_channel(0x4000, b"the end");
         let mut last = 0;
         loop {
@@ -417,7 +417,7 @@ fn answers_are_not_dropped_before_media() {
     });
 }
 
-/// A reader of 1 Mbit/s to whom 4 are sent gets what is young: the old is dropped for it.
+/// A client that reads 1 Mbit/s but is sent 4 Mbit/s gets recent data: old data is dropped for it.
 #[test]
 fn a_slow_reader_gets_young_media() {
     const LEN: usize = 1000;
@@ -427,7 +427,7 @@ fn a_slow_reader_gets_young_media() {
     let world = World::start("");
     let credentials = world.server.mint("alice");
     for way in [Way::Tcp, Way::Tls] {
-        // What waits in the reader's own kernel is its own doing.
+        // Data that waits in the reader's own kernel does not count.
         let (address, tls) = match way {
             Way::Tls => (world.server.turns.unwrap(), Some(world.tls.clone())),
             _ => (world.server.turn(), None),
@@ -465,9 +465,9 @@ fn a_slow_reader_gets_young_media() {
             is_over.store(true, Ordering::Relaxed);
             ages
         });
-        // A reader that was run too seldom to read 1 Mbit/s waits longer for as much.
+        // A reader that ran too rarely to read 1 Mbit/s waits longer for the same amount.
         let pace = (ages.len() * LEN * 8) as f64 / started.elapsed().as_secs_f64() / 1e6;
-        // The first half was sent while the kernels' buffers were filling.
+        // The first half was sent while the buffers of the kernels were filling.
         let mut late = ages.split_off(ages.len() / 2);
         late.sort_unstable();
         let median = late[late.len() / 2];
@@ -598,7 +598,8 @@ fn the_end_of_the_server_is_the_end_of_its_streams() {
     }
 }
 
-/// A flood of requests with somebody's address, which anybody can send, is no reason to be silent on that one's connection.
+/// Anybody can send a flood of requests with a forged address; the client at that address must still get answers on its
+/// connection.
 #[test]
 fn a_short_request_is_challenged_and_a_flood_over_udp_hits_no_stream() {
     let world = World::start("");
@@ -636,7 +637,7 @@ fn a_connection_that_proves_nothing_is_challenged() {
         assert_eq!(mapped, client.local());
         let mut other = world.client(way, &world.server.mint("alice"));
         (other.realm, other.nonce) = (client.realm.clone(), client.nonce.clone());
-        // Another connection's nonce is another client's: 438, with one that is good.
+        // A nonce of another connection belongs to another client: 438, with a valid nonce.
         let first = other
             .signed(METHOD_ALLOCATE, |request| request.add(stun::attributes::ATTR_REQUESTED_TRANSPORT, &[17, 0, 0, 0]));
         assert_eq!(common::turn_client::error_code(&other.transact(&first)), 438);

@@ -41,7 +41,7 @@ impl House {
         Self { world, alice, bob, carol, dora }
     }
 
-    /// What arrives when `from` sends to the relayed address of `to`, by Send and then by channel.
+    /// What arrives when `from` sends to the relayed address of `to`, first by Send and then by channel.
     fn send(&mut self, from: &Client, to: &Client) -> [bool; 2] {
         let peer = self.world.relayed(to.at).unwrap();
         let source = self.world.relayed(from.at).unwrap();
@@ -83,7 +83,7 @@ fn member_world(setup: Setup) -> (World, Client, Client) {
     (world, v4, v6)
 }
 
-/// What CreatePermission and ChannelBind say to this peer address: they must agree.
+/// The answers of CreatePermission and ChannelBind to this peer address, which must agree.
 #[track_caller]
 fn ask(world: &mut World, (v4, v6): (&Client, &Client), peer: &str) -> u16 {
     let client = if ip(peer).is_ipv4() { v4 } else { v6 };
@@ -101,7 +101,7 @@ fn room_mates_reach_each_other() {
     let (alice, bob) = (house.alice.clone(), house.bob.clone());
     assert_eq!(house.send(&alice, &bob), [true, true]);
     assert_eq!(house.send(&bob, &alice), [true, true]);
-    // By now both have channels, and data arrives on them.
+    // By now both have channels, and data arrives over them.
     assert_eq!(house.send(&alice, &bob), [true, true]);
 }
 
@@ -236,7 +236,7 @@ fn some_addresses_are_never_peers_whatever_is_configured() {
             rules.allow = vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
             rules.trusted_proxies = vec!["10.9.0.0/16".parse().unwrap(), "2600:9::/64".parse().unwrap()];
         }));
-        // Not even if a member is there.
+        // They are refused even if a member is there.
         for (id, address) in (100..).zip(v4.iter().chain(&v6)) {
             world.enter(id, 1, Some(address));
         }
@@ -352,7 +352,7 @@ fn a_permission_in_force_is_refreshed_although_the_address_is_no_longer_among_th
         assert_eq!(world.request(&alice, Req::channel_bind(0x4000, "192.168.0.2:5000")).code(), 0);
         world.send(alice.at, &channel_data(0x4000, b"hi")).over_the_network();
     }
-    // Somebody else's leaving does not end it either, but a new one would not be granted.
+    // Another member's leaving does not end the permission either, but a new one would not be granted.
     world.enter(3, 1, None);
     world.leave(3);
     assert_eq!(world.request(&alice, Req::permission(&["192.168.0.2:5000"])).code(), 0);
@@ -458,7 +458,7 @@ fn public_means_public_unicast_addresses() {
         "100.127.255.255",
         "172.16.0.1",
         "172.31.255.255",
-        // A member is there, but not of a room of dora's.
+        // A member is there, but dora has no room.
         "192.168.0.2",
         "192.0.0.1",
         "192.0.2.1",

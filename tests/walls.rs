@@ -1,4 +1,4 @@
-//! Rooms are walls: what members of one room cannot reach, with the default policy, through every way there is.
+//! Rooms are walls: what members of one room cannot reach, with the default policy, in any way.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -35,7 +35,7 @@ fn open_all(members: &mut [(Client, TurnClient)], peers: &[SocketAddr]) {
     }
 }
 
-/// Sends from each to each, once by Send and once by channel. Returns how many datagrams that were.
+/// Sends from each member to each peer, once by Send and once by channel. Returns the number of datagrams.
 fn send_to_all(members: &mut [(Client, TurnClient)], peers: &[SocketAddr], payload: &str) -> i64 {
     for (_, turn) in &mut *members {
         for (number, peer) in (0x4000..).zip(peers) {
@@ -46,7 +46,7 @@ fn send_to_all(members: &mut [(Client, TurnClient)], peers: &[SocketAddr], paylo
     (members.len() * peers.len() * 2) as i64
 }
 
-/// With several workers, both sides are sometimes on one and sometimes on two of them.
+/// With several workers, both sides are sometimes on the same worker and sometimes on two.
 async fn rooms_are_walls(workers: usize) {
     let server = Process::start(&format!("--workers {workers}"));
     let mut reds = room_of(&server, "red", 5).await;
@@ -56,7 +56,7 @@ async fn rooms_are_walls(workers: usize) {
     open_all(&mut blues, &[&red[..], &blue].concat());
     let crossed = send_to_all(&mut reds, &blue, "from red") + send_to_all(&mut blues, &red, "from blue");
     server.metric_becomes(OTHER_ROOM, crossed);
-    // Had anything passed, it would have been on its way before this: the same clients, the same channels.
+    // Anything that passed before would arrive before this, because the clients and channels are the same.
     for (members, peers, color) in [(&mut reds, &red, "red"), (&mut blues, &blue, "blue")] {
         for (_, turn) in &mut *members {
             turn.expect_nothing();
@@ -64,7 +64,7 @@ async fn rooms_are_walls(workers: usize) {
         for sender in 0..members.len() {
             let receiver = (sender + 1) % members.len();
             members[sender].1.send(peers[receiver], color.as_bytes());
-            // Channels to the own room come behind those to the other.
+            // Channels to the own room come after those to the other room.
             let number = 0x4000 + (members.len() + sender) as u16;
             members[receiver].1.expect_channel_data(number, color.as_bytes());
             let number = 0x4000 + (members.len() + receiver) as u16;
@@ -73,7 +73,7 @@ async fn rooms_are_walls(workers: usize) {
             members[receiver].1.expect_channel_data(number, b"channel");
         }
     }
-    // A packet is counted when the kernel has taken it, so the last may arrive before it counts.
+    // A packet is counted after the kernel has accepted it, so the last one may arrive before it is counted.
     server.metric_becomes("turn_relayed_packets_total{direction=\"client_to_client\",path=\"in_process\"}", 20);
     assert_eq!(server.metric(OTHER_ROOM), crossed);
     drop((reds, blues));
@@ -110,7 +110,7 @@ async fn nothing_passes_between_members_and_holders_of_minted_credentials() {
     server.metric_becomes(OTHER_ROOM, 4);
     member.expect_nothing();
     outsider.expect_nothing();
-    // Those with minted credentials do reach each other.
+    // Users with minted credentials do reach each other.
     other_outsider.permit(&[outside]).unwrap();
     other_outsider.send(outside, b"control");
     outsider.expect_data(other_outsider.relayed(), b"control");
@@ -136,7 +136,7 @@ async fn services_of_the_host_get_nothing() {
     let mut buffer = [0; 100];
     let nothing = service.recv(&mut buffer).unwrap_err();
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
-    // The service can be reached otherwise.
+    // Other programs can reach the service.
     UdpSocket::bind((address.ip(), 0)).unwrap().send_to(b"control", address).unwrap();
     service.set_nonblocking(false).unwrap();
     assert_eq!(service.recv(&mut buffer).unwrap(), b"control".len());
@@ -146,7 +146,7 @@ fn at(ip: &str) -> SocketAddr {
     SocketAddr::new(ip.parse::<IpAddr>().unwrap(), 53)
 }
 
-/// Every address is refused alone, by channel, and together with one that is not.
+/// Every address is refused alone, by channel, and together with an allowed one.
 fn all_are_refused(turn: &mut TurnClient, peers: &[&str]) {
     for ip in peers {
         let peer = at(ip);
@@ -174,7 +174,7 @@ const NEVER_V4: &[&str] = &[
 
 const NO_MEMBER_THERE_V4: &[&str] = &["10.1.2.3", "172.16.5.4", "192.168.77.1", "100.64.9.9", "198.18.0.1"];
 
-/// Loopback and the metadata service in every form of IPv4 in IPv6, and what is local in IPv6 itself.
+/// Loopback and the metadata service in every form of IPv4 in IPv6, and local addresses of IPv6 itself.
 const NEVER_V6: &[&str] = &[
     "::1",
     "::",
@@ -208,7 +208,7 @@ async fn addresses_of_nobody_in_the_room_are_refused() {
     let mut turn = TurnClient::allocated(server.turn(), &credentials);
     all_are_refused(&mut turn, NEVER_V4);
     all_are_refused(&mut turn, NO_MEMBER_THERE_V4);
-    // Public ones too: a leaked credential reaches nobody outside its room.
+    // Public addresses are refused too: a leaked credential reaches nobody outside its room.
     all_are_refused(&mut turn, &["8.8.8.8", "1.1.1.1"]);
     assert_eq!(server.metric("turn_permissions"), 0);
     let refused = (NEVER_V4.len() * 3) as i64;
@@ -220,7 +220,7 @@ async fn addresses_of_nobody_in_the_room_are_refused() {
     assert_eq!(minted.permit(&[at("8.8.8.8")]), Ok(()));
 }
 
-/// Own addresses that this host does not have make the test independent of the host.
+/// The server gets addresses as its own that this host does not have, so the test does not depend on the host.
 #[tokio::test]
 async fn ipv4_in_ipv6_is_judged_by_what_is_inside() {
     let server = Process::start("--public-ip 198.51.100.7 --public-ip 2001:db8:77::7");
@@ -272,7 +272,7 @@ async fn departure_ends_allocations(how: Departure) {
     assert_eq!(gone.permit(&[stayer.relayed()]), Err(437));
     let mut back = TurnClient::new(server.turn(), Some(&credentials));
     if is_member_elsewhere {
-        // The credential is the member's, wherever it is: what it makes now belongs to the other room.
+        // The credential belongs to the member in any room: an allocation that it makes now belongs to the other room.
         back.allocate().unwrap();
         back.permit(&[stayer.relayed()]).unwrap();
         back.send(stayer.relayed(), b"back again");

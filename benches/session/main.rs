@@ -1,7 +1,7 @@
-//! What a relayed datagram costs in the core: one session driven in a loop, without sockets.
+//! Measures the cost of a relayed datagram in the core: drives one session in a loop, without sockets.
 //!
-//! Made for counting instructions, which a busy machine does not disturb: run it twice with different counts and divide the
-//! difference.
+//! It is made for counting instructions, which a busy machine does not disturb: run it twice with different counts, and
+//! divide the difference.
 //!
 //! ```text
 //! valgrind --tool=callgrind --callgrind-out-file=/dev/null target/release/deps/session-… channel-in 10000
@@ -63,7 +63,7 @@ fn to_client(world: &mut World, client: &Client, peer: &str, count: u32) {
     });
 }
 
-/// Allocations with a permission and a channel, each given back.
+/// Makes allocations with a permission and a channel, and gives each one back.
 fn allocate(world: &mut World, count: u32) {
     let client = world.api_client("carol", "192.0.2.3:1");
     for _ in 0..count {

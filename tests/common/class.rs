@@ -16,7 +16,7 @@ use super::{
     wire::Wire,
 };
 
-/// Where members are, and what they were told of the server.
+/// The address of the members, and how they reach the server.
 pub struct Class {
     pub ip: IpAddr,
     pub turn: SocketAddr,
@@ -24,7 +24,7 @@ pub struct Class {
     pub tls: Arc<rustls::ClientConfig>,
 }
 
-/// A member's connection, which is read as long as this is held, so that the server's pings are answered.
+/// The connection of a member, which is read as long as this value exists, so that the server's pings are answered.
 pub struct Presence(JoinHandle<()>);
 
 impl Drop for Presence {
@@ -45,7 +45,7 @@ impl Class {
         (Presence(reading), find_credentials(&peers).unwrap())
     }
 
-    /// A client for each URL.
+    /// Makes a TURN client for each URL.
     pub fn clients(&self, credentials: &Credentials) -> [TurnClient; 3] {
         let udp = UdpSocket::bind((self.ip, 0)).unwrap();
         [
@@ -55,7 +55,7 @@ impl Class {
         ]
     }
 
-    /// What one member's peer connections gather.
+    /// The TURN clients of one member's peer connections.
     pub fn gather(&self, credentials: &Credentials, peer_connections: usize) -> Vec<TurnClient> {
         let mut clients: Vec<_> = (0..peer_connections).flat_map(|_| self.clients(credentials)).collect();
         for client in &mut clients {
@@ -65,7 +65,8 @@ impl Class {
         clients
     }
 
-    /// What all members gather at the same time, each for a peer connection to each other one.
+    /// The TURN clients of all members, which start at the same time; each member has a peer connection to each other
+    /// member.
     pub fn gather_all(&self, members: &[Credentials]) -> Vec<TurnClient> {
         std::thread::scope(|scope| {
             let member = |credentials| scope.spawn(move || self.gather(credentials, members.len() - 1));

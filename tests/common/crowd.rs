@@ -30,7 +30,7 @@ pub struct World {
 }
 
 impl World {
-    /// `None`, said aloud, where no namespace can be had.
+    /// Returns `None`, and reports it, if no namespace can be made.
     pub fn with_files(files: usize, args: &str) -> Option<Self> {
         let namespace = Namespace::new()?;
         namespace.ip(&format!("address add {SERVER_V4}/32 dev lo"));
@@ -60,7 +60,7 @@ impl World {
         let connect = || {
             let socket = socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None)?;
             if client.is_ipv6() {
-                // A route alone does not make an address one's own there.
+                // A route alone does not make the address local, so binding needs this option.
                 socket.set_freebind_v6(true)?;
             }
             socket.bind(&SocketAddr::new(client, 0).into())?;
@@ -74,7 +74,7 @@ impl World {
         self.connect(client, self.server.http.port())
     }
 
-    /// Comes, joins and allocates, as a browser that has opened `spare` connections more than it uses.
+    /// Connects, joins and allocates, like a browser that has opened `spare` unused connections.
     pub async fn honest_client(&self, address: &str, spare: usize) -> (Member, Vec<TcpStream>) {
         let address = address.parse().unwrap();
         let spare = (0..spare).map(|_| self.connect_http(address).unwrap()).collect();
@@ -84,7 +84,7 @@ impl World {
         (Member::new(client), spare)
     }
 
-    /// Allocates over TCP and gives back.
+    /// Allocates over TCP and gives the allocation back.
     pub fn allocate(&self, address: IpAddr, credentials: &Credentials) {
         let mut turn = self.turn_over_tcp(address, credentials);
         turn.allocate().unwrap();
@@ -97,7 +97,7 @@ impl World {
         TurnClient::by(Wire::over_tcp(tcp), server, Some(credentials))
     }
 
-    /// From an address of IPv4.
+    /// A client over UDP from an IPv4 address.
     pub fn turn_over_udp(&self, address: Ipv4Addr, credentials: &Credentials) -> TurnClient {
         let server = SocketAddr::new(self.http_at(address.into()).ip(), self.turn_port);
         let socket = self.namespace.run(|| UdpSocket::bind((address, 0)).unwrap());
@@ -118,7 +118,7 @@ impl World {
         (String::from_utf8_lossy(&status[9..]).into_owned(), tcp)
     }
 
-    /// Joins from `address` in turns until somebody is refused. The members, and the status of the refusal.
+    /// Joins from these addresses until one is refused. Returns the members and the status of the refusal.
     pub fn join_all(&self, addresses: impl Iterator<Item = IpAddr>) -> (Vec<TcpStream>, String) {
         let mut members = Vec::new();
         for (index, address) in addresses.enumerate() {
@@ -135,7 +135,7 @@ impl World {
     }
 }
 
-/// A member whose connection is read as long as this is held.
+/// A member whose connection is read as long as this value exists.
 pub struct Member(JoinHandle<()>);
 
 impl Member {
@@ -154,7 +154,7 @@ impl Drop for Member {
     }
 }
 
-/// The address with this number at the end of so many bits.
+/// The address with this number at the end of the first `bits` bits.
 pub fn v6(prefix: &str, bits: u32, index: u128) -> IpAddr {
     let prefix: Ipv6Addr = prefix.parse().unwrap();
     Ipv6Addr::from_bits(prefix.to_bits() | index << (128 - bits)).into()

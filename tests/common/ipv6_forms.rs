@@ -1,6 +1,6 @@
-//! IPv4 addresses in IPv6 clothes.
+//! IPv4 addresses inside IPv6 addresses.
 
-/// The forms of `a.b.c.d` that some network takes the IPv4 address out of again.
+/// The IPv6 forms of `a.b.c.d` from which some network extracts the IPv4 address.
 pub(crate) fn ipv6_forms(v4: &str) -> Vec<String> {
     let octets: Vec<u8> = v4.split('.').map(|octet| octet.parse().unwrap()).collect();
     let word = |a: usize| u16::from_be_bytes([octets[a], octets[a + 1]]);

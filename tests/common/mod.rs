@@ -1,4 +1,4 @@
-//! Harness: a server in this process on a port of its own, and clients that talk to it over real sockets.
+//! Harness: a server in this process on its own port, and clients that talk to it over real sockets.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "a harness")]
 
@@ -57,7 +57,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest, handshake::client::Request},
 };
 
-/// Long enough for a busy machine; a test that waits so long has failed.
+/// Long enough for a busy machine; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What tests vary.
@@ -126,7 +126,7 @@ impl Server {
         Self { address, metrics, directory, turn: turn_address, _workers: workers, shutdown: trigger, task }
     }
 
-    /// Credentials of a user who is no member.
+    /// Makes credentials of a user who is not a member.
     pub fn mint(&self, user: &str) -> turn_client::Credentials {
         let minted = credentials::mint(&Secret::new(*b"test"), &User::api(user).unwrap(), NO_END);
         turn_client::Credentials { username: minted.username, password: minted.password }
@@ -136,7 +136,7 @@ impl Server {
         self.connect_to("/").await
     }
 
-    /// `target` is what stands after host and port; may begin with `?`, as old clients have it.
+    /// `target` is the part after host and port. It may begin with `?`, as in old clients.
     pub async fn connect_to(&self, target: &str) -> Client {
         self.connect_with(self.request(target)).await.unwrap()
     }
@@ -150,7 +150,7 @@ impl Server {
         Ok(Client { ws })
     }
 
-    /// A client whose kernel takes in little as long as it does not read.
+    /// A client whose kernel buffers only little while the client does not read.
     pub async fn connect_narrow(&self) -> Client {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(65_536).unwrap();
@@ -159,7 +159,7 @@ impl Server {
         Client { ws }
     }
 
-    /// Sends bytes, returns all that comes back until the server closes.
+    /// Sends bytes and returns everything that comes back until the server closes.
     pub async fn raw(&self, request: &str) -> String {
         let mut tcp = TcpStream::connect(self.address).await.unwrap();
         tcp.write_all(request.as_bytes()).await.unwrap();
@@ -168,7 +168,7 @@ impl Server {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// The value of a metric, labels included in its name.
+    /// The value of a metric, with its labels in the name.
     pub fn metric(&self, name: &str) -> i64 {
         let text = self.metrics.encode();
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("bimcc_rtc_{name} ")));
@@ -249,9 +249,9 @@ impl Client {
         (event, message["data"].take())
     }
 
-    /// The next message as it came.
+    /// The next message as text.
     pub async fn next_text(&mut self) -> String {
-        // All in all: pings come for ever.
+        // The limit is for all messages together, because pings never end.
         patient(async {
             loop {
                 match self.ws.next().await {
@@ -278,7 +278,8 @@ impl Client {
         data
     }
 
-    /// Nothing is on its way to this client: what the server queued before the pong would have come before it.
+    /// Checks that nothing is on its way to this client: everything that the server queued before the pong would come
+    /// before it.
     pub async fn expect_nothing(&mut self) {
         let mark = json!({"mark": rand::random::<u32>()});
         self.send("__ping", mark.clone()).await;
@@ -291,7 +292,7 @@ impl Client {
         self.expect("_peers").await
     }
 
-    /// Reads to the end; the code of the Close frame, if one came.
+    /// Reads to the end, and returns the code of the Close frame, if one came.
     pub async fn close_code(&mut self) -> Option<u16> {
         patient(async {
             let mut code = None;
@@ -307,7 +308,7 @@ impl Client {
     }
 }
 
-/// Joins `room` over a stream of the caller's making, as a page at `localhost` would. The connection, and `_peers`.
+/// Joins `room` over the caller's stream, like a page at `localhost`. Returns the connection and `_peers`.
 pub async fn join_over<S>(stream: S, room: &str) -> (WebSocketStream<S>, Value)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -321,7 +322,7 @@ where
     (ws, peers["data"].take())
 }
 
-/// Waits for what must come.
+/// Waits for something that must happen.
 pub async fn patient<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("it should have happened by now")
 }
@@ -334,15 +335,15 @@ pub async fn member(server: &Server, room: &str) -> (Client, String) {
     (client, id)
 }
 
-/// Of servers within the test's process.
+/// The key of servers in the test's process.
 pub fn member_key() -> MemberKey {
     MemberKey::new(&[5; 32])
 }
 
-/// An expiry that no test sees: the year 2286.
+/// An expiry that no test reaches: the year 2286.
 pub const NO_END: u64 = 9_999_999_999;
 
-/// Says that a test did not run, also where the test runner swallows what tests print.
+/// Reports that a test did not run, even if the test runner hides the output of tests.
 pub fn say_skipped(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");

@@ -1,15 +1,16 @@
-//! Network namespaces without names: they are gone when nobody holds them, however the test ended.
+//! Network namespaces without names: they end when nobody uses them, however the test ends.
 
 use std::{env, fs::File, os::fd::AsRawFd, process::Command, sync::Arc, thread};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// A network namespace of its own. Sockets made within stay within.
+/// A network namespace. Sockets that were made in it stay in it.
 #[derive(Clone, Debug)]
 pub struct Namespace(Arc<File>);
 
 impl Namespace {
-    /// None, said aloud, where that is not permitted or not wanted; a failure where it is required (see `test.sh`).
+    /// Returns `None`, and reports it, if namespaces are not permitted or not wanted. Fails if they are required (see
+    /// `test.sh`).
     pub fn new() -> Option<Self> {
         let wanted = env::var("BIMCC_RTC_NETNS").unwrap_or_default();
         let made = if wanted == "skip" { Err("not wanted".to_owned()) } else { Self::make() };
@@ -36,7 +37,7 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// Runs `action` within. Threads and processes that it starts are within, too.
+    /// Runs `action` in the namespace. Threads and processes that it starts are also in it.
     pub fn run<T: Send>(&self, action: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let within = scope.spawn(|| {
@@ -47,7 +48,7 @@ impl Namespace {
         })
     }
 
-    /// Runs `ip` within, with arguments that are separated by blanks.
+    /// Runs `ip` in the namespace, with arguments separated by spaces.
     pub fn ip(&self, args: &str) {
         self.try_ip(args).unwrap();
     }
@@ -67,7 +68,7 @@ impl Namespace {
         self.ip(&format!("link add {name} mtu 1500 type veth peer name {name} mtu 1500 netns {far_end}"));
         for (namespace, addresses) in [(self, addresses), (other, others)] {
             for address in addresses {
-                // Without duplicate address detection IPv6 addresses are of use at once.
+                // Without duplicate address detection, IPv6 addresses can be used at once.
                 let nodad = if address.contains(':') { "nodad" } else { "" };
                 namespace.ip(&format!("address add {address} dev {name} {nodad}"));
             }

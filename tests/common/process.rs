@@ -1,4 +1,4 @@
-//! The real program as a child process, on ports and with a state directory of its own.
+//! The real program as a child process, with its own ports and state directory.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -22,10 +22,10 @@ use tokio_tungstenite::{MaybeTlsStream, tungstenite::client::IntoClientRequest};
 
 use super::{Client, netns::Namespace, turn_client::Credentials};
 
-/// Long enough for a busy machine; a test that waits so long has failed.
+/// Long enough for a busy machine; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a process is started with.
+/// How a process is started.
 #[derive(Clone, Default)]
 pub struct Start {
     args: Vec<String>,
@@ -40,12 +40,12 @@ pub struct Start {
 }
 
 impl Start {
-    /// `args` are separated by blanks.
+    /// `args` are separated by spaces.
     pub fn with(args: &str) -> Self {
         Self { args: args.split_whitespace().map(str::to_owned).collect(), ..Self::default() }
     }
 
-    /// The state of an earlier process.
+    /// Uses the state of an earlier process.
     pub fn state_dir(self, state_dir: Arc<TempDir>) -> Self {
         Self { state_dir: Some(state_dir), ..self }
     }
@@ -54,13 +54,13 @@ impl Start {
         Self { turn_port: Some(port), ..self }
     }
 
-    /// By another program, which becomes this one.
+    /// Starts it by another program, which then becomes this one.
     pub fn under(mut self, program: &str) -> Self {
         self.under.push(program.to_owned());
         self
     }
 
-    /// As the first process of a session whose terminal this is.
+    /// Starts it as the first process of a session with this terminal.
     pub fn at_terminal(mut self, line: OwnedFd) -> Self {
         self.terminal = Some(Arc::new(line));
         self.under = vec!["setsid".to_owned(), "--ctty".to_owned()];
@@ -71,12 +71,12 @@ impl Start {
         Self { namespace: Some(namespace.clone()), ..self }
     }
 
-    /// Its standard error goes there, and [`Process::said`] knows nothing of it.
+    /// Sends its standard error to `log`; then [`Process::said`] returns nothing.
     pub fn log_to(self, log: impl Into<OwnedFd>) -> Self {
         Self { log: Some(Arc::new(log.into())), ..self }
     }
 
-    /// So many files may be open.
+    /// Limits its open files.
     pub fn files(self, files: usize) -> Self {
         Self { files: Some(files), ..self }
     }
@@ -85,7 +85,7 @@ impl Start {
         self.args.iter().any(|arg| arg == flag)
     }
 
-    /// Starts it. HTTP is on loopback, and so is TURN unless the arguments say `--turn-listen`.
+    /// Starts it. HTTP is on loopback, and so is TURN unless the arguments contain `--turn-listen`.
     pub fn spawn(self) -> Spawned {
         let state_dir = self.state_dir.clone().unwrap_or_else(|| Arc::new(TempDir::new().unwrap()));
         let turn_port = self.turn_port.unwrap_or_else(free_port);
@@ -159,7 +159,7 @@ impl Spawned {
         let stdout = spawned.child.stdout.take().unwrap();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                // Read to the end, so that the program never waits for its reader.
+                // Everything is read to the end, so that the program never waits for its reader.
                 let _ = sender.send(line);
             }
         });
@@ -187,7 +187,7 @@ impl Spawned {
         }
         let process = Process { spawned, http: http.unwrap(), admin: admin.unwrap(), turns };
         let deadline = Instant::now() + PATIENCE;
-        // With TLS it says that it wants TLS.
+        // With TLS, it answers with a redirect to TLS.
         let serves = |answer: String| ["HTTP/1.1 200", "HTTP/1.1 308"].iter().any(|status| answer.starts_with(status));
         while !serves(process.get(process.http, "/readyz")) {
             assert!(Instant::now() < deadline, "never ready");
@@ -204,7 +204,7 @@ impl Spawned {
         kill(Pid::from_raw(self.pid().try_into().unwrap()), signal).unwrap();
     }
 
-    /// Waits for its end: how it ended, and all it said on standard error.
+    /// Waits for its end. Returns how it ended, and everything that it wrote to standard error.
     pub fn wait(&mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
@@ -227,13 +227,13 @@ impl Drop for Spawned {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            // For whoever reads why the test failed.
+            // This helps to find out why the test failed.
             eprintln!("the program said:\n{}", self.stderr.lock().map(|text| text.clone()).unwrap_or_default());
         }
     }
 }
 
-/// A server that serves.
+/// A server that is ready.
 pub struct Process {
     spawned: Spawned,
     pub http: SocketAddr,
@@ -243,12 +243,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// With `args` separated by blanks.
+    /// Starts a server with `args`, separated by spaces.
     pub fn start(args: &str) -> Self {
         Start::with(args).serve()
     }
 
-    /// Where TURN is served, on IPv4 loopback.
+    /// The address of TURN, on IPv4 loopback.
     pub fn turn(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.spawned.turn_port))
     }
@@ -275,7 +275,7 @@ impl Process {
         self.spawned.wait()
     }
 
-    /// Ends it as an operator would, and expects that it ends well.
+    /// Ends it like an operator, and expects success.
     pub fn stop(mut self) {
         self.signal(Signal::SIGTERM);
         let (status, said) = self.wait();
@@ -299,7 +299,7 @@ impl Process {
         self.connect_with(|_| ()).await
     }
 
-    /// The same with headers of the caller's.
+    /// The same with the caller's headers.
     pub async fn connect_with(&self, change: impl FnOnce(&mut http::HeaderMap)) -> Client {
         let mut request = format!("ws://{}/", self.http).into_client_request().unwrap();
         change(request.headers_mut());
@@ -307,12 +307,12 @@ impl Process {
         Client { ws }
     }
 
-    /// The CA that the server made for itself.
+    /// The local CA that the server has made.
     pub fn ca(&self) -> PathBuf {
         self.spawned.state_dir.path().join("certs/ca.pem")
     }
 
-    /// A WebSocket connection over a TCP connection of the caller's making.
+    /// A WebSocket connection over the caller's TCP connection.
     pub async fn connect_over(&self, tcp: TcpStream) -> Client {
         tcp.set_nonblocking(true).unwrap();
         let tcp = MaybeTlsStream::Plain(tokio::net::TcpStream::from_std(tcp).unwrap());
@@ -321,19 +321,19 @@ impl Process {
         Client { ws }
     }
 
-    /// A member of `room`: its connection and the TURN credentials it was given.
+    /// A member of `room`: its connection and its TURN credentials.
     pub async fn member(&self, room: &str) -> (Client, Credentials) {
         Self::joined(self.connect().await, room).await
     }
 
-    /// The same over a connection that is there.
+    /// The same over an existing connection.
     pub async fn joined(mut client: Client, room: &str) -> (Client, Credentials) {
         let peers = client.join(room).await;
         let credentials = find_credentials(&peers["iceServers"]).unwrap_or_else(|| panic!("no credentials in {peers}"));
         (client, credentials)
     }
 
-    /// The value of a metric, labels included in its name; 0 if it is not there.
+    /// The value of a metric, with its labels in the name; 0 if it does not exist.
     pub fn metric(&self, name: &str) -> i64 {
         self.metric_sum(&[name])
     }
@@ -349,7 +349,7 @@ impl Process {
         names.iter().map(value).sum()
     }
 
-    /// All metrics whose name begins so, added up.
+    /// The sum of all metrics whose name begins with `prefix`.
     pub fn metric_family(&self, prefix: &str) -> i64 {
         let text = self.metrics();
         let lines = text.lines().filter_map(|line| line.strip_prefix("bimcc_rtc_"));
@@ -371,7 +371,7 @@ impl Process {
         }
     }
 
-    /// Nothing is held for anybody.
+    /// Waits until the server holds nothing for any client.
     pub fn all_gauges_become_zero(&self) {
         for gauge in [
             "rooms",
@@ -396,11 +396,11 @@ impl Process {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// What it has used of processors.
+    /// The processor time that it has used.
     pub fn processor_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        // In hundredths of a second.
+        // The ticks are hundredths of a second.
         Duration::from_millis(10 * fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>())
     }
 
@@ -415,7 +415,7 @@ impl Process {
         self.ask(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
     }
 
-    /// The answer to a request, head and all.
+    /// The whole answer to a request, with the head.
     pub fn ask(&self, address: SocketAddr, request: &str) -> String {
         let ask = || {
             let mut tcp = TcpStream::connect_timeout(&address, PATIENCE)?;
@@ -432,7 +432,7 @@ impl Process {
     }
 }
 
-/// A port that is free for UDP and TCP of both families now, below those that the kernel gives out by itself.
+/// A port that is currently free for UDP and TCP of both families, below the range from which the kernel chooses ports.
 pub fn free_port() -> u16 {
     loop {
         let port = rand::random_range(10_000..30_000);
@@ -461,7 +461,7 @@ pub fn free_ports(count: u16) -> RelayPorts {
     }
 }
 
-/// Username and password, wherever they stand in an iceServers list.
+/// Username and password, from anywhere in an iceServers list.
 pub fn find_credentials(json: &Value) -> Option<Credentials> {
     match json {
         Value::Object(object) => {

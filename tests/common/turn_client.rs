@@ -35,11 +35,11 @@ pub struct Received {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// By a Data indication.
+    /// The data came in a Data indication.
     Peer(SocketAddr),
-    /// By ChannelData.
+    /// The data came in ChannelData.
     Channel(u16),
-    /// Not data, but what became of data to this peer: the value of ICMP.
+    /// No data, but an error about data to this peer: the value of ICMP.
     Icmp(SocketAddr),
 }
 
@@ -54,7 +54,7 @@ pub struct TurnClient {
 }
 
 impl TurnClient {
-    /// A client at any port of the loopback address of the server's family.
+    /// A client on any port of the loopback address of the server's family.
     pub fn new(server: SocketAddr, credentials: Option<&Credentials>) -> Self {
         let local = match server {
             SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
@@ -63,7 +63,7 @@ impl TurnClient {
         Self::over(UdpSocket::bind((local, 0)).unwrap(), server, credentials)
     }
 
-    /// A client with a socket of the caller's making. Only the address that was sent to may answer.
+    /// A client with the caller's socket. Only the address of the server may answer.
     pub fn over(socket: UdpSocket, server: SocketAddr, credentials: Option<&Credentials>) -> Self {
         socket.connect(server).unwrap();
         Self::by(Wire::Udp(socket), server, credentials)
@@ -89,7 +89,7 @@ impl TurnClient {
         client
     }
 
-    /// Speaks for somebody else from now on, from the same transport address.
+    /// Acts as another user from now on, from the same transport address.
     pub fn act_as(&mut self, credentials: &Credentials) {
         self.credentials = Some(credentials.clone());
     }
@@ -197,7 +197,7 @@ impl TurnClient {
         self.wire.send(&message).unwrap();
     }
 
-    /// The next data from a peer, which must come.
+    /// The next data from a peer, which must arrive.
     pub fn recv(&mut self) -> Received {
         let deadline = Instant::now() + PATIENCE;
         while self.inbox.is_empty() {
@@ -218,13 +218,14 @@ impl TurnClient {
         assert_is(&self.recv(), Via::Channel(number), payload);
     }
 
-    /// Nothing came in before this: what the server sent earlier comes before the answer to this question.
+    /// Checks that nothing came before: everything that the server sent earlier arrives before the answer to this
+    /// request.
     pub fn expect_nothing(&mut self) {
         self.binding();
         assert_eq!(self.inbox, [], "nothing should have come");
     }
 
-    /// One authenticated request, challenge included. The error code if it was refused.
+    /// Makes one authenticated request, including the challenge. Fails with the error code if it is refused.
     pub fn request(&mut self, method: Method, add: impl Fn(&mut Message)) -> Result<Message, u16> {
         for challenged in [false, true] {
             let answer = self.transact(&self.signed(method, &add));
@@ -247,7 +248,7 @@ impl TurnClient {
         unreachable!("the second answer is final")
     }
 
-    /// The request as it goes out, with integrity once there is a nonce.
+    /// The request as it is sent, with integrity once there is a nonce.
     pub fn signed(&self, method: Method, add: impl Fn(&mut Message)) -> Message {
         let mut request = new_message(method, CLASS_REQUEST);
         add(&mut request);
@@ -269,13 +270,13 @@ impl TurnClient {
         Some(MessageIntegrity::new_long_term_integrity(username, self.realm.clone(), password))
     }
 
-    /// Sends a request, again and again as the RFC says, until its response comes.
+    /// Sends a request, with retransmissions as in the RFC, until its response comes.
     pub fn transact(&mut self, request: &Message) -> Message {
         // On a stream nothing is lost, so nothing is sent again.
         let (mut timeout, transmissions) =
             if self.wire.is_stream() { (PATIENCE, 1) } else { (FIRST_TIMEOUT, TRANSMISSIONS) };
         for _ in 0..transmissions {
-            // A refused earlier packet is reported here, which says nothing about this one.
+            // This may report an error about an earlier packet, which says nothing about this one.
             let _ = self.wire.send(&request.raw);
             let deadline = Instant::now() + timeout;
             while let Some(answer) = self.take_one(deadline) {
@@ -288,7 +289,7 @@ impl TurnClient {
         panic!("no answer from {} to {request}", self.server);
     }
 
-    /// Takes one datagram: a response is returned, data goes to the inbox. None at the deadline.
+    /// Takes one datagram: a response is returned, data goes to the inbox. Returns `None` at the deadline.
     fn take_one(&mut self, deadline: Instant) -> Option<Option<Message>> {
         let datagram = loop {
             let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
@@ -298,7 +299,7 @@ impl TurnClient {
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     return None;
                 }
-                // ICMP says that nobody listens there at the moment.
+                // ICMP reports that nobody is listening there at the moment.
                 Err(_) if !self.wire.is_stream() => {}
                 Err(error) => panic!("the connection to {} broke: {error}", self.server),
             }
@@ -326,7 +327,7 @@ impl TurnClient {
     }
 }
 
-/// What pads attributes holds nothing.
+/// Checks that the padding of attributes is empty.
 fn assert_clean_padding(message: &[u8]) {
     let mut rest = &message[20..];
     while let [_, _, high, low, ..] = rest {

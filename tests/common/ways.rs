@@ -21,7 +21,7 @@ pub enum Way {
 
 pub const WAYS: [Way; 5] = [Way::Udp, Way::Tcp, Way::Tls, Way::OnePortTcp, Way::OnePortTls];
 
-/// A server with TLS, and what a client needs to know of it.
+/// A server with TLS, and what a client needs to know about it.
 pub struct World {
     pub server: Process,
     pub tls: Arc<rustls::ClientConfig>,
@@ -58,7 +58,7 @@ impl World {
         client
     }
 
-    /// A member, as if it came over TLS.
+    /// A member whose connection appears to come over TLS.
     pub async fn member(&self, room: &str) -> (Client, Credentials) {
         let secure = |headers: &mut http::HeaderMap| {
             headers.insert("x-forwarded-proto", "https".parse().unwrap());

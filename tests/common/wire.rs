@@ -1,4 +1,4 @@
-//! What a TURN client is connected by: UDP, TCP or TLS.
+//! The transport of a TURN client: UDP, TCP or TLS.
 
 use std::{
     io::{self, Read, Write},
@@ -25,14 +25,14 @@ pub struct Framed<S> {
     read: Vec<u8>,
 }
 
-/// A client's TLS that trusts this CA and offers these protocols.
+/// The TLS configuration of a client that trusts this CA and offers these protocols.
 pub fn tls_config(ca: &Path, protocols: &[&str]) -> Arc<ClientConfig> {
     let mut config = trusting(CertificateDer::from_pem_file(ca).unwrap());
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     Arc::new(config)
 }
 
-/// A client's TLS that trusts this certificate.
+/// The TLS configuration of a client that trusts this certificate.
 pub fn trusting(root: CertificateDer<'_>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(root).unwrap();
@@ -57,7 +57,7 @@ pub fn self_signed() -> (Arc<ServerConfig>, tokio_rustls::TlsConnector) {
     (Arc::new(server), Arc::new(trusting(certificate)).into())
 }
 
-/// A blocking TLS connection to `localhost`, as far as names go.
+/// A blocking TLS connection that expects the name `localhost`.
 pub fn connect_tls(server: SocketAddr, config: Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
     let tcp = TcpStream::connect(server).unwrap();
     tcp.set_nodelay(true).unwrap();
@@ -79,7 +79,7 @@ impl Wire {
         Self::Tcp(Framed { stream: tcp, read: Vec::new() })
     }
 
-    /// Over TCP or TLS, by a kernel that takes in little as long as nobody reads.
+    /// A connection over TCP or TLS whose kernel buffers only little while nobody reads.
     pub fn narrow(server: SocketAddr, config: Option<Arc<ClientConfig>>) -> Self {
         let socket = socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(16_384).unwrap();
@@ -87,7 +87,7 @@ impl Wire {
         Self::over(TcpStream::from(socket), config)
     }
 
-    /// Over a connection that is there, with TLS or without.
+    /// A wire over an existing connection, with or without TLS.
     pub fn over(tcp: TcpStream, config: Option<Arc<ClientConfig>>) -> Self {
         let read = Vec::new();
         match config {
@@ -100,7 +100,7 @@ impl Wire {
         Self::Tls(Box::new(Framed { stream: connect_tls(server, config), read: Vec::new() }))
     }
 
-    /// Whether what is sent arrives.
+    /// Whether the transport is reliable.
     pub fn is_stream(&self) -> bool {
         !matches!(self, Self::Udp(_))
     }

@@ -1,9 +1,9 @@
-//! Who a client is and what it speaks, as told by its first byte, by the address it comes from, by the headers of its
-//! request, and by its query.
+//! Who a client is and what it speaks, derived from its first byte, its address, the headers of its request, and its
+//! query.
 //!
 //! The first byte of the input is that of a connection; the second says from where it comes and whether the host is
-//! configured. Then come lines: a byte that names a header, and its value. One that names none is a query. After the first
-//! byte of the PROXY protocol comes the rest of its header instead, behind the signature.
+//! configured. Then lines follow: a byte that names a header, and its value. A line that names no header is a query.
+//! After the first byte of the PROXY protocol, the rest of its header follows instead, after the signature.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -53,7 +53,7 @@ fn speaks(first: u8) {
         0x00..=0x03 => Some(Protocol::Stun),
         0x16 => Some(Protocol::Tls),
         _ if first.is_ascii_alphabetic() => Some(Protocol::Http),
-        // What else there is does not look like one of these.
+        // Other first bytes do not look like one of these.
         _ => None,
     };
     let found = Protocol::of(first);
@@ -61,7 +61,7 @@ fn speaks(first: u8) {
     assert!(found == expected || (expected.is_none() && found.is_none_or(|found| !known.contains(&found))));
 }
 
-/// A header of the PROXY protocol, whose length may be mended.
+/// A header of the PROXY protocol, whose length may be corrected.
 fn says_for_whom(rest: &[u8], is_mended: bool) {
     let mut header = [PROXY_SIGNATURE, rest].concat();
     let len = (header.len().saturating_sub(16) as u16).to_be_bytes();
@@ -105,7 +105,7 @@ fn asks_for_room(query: &[u8]) {
     };
     if let Some(room) = room_in_query(Some(query)) {
         assert!(!room.is_empty() && room.len() <= query.len() * 3);
-        // Cut to what is still too long, and no shorter.
+        // The name is cut, but it is still too long.
         assert!(room.len() <= LONGEST_ROOM + 4, "{} bytes are kept", room.len());
         assert!(query.split('&').any(|pair| pair.starts_with("room=")));
     }
@@ -153,7 +153,7 @@ fn comes_from(peer: SocketAddr, has_public_host: bool, headers: &HeaderMap) {
     if let Some(host) = public_host {
         assert_eq!(info.host, host);
     }
-    // It goes into URLs.
+    // The host is used in URLs.
     let host = info.host.to_string();
     let is_harmless = |c: char| c.is_ascii_alphanumeric() || "-_.[:]".contains(c);
     assert!(!host.is_empty() && host.chars().all(is_harmless), "{host:?}");
@@ -165,7 +165,7 @@ fn comes_from(peer: SocketAddr, has_public_host: bool, headers: &HeaderMap) {
     assert!(has_public_host || info.host == Host::from(local.ip()) || may_name.iter().any(is_named), "{host:?}");
 }
 
-/// Whether a header's value names this host, however it writes it.
+/// Whether a header's value names this host, in any form.
 fn mentions(value: &HeaderValue, host: &str) -> bool {
     let Ok(value) = value.to_str() else {
         return false;
@@ -174,7 +174,8 @@ fn mentions(value: &HeaderValue, host: &str) -> bool {
     value.split(',').any(is_it)
 }
 
-/// The client that a trusted proxy speaks for: the nearest that is no proxy, if all between can be read.
+/// The client that a trusted proxy speaks for: the nearest address that is not a proxy, if all entries in between can
+/// be read.
 fn claimed(headers: &HeaderMap) -> Option<IpAddr> {
     let mut chain = Vec::new();
     for value in headers.get_all("x-forwarded-for") {

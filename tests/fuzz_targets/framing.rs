@@ -1,7 +1,8 @@
 //! A stream of STUN messages and ChannelData: what comes out does not depend on how the stream was cut, nothing is lost or
 //! made up, and no more is kept than one message.
 //!
-//! The first byte says how many of the next are lengths of pieces (repeated until all is cut); the rest is the stream.
+//! The first byte says how many of the next bytes are lengths of pieces (repeated until everything is cut); the rest is
+//! the stream.
 
 use bimcc_rtc::turn::wire::framing::{Deframer, FramingError, LONGEST_MESSAGE, frame};
 
@@ -52,7 +53,7 @@ fn deframe(pieces: &[&[u8]], longest: usize) -> Deframed {
     (messages, Ok(deframer.kept()))
 }
 
-/// Framed again, the messages are the stream, but for its end and what stands in the padding.
+/// Checks that the messages, framed again, are the stream, except for its end and the content of the padding.
 fn is_what_came((messages, end): &Deframed, stream: &[u8], longest: usize) {
     let mut at = 0;
     for message in messages {

@@ -1,4 +1,5 @@
-//! What the fuzz targets (`fuzz/`) have found worth keeping, run through the same functions without a fuzzer.
+//! Runs the inputs that the fuzz targets (`fuzz/`) have found and that are worth keeping through the same functions,
+//! without a fuzzer.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "tests")]
 
 mod arrival;

@@ -1,7 +1,8 @@
 //! One datagram, read in every way that the TURN core reads one, and compared with a plain reading of the RFCs.
 //!
-//! The first byte says what is done to the rest before it is read: 1 mends cookie and length, 2 adds MESSAGE-INTEGRITY, 8
-//! adds MESSAGE-INTEGRITY-SHA256, 4 adds FINGERPRINT. Without it nearly nothing would get past the checks.
+//! The first byte says what is done to the rest before it is read: 1 corrects cookie and length, 2 adds
+//! MESSAGE-INTEGRITY, 8 adds MESSAGE-INTEGRITY-SHA256, 4 adds FINGERPRINT. Without it nearly nothing would get past the
+//! checks.
 
 use std::{
     collections::HashSet,
@@ -163,7 +164,7 @@ fn read_as_request(datagram: &[u8]) -> Option<Request> {
     Some(request)
 }
 
-/// Whatever is answered is a response to this request, and no request.
+/// Checks that every answer is a response to this request and not a request.
 fn answer(request: &Request, datagram: &[u8]) {
     let has_fingerprint = attributes(datagram).is_some_and(|all| all.iter().any(|(kind, _)| *kind == FINGERPRINT_TYPE));
     let client = SocketAddr::from(([192, 0, 2, 1], 1000));

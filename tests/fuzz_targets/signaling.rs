@@ -1,9 +1,10 @@
-//! Connections that say anything to the rooms, break off, come back and are removed.
+//! Connections that send anything to the rooms, break, come back and are removed.
 //!
-//! The input is lines. The first byte of each chooses a connection, the second what happens to it, the rest says how;
-//! most often it is a text frame, in which `$0` to `$3` stand for the connections' ids, `$r` for the newest resume token
-//! of this one and `$t` for that of the next one. What must hold: everything that is sent is well-formed, nothing passes between rooms, each message reaches
-//! whom it should with its contents as they were or is answered by an `_error`, and gauges and directory agree at any time.
+//! The input is lines. The first byte of each line chooses a connection, the second what happens to it, and the rest
+//! how; most often it is a text frame, in which `$0` to `$3` stand for the connections' ids, `$r` for the newest resume
+//! token of this one and `$t` for that of the next one. What must hold: everything that is sent is well-formed, nothing
+//! passes between rooms, each message either reaches its receivers unchanged or is answered with an `_error`, and
+//! gauges and directory agree at any time.
 
 use std::{
     cell::{Cell, RefCell},
@@ -35,7 +36,7 @@ const LIMITS: Limits = Limits { max_peers_per_room: 3, max_rooms: 2, max_message
 const TTL: Duration = Duration::from_secs(600);
 const GRACE: Duration = Duration::from_secs(15);
 
-/// More would not find more, and take longer.
+/// More lines would not find more, and would take longer.
 const MAX_LINES: usize = 100;
 
 const FORWARDED: [(&str, &str); 5] = [
@@ -82,7 +83,7 @@ impl Outbox for Inbox {
 struct Got {
     by: usize,
     event: String,
-    /// Null where it has what came in and cannot be taken apart, such as numbers beyond all bounds.
+    /// The data is null if it contains input that cannot be parsed, such as numbers that are too large.
     data: Value,
 }
 
@@ -214,7 +215,7 @@ impl World {
         let event = said.as_ref().and_then(|said| said.get("eventName")?.as_str());
         let forwarded: Vec<_> = got.iter().filter(|got| FORWARDED.iter().any(|(_, to)| got.event == *to)).collect();
         if event.is_some_and(|event| event == "__join") {
-            // Who comes back may have changed its name.
+            // A member that comes back may have changed its name.
             return assert!(forwarded.iter().all(|got| got.event == "_peer_updated"));
         }
         let Some((said, event)) = said.as_ref().zip(event) else {
@@ -225,7 +226,7 @@ impl World {
         assert!(forwarded.is_empty() || !is_refused, "refused and forwarded");
         let sent = said.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
         let target = sent.get("socketId").and_then(Value::as_str).filter(|_| event != "__update");
-        // To oneself goes only what names oneself.
+        // A sender only gets its own message if it is the target.
         let is_for = |other: &usize| match target {
             Some(target) => {
                 let is_there = roommates.contains(other) || (*other == who && self.is_here(who));
@@ -249,7 +250,7 @@ impl World {
         }
     }
 
-    /// The others whom a message to the room reaches: nobody, if another connection has taken over.
+    /// The others that a message to the room reaches: nobody, if another connection has taken over.
     fn roommates(&self, who: usize) -> Vec<usize> {
         let room = |one: usize| self.directory.membership(self.connections[one].id()).map(|found| found.room);
         let is_mate = |other: &usize| {
@@ -264,7 +265,7 @@ impl World {
         self.connections[one].is_joined() && self.connections[one].outbox().0.ended.get().is_none()
     }
 
-    /// All that was sent since the last time.
+    /// Everything that was sent since the last call.
     fn drain(&mut self) -> Vec<Got> {
         let mut all = Vec::new();
         for (by, connection) in self.connections.iter().enumerate() {
@@ -299,7 +300,7 @@ impl World {
             "_peers" => {
                 let data = &got.data;
                 let (Some(you), Some(others)) = (id(&data["you"]), data["connections"].as_array()) else {
-                    // A name or metadata that only its sender can read stands in it.
+                    // It contains a name or metadata that only its sender can parse.
                     return assert!(data.is_null());
                 };
                 assert_eq!(you, own.id());
@@ -323,7 +324,7 @@ impl World {
         }
     }
 
-    /// What holds at any time.
+    /// Checks the conditions that are always true.
     fn is_in_order(&self) {
         let rooms = self.service.rooms();
         let members: usize = rooms.iter().map(|room| room.members).sum();

@@ -1,4 +1,4 @@
-//! Which room may know which: no circle among files, no arrow upwards between rooms.
+//! Which room may import from which: no circle among files, no arrow upwards between rooms.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,8 +7,8 @@ use std::{
 
 use crate::reading::arrows;
 
-/// Rooms from the ground up, each with the beginnings of its files' paths below src/. Those of one floor know nothing
-/// of each other. Of several beginnings that fit the longest counts.
+/// Rooms from the ground up, each with the beginnings of its files' paths below src/. Rooms of one floor know nothing
+/// of each other. If several beginnings fit, the longest one counts.
 pub(crate) const FLOORS: &[&[(&str, &[&str])]] = &[
     &[("values", &["values"])],
     &[("tools", &["disk", "farewell", "files", "interleaving", "locks", "shutdown"])],
@@ -26,7 +26,7 @@ pub(crate) const FLOORS: &[&[(&str, &[&str])]] = &[
     &[("main", &["lib", "main", "program"])],
 ];
 
-/// What signaling and its core both speak.
+/// What both signaling and its core use.
 const SIGNALING_WIRE: &[&str] = &[
     "signaling/clock",
     "signaling/close_reason",
@@ -71,7 +71,7 @@ fn no_file_knows_itself_by_way_of_others() {
     assert!(circles.is_empty(), "{}", shown.join("\n\n"));
 }
 
-/// A circle's arrows.
+/// The arrows of a circle.
 fn shown(circle: &BTreeSet<PathBuf>, arrows: &BTreeMap<PathBuf, BTreeSet<PathBuf>>) -> String {
     let lines = circle.iter().map(|file| {
         let others: Vec<_> = arrows[file].intersection(circle).map(|other| other.display().to_string()).collect();

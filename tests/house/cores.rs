@@ -1,4 +1,4 @@
-//! What the cores may know: their imports against a list, and words that must not stand in them.
+//! What the cores may use: compares their imports with a list, and looks for words that they must not contain.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use crate::reading::{begins_with, code_of, imports, names, sources};
 struct Core {
     /// Files and directories below src/.
     files: &'static [&'static str],
-    /// Beginnings of paths that may be imported, beside its own modules.
+    /// The beginnings of paths that may be imported, besides the core's own modules.
     may_import: &'static [&'static str],
 }
 
@@ -68,7 +68,7 @@ const TURN: Core = Core {
     ],
 };
 
-/// Runtimes, sockets, clocks, files, locks, metrics, logs and randomness, which maps by hash draw for themselves.
+/// Runtimes, sockets, clocks, files, locks, metrics, logs and randomness, which hash maps use internally.
 const OUTSIDE: [&str; 36] = [
     "Atomic",
     "Condvar",

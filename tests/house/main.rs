@@ -1,4 +1,4 @@
-//! What each room of the house may know, read from the sources themselves.
+//! Checks what each room of the house may import, from the sources themselves.
 #![allow(clippy::unwrap_used)]
 
 mod arrows;

@@ -1,4 +1,4 @@
-//! One name, one thing.
+//! Checks that each name means one thing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ fn no_two_types_have_one_name() {
     assert!(files_by_name.is_empty(), "{files_by_name:#?}");
 }
 
-/// Those of a file, but for associated ones.
+/// The types of a file, except associated ones.
 fn types(code: &str) -> Vec<String> {
     let begins = |line: &str| {
         line.starts_with("pub") || ["struct", "enum", "trait", "type"].iter().any(|word| line.starts_with(word))
@@ -31,7 +31,7 @@ fn types(code: &str) -> Vec<String> {
         words.find(|word| ["struct", "enum", "trait", "type"].contains(word))?;
         words.next().map(str::to_owned)
     };
-    // Those that `labels!` makes stand one step in.
+    // Types made by `labels!` are indented by one step.
     code.lines()
         .map(|line| line.strip_prefix("    ").filter(|line| line.starts_with("pub enum")).unwrap_or(line))
         .filter(|line| begins(line))

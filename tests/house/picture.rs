@@ -1,4 +1,4 @@
-//! docs/rooms.svg is drawn from what the sources import, so that it cannot lie.
+//! docs/rooms.svg is drawn from what the sources import, so that it is always true.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 const FILE: &str = "docs/rooms.svg";
-/// Set: the picture is written, not compared.
+/// If this variable is set, the picture is written, not compared.
 const DRAW: &str = "BIMCC_RTC_DRAW";
 
 const WIDTH: usize = 960;
@@ -32,7 +32,7 @@ fn the_picture_of_the_rooms_is_what_they_import() {
 
 type Room = &'static str;
 
-/// Each room with those that it imports from, but for what is reached by way of others.
+/// Each room with the rooms that it imports from, except those that it reaches through others.
 fn edges() -> BTreeSet<(Room, Room)> {
     let mut below: BTreeMap<Room, BTreeSet<Room>> = BTreeMap::new();
     for (file, others) in arrows() {
@@ -42,7 +42,7 @@ fn edges() -> BTreeSet<(Room, Room)> {
             .or_default()
             .extend(others.iter().map(|other| room_of(other).1).filter(|other| *other != room));
     }
-    // No circle: the test of arrows sees to it.
+    // There are no circles, which the test of arrows checks.
     fn reaches(from: Room, to: Room, below: &BTreeMap<Room, BTreeSet<Room>>) -> bool {
         below[from].iter().any(|next| *next == to || reaches(next, to, below))
     }
@@ -61,7 +61,7 @@ fn drawn() -> String {
             .enumerate()
             .find_map(|(floor, rooms)| Some((floor, (rooms.iter().position(|(name, _)| *name == room)?, rooms.len()))))
             .unwrap();
-        // One alone stands left and right in turn, so that arrows to others pass it.
+        // A single room is placed left and right in turn, so that arrows to others pass it.
         let x = if rooms == 1 { WIDTH / 2 - 120 + 240 * (floor % 2) } else { WIDTH * (2 * index + 1) / (2 * rooms) };
         (x, TOP + (FLOORS.len() - 1 - floor) * ROW)
     };

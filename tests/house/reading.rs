@@ -1,4 +1,4 @@
-//! Reads what sources import, as far as it takes to know which file knows which.
+//! Reads the imports of sources, in enough detail to know which file uses which.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// All Rust files there, but for tests.
+/// All Rust files there, except tests.
 pub(crate) fn sources(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
@@ -21,13 +21,13 @@ pub(crate) fn sources(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Without comments, and without what follows the first module of tests.
+/// The text without comments, and without everything after the first module of tests.
 pub(crate) fn code_of(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
     text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
 }
 
-/// All paths that are imported, one by one.
+/// All imported paths, one by one.
 pub(crate) fn imports(code: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for (at, _) in code.match_indices("use ") {
@@ -67,7 +67,7 @@ pub(crate) fn begins_with(path: &str, known: &str) -> bool {
     path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with("::") || rest.starts_with(" as "))
 }
 
-/// Whether the word stands there as a word; one with a capital also as the beginning of one.
+/// Whether the code contains the word as a whole word; a capitalized word also counts as the beginning of one.
 pub(crate) fn names(code: &str, word: &str) -> bool {
     let is_part = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
     code.match_indices(word).any(|(at, _)| {
@@ -97,7 +97,7 @@ fn module_of(file: &Path) -> Vec<String> {
     module
 }
 
-/// The file of the innermost module on the way of a path, if it is one of ours.
+/// The file of the innermost module on a path, if it belongs to this crate.
 fn file_of(path: &[String], module: &[String], modules: &BTreeMap<Vec<String>, PathBuf>) -> Option<PathBuf> {
     let mut at = match path.first()?.as_str() {
         "crate" => Vec::new(),
@@ -120,11 +120,11 @@ fn file_of(path: &[String], module: &[String], modules: &BTreeMap<Vec<String>, P
             found.clone_from(&at);
         }
     }
-    // The root declares all and is no room.
+    // The root declares all modules and is not a room.
     if found.is_empty() { None } else { modules.get(&found).cloned() }
 }
 
-/// Paths that are imported or written out, and those that begin with what was imported.
+/// Paths that are imported or written out, and those that begin with an imported name.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let code = &code.replace("(in crate", "(in ");
     let split = |path: &str| path.split("::").map(str::to_owned).collect::<Vec<_>>();

@@ -31,7 +31,7 @@ fn rfc8489_9_2_4_without_integrity_401_with_realm_and_nonce() {
         assert_eq!(reply.value(attr::ATTR_MESSAGE_INTEGRITY), None);
         assert_eq!(reply.value(attr::ATTR_USERNAME), None);
     }
-    // Names without proof are no proof.
+    // A name without a signature proves nothing.
     let alice = world.api_client("alice", AT);
     let unsigned = Req::allocate().with(attr::ATTR_USERNAME, alice.credential.username.as_bytes());
     assert_eq!(world.send(at, unsigned.bytes()).code(), 401);
@@ -93,7 +93,7 @@ fn rfc8489_9_2_4_unknown_users_are_401() {
     let mut world = World::new();
     for username in ["", "alice", "-1:alice", "+9999999999:alice", "99999999999999999999999:alice", "never:alice"] {
         let mut client = world.api_client("alice", AT);
-        // The right password for a name that is none of ours.
+        // The right password for a name that is not of the server's form.
         client.credential.username = username.into();
         client.credential.password = credentials::password(&Secret::new(SECRET), username);
         assert_eq!(world.request(&client, Req::allocate()).code(), 401, "{username:?}");
@@ -114,7 +114,7 @@ fn rfc8489_9_2_4_the_expiry_may_stand_behind_the_name() {
         (format!("alice:{good}:room"), 0),
         (format!("{over}:alice"), 401),
         (format!("alice:{over}"), 401),
-        // Of two numbers the first counts.
+        // Of two numbers, the first one counts.
         (format!("{over}:{good}"), 401),
         (format!("5:{good}"), 401),
     ] {
@@ -174,13 +174,13 @@ fn rfc8489_9_2_4_who_shares_the_secret_cannot_mint_for_a_member() {
     assert_eq!(world.metric("credential_refusals_total{reason=\"wrong_password\"}"), 5 * 4);
     assert_eq!(world.clients(), []);
 
-    // Nor may it act on a member's allocation.
+    // It may not act on a member's allocation either.
     let member = world.member_client(7, AT);
     let (member, _) = world.allocated(member);
     let forged = world.client_named(&member.credential.username, AT);
     assert_eq!(world.request(&forged, Req::refresh(0)).code(), 401);
     assert!(world.relayed(member.at).is_some());
-    // What only looks like a member's name is anybody's.
+    // A name that only looks like a member's is an ordinary name.
     for (port, name) in (1..).zip(["m-7", "M-00000000000000000000000000000007", "m-0000000000000000000000000000000G"]) {
         let client = world.client_named(&format!("{name}:{good}"), &format!("192.0.2.3:{port}"));
         world.allocated(client);

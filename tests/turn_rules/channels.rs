@@ -162,7 +162,7 @@ fn rfc8656_12_a_channel_lasts_10_minutes() {
     assert_eq!(world.metric("channels"), 0);
     world.send(alice.at, &channel_data(0x4000, b"out")).silence();
     assert_eq!(world.drops("no_channel"), 1);
-    // The permission outlives it, and data goes by indications again.
+    // The permission outlives the channel, and data comes in indications again.
     let data = FromPeer::Data { peer: addr(PEER), payload: b"in".to_vec() };
     assert_eq!(world.peer_sends(alice.at, addr(PEER), b"in"), Some(data));
 }

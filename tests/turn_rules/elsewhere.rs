@@ -1,5 +1,5 @@
-//! What becomes of new allocations when the server would rather have none: RFC 8489 section 10 and RFC 8656 section 7.2
-//! step 11. And what an allocation may relay at most.
+//! What happens to new allocations when the server wants none: RFC 8489 section 10 and RFC 8656 section 7.2 step 11.
+//! Also the limit on what an allocation may relay.
 
 use bimcc_rtc::{
     shutdown::Shutdown,

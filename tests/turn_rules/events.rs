@@ -1,4 +1,4 @@
-//! What sessions tell: each input, and the exact list of what is told of it.
+//! The events of sessions: each input, and the exact list of its events.
 
 use std::net::SocketAddr;
 
@@ -24,7 +24,7 @@ fn told(world: &mut World) -> Vec<SessionEvent> {
     std::mem::take(&mut world.told).into_iter().map(|(_, event)| event).collect()
 }
 
-/// What is told of a request around what is told of what it does.
+/// The events of a granted request: those of the request itself around those of its effects.
 fn granted(method: TurnMethod, effects: &[SessionEvent]) -> Vec<SessionEvent> {
     [&[SessionEvent::Requested(method)], effects, &[SessionEvent::Answered { method, outcome: Ok(()) }]].concat()
 }
@@ -141,7 +141,7 @@ fn each_end_has_its_reason() {
     let (before, ended) = the_end(&mut world);
     assert_eq!((before, ended.reason), (vec![relay_ended(relayed)], EndReason::MemberLeft));
 
-    // Found by its next packet, before anybody says so.
+    // The session notices this at its next packet, before it is told.
     world.enter(7, 1, Some("192.0.2.1"));
     let (_, relayed) = world.allocated(member);
     world.directory.leave(MemberId::from_bits(7));

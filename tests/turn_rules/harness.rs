@@ -1,6 +1,6 @@
-//! A world without sockets and clocks: sessions, the clients that speak to them, and everything sessions share.
+//! A world without sockets and clocks: sessions, the clients that use them, and everything that sessions share.
 //!
-//! Clients build their requests and read the answers with the `stun` and `turn` crates, not with our own code.
+//! Clients build their requests and read the answers with the `stun` and `turn` crates, not with the server's own code.
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
 use std::{
@@ -97,18 +97,18 @@ pub(crate) fn method(number: u16) -> Method {
     kind.method
 }
 
-/// What differs from test to test.
+/// The settings that differ from test to test.
 pub(crate) struct Setup {
     pub(crate) rules: PeerRules,
     pub(crate) host: HostAddresses,
     pub(crate) realm: &'static str,
-    /// All verify.
+    /// All of these verify.
     pub(crate) secrets: Vec<Secret>,
     pub(crate) max_total: usize,
     pub(crate) max_per_user: usize,
     pub(crate) bitrate: Option<Bitrate>,
     pub(crate) alternates: ByFamily<Option<SocketAddr>>,
-    /// Clients are on connections.
+    /// Whether clients are on connections.
     pub(crate) on_streams: bool,
 }
 
@@ -135,7 +135,7 @@ impl Default for Setup {
     }
 }
 
-/// The server's own.
+/// The member key of the server.
 pub(crate) fn member_key() -> MemberKey {
     MemberKey::new(&[5; 32])
 }
@@ -160,7 +160,7 @@ pub(crate) fn host_without(family: Family) -> HostAddresses {
     host
 }
 
-/// A client's address and credential, and the nonce it holds.
+/// A client's address and credential, and its nonce.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) at: SocketAddr,
@@ -175,7 +175,7 @@ impl Client {
     }
 }
 
-/// A request or indication in the making.
+/// A request or indication that is being built.
 #[derive(Clone)]
 pub(crate) struct Req(pub(crate) Message);
 
@@ -192,7 +192,7 @@ impl Req {
         Self(message)
     }
 
-    /// An Allocate with the one attribute it needs.
+    /// An Allocate with the only attribute that it needs.
     pub(crate) fn allocate() -> Self {
         Self::new(METHOD_ALLOCATE).with(ATTR_REQUESTED_TRANSPORT, &[17, 0, 0, 0])
     }
@@ -329,7 +329,7 @@ impl Reply {
         value.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
     }
 
-    /// The nonce of a challenge, whose realm is ours.
+    /// The nonce of a challenge, whose realm must be the server's.
     pub(crate) fn nonce(&self) -> Vec<u8> {
         assert_eq!(self.value(ATTR_REALM).unwrap(), REALM.as_bytes());
         self.value(ATTR_NONCE).unwrap()
@@ -344,11 +344,11 @@ impl Reply {
     }
 }
 
-/// All that came of one datagram from a client.
+/// The result of one datagram from a client.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Silence,
-    /// Counted, and then silence.
+    /// The datagram was dropped and counted, without an answer.
     Dropped(DropReason),
     Reply(Reply),
     ToPeer {
@@ -378,7 +378,7 @@ impl Outcome {
         assert!(matches!(self, Self::Silence), "{self:?}");
     }
 
-    /// Peer and payload of what goes over the network.
+    /// The peer and payload of data that goes over the network.
     #[track_caller]
     pub(crate) fn over_the_network(self) -> (SocketAddr, Vec<u8>) {
         match self {
@@ -388,7 +388,7 @@ impl Outcome {
     }
 }
 
-/// What a client gets of a peer's datagram.
+/// What a client gets because of a peer's datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FromPeer {
     Channel { number: u16, payload: Vec<u8> },
@@ -404,7 +404,7 @@ pub(crate) struct World {
     pub(crate) now: Now,
     /// Whether relay sockets can be bound.
     pub(crate) can_bind: ByFamily<bool>,
-    /// Happens once while a relay socket is being bound.
+    /// Runs once while a relay socket is being bound.
     pub(crate) while_binding: Option<Meanwhile>,
     metrics: Metrics,
     counters: Arc<TurnCounters>,
@@ -412,7 +412,7 @@ pub(crate) struct World {
     new_session: fn(FiveTuple) -> Session,
     sessions: BTreeMap<SocketAddr, Slot>,
     to_end: Arc<Mutex<Vec<AllocationRef>>>,
-    /// What sessions have told, by their clients.
+    /// The events that sessions have reported, with their clients.
     pub(crate) told: Vec<(SocketAddr, SessionEvent)>,
     started: Instant,
     next_port: u16,
@@ -467,12 +467,12 @@ impl World {
         }
     }
 
-    /// A client at `at` with a credential of the API for `name`, good for an hour, and a fresh nonce.
+    /// A client at `at` with a credential of the API for `name`, valid for an hour, and a fresh nonce.
     pub(crate) fn api_client(&mut self, name: &str, at: &str) -> Client {
         self.client(&User::api(name).unwrap(), at, self.now.unix + 3600)
     }
 
-    /// The same for member number `id`, who must have entered.
+    /// The same for member number `id`, which must have entered.
     pub(crate) fn member_client(&mut self, id: u128, at: &str) -> Client {
         self.client(&User::Member(MemberId::from_bits(id)), at, self.now.unix + 3600)
     }
@@ -489,7 +489,7 @@ impl World {
         Client { at, credential, nonce }
     }
 
-    /// The same with a username of a back end's making.
+    /// The same with a username made by a back end.
     pub(crate) fn client_named(&mut self, username: &str, at: &str) -> Client {
         let mut client = self.api_client("", at);
         client.credential.password = credentials::password(&Secret::new(SECRET), username);
@@ -516,13 +516,13 @@ impl World {
         self.directory.enter(MemberId::from_bits(id), room(room_number), address.map(ip));
     }
 
-    /// Member `id` leaves, and the workers hear of it.
+    /// Member `id` leaves, and its allocations end.
     pub(crate) fn leave(&mut self, id: u128) {
         self.directory.leave(MemberId::from_bits(id));
         self.end_told();
     }
 
-    /// Ends the allocations that the directory wants ended.
+    /// Ends the allocations that the directory has told to end.
     pub(crate) fn end_told(&mut self) {
         let told = std::mem::take(&mut *self.to_end.lock().unwrap());
         for allocation in told {
@@ -539,7 +539,7 @@ impl World {
         self.send(client.at, signed.bytes())
     }
 
-    /// A datagram from a client; relay sockets are bound as it asks.
+    /// A datagram from a client; binds relay sockets if it asks for them.
     pub(crate) fn send(&mut self, at: SocketAddr, datagram: &[u8]) -> Outcome {
         let bind = match self.with_session(at, |session, cx| match session.handle_client(datagram, cx) {
             Output::Nothing => Ok(Outcome::Silence),
@@ -618,8 +618,8 @@ impl World {
         Some(read_from_server(&buffer[begin..end]))
     }
 
-    /// Brings what a client sent to one of this server's addresses to the relayed address there, if one lives there and
-    /// the two owners may talk: what workers do. Returns who got what.
+    /// Delivers data that a client sent to one of this server's addresses, like a worker: to the relayed address there,
+    /// if there is one and the two owners may exchange data. Returns the receiver and what it got.
     pub(crate) fn deliver_own(&mut self, from: &Client, outcome: Outcome) -> Option<(SocketAddr, FromPeer)> {
         let Outcome::ToPeer { peer, payload, reach: Reach::Own, .. } = outcome else {
             panic!("not to an own address: {outcome:?}");
@@ -636,7 +636,7 @@ impl World {
         Some((to, self.arrives(to, (source, Via::InProcess), &payload)?))
     }
 
-    /// Lets time pass, with every timer at its moment.
+    /// Lets time pass, and serves every timer in time.
     pub(crate) fn pass(&mut self, duration: Duration) {
         let until = self.now.instant + duration;
         while let Some((at, deadline)) = self.next_deadline().filter(|(_, deadline)| *deadline <= until) {
@@ -674,7 +674,7 @@ impl World {
         Family::BOTH.into_iter().find_map(|family| session.relayed(family))
     }
 
-    /// What the network says about a datagram that the client at `at` sent: what the client is told.
+    /// The network reports an error about a datagram that the client at `at` sent. Returns what the client is told.
     pub(crate) fn network_reports(&mut self, at: SocketAddr, peer: &str, error: IcmpError) -> Option<Reply> {
         let told = self.with_session(at, |session, cx| session.handle_icmp(addr(peer), error, cx))?;
         Some(Reply::read(&told))
@@ -709,7 +709,7 @@ impl World {
         self.metric(&format!("peer_refusals_total{{reason=\"{reason}\"}}"))
     }
 
-    /// Runs `act` on the session of `at`, made for the occasion if need be, and does the owner's chores.
+    /// Runs `act` on the session of `at`, which is made if necessary, and then does the owner's duties.
     pub(crate) fn with_session<T>(
         &mut self,
         at: SocketAddr,

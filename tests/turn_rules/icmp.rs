@@ -1,4 +1,4 @@
-//! RFC 8656 section 11.5: what the network reports about datagrams to peers is told to the client.
+//! RFC 8656 section 11.5: errors that the network reports about datagrams to peers are passed on to the client.
 
 use bimcc_rtc::turn::wire::data::IcmpError;
 

@@ -1,4 +1,4 @@
-//! Random input: nothing panics, nothing that is no request is answered, and every count stays true.
+//! Random input: nothing panics, only requests are answered, and every count stays true.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,7 +22,7 @@ fn furnished() -> (World, Client) {
     (world, alice)
 }
 
-/// Messages of every kind that a client of ours might send.
+/// Messages of every kind that a client might send.
 fn valid_messages(alice: &Client) -> Vec<Vec<u8>> {
     let requests = [
         Req::allocate().lifetime(700).family(1),
@@ -50,20 +50,20 @@ fn is_request(bytes: &[u8]) -> bool {
     bytes.len() >= 20 && bytes[0] & 0xC1 == 0 && bytes[1] & 0x10 == 0
 }
 
-/// What MESSAGE-INTEGRITY covers, but for the length in the header: all but FINGERPRINT.
+/// The part that MESSAGE-INTEGRITY covers, except for the length in the header: everything except FINGERPRINT.
 fn signed_part(message: &[u8]) -> &[u8] {
     let fingerprint = message.len() - 8;
     if message[fingerprint..].starts_with(&[0x80, 0x28]) { &message[..fingerprint] } else { message }
 }
 
-/// One way to spoil bytes.
+/// One way to damage bytes.
 #[derive(Clone, Debug)]
 enum Mutation {
     Flip(Index, u8),
     Cut(Index),
     Insert(Index, Vec<u8>),
     Remove(Index),
-    /// Sets the header's length to what there is.
+    /// Sets the length in the header to the real length.
     FixLength,
 }
 
@@ -105,7 +105,7 @@ impl Mutation {
     }
 }
 
-/// What one client, one peer or time does next. Indices choose among few, so that they meet often.
+/// The next action of a client, of a peer, or of time. Indices choose among few, so that they collide often.
 #[derive(Clone, Debug)]
 enum Step {
     Allocate(usize),
@@ -143,14 +143,14 @@ impl Step {
     }
 }
 
-/// What the answers that a client got entitle it to.
+/// The rights that a client has, by the answers that it got.
 #[derive(Default)]
 struct Rights {
     permissions: BTreeMap<IpAddr, Instant>,
     channels: BTreeMap<u16, (SocketAddr, Instant)>,
 }
 
-/// Sessions, and beside them what the answers said.
+/// Sessions, and a record of their answers.
 struct Checked {
     world: World,
     clients: Vec<Client>,
@@ -175,7 +175,7 @@ impl Checked {
 
     fn request(&mut self, client: usize, request: Req) -> Option<Reply> {
         let signed = request.auth(&self.clients[client]);
-        // Only those whose repetition gives no new rights.
+        // Only requests whose repetition gives no new rights.
         if [METHOD_ALLOCATE, METHOD_REFRESH].contains(&signed.0.typ.method) {
             self.last[client] = Some(signed.bytes().to_vec());
         }
@@ -308,7 +308,7 @@ impl Checked {
         let permissions: u64 = self.rights.values().map(|rights| rights.permissions.len() as u64).sum();
         let bound = |rights: &Rights| rights.channels.values().filter(|(_, until)| now < *until).count() as u64;
         assert_eq!(world.metric("channels"), self.rights.values().map(bound).sum::<u64>());
-        // Permissions because of a member end with it, so members may have fewer.
+        // Permissions because of a member end with that member, so members may have fewer.
         let members = [2, 3].iter().any(|member| self.rights.contains_key(member));
         let counted = world.metric("permissions");
         assert!(if members { counted <= permissions } else { counted == permissions }, "{counted} of {permissions}");

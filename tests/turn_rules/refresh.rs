@@ -26,7 +26,7 @@ fn rfc8656_8_2_desired_lifetime_is_between_default_and_an_hour() {
     for (asked, granted) in [(1, 600), (600, 600), (700, 700), (3600, 3600), (3601, 3600), (u32::MAX, 3600)] {
         assert_eq!(world.request(&alice, Req::refresh(asked)).reply().lifetime(), granted, "{asked}");
     }
-    // A later, shorter wish counts.
+    // A later request for a shorter lifetime counts.
     assert_eq!(world.request(&alice, Req::refresh(1)).reply().lifetime(), 600);
     world.pass(seconds(600));
     assert!(world.relayed(alice.at).is_none());
@@ -95,7 +95,7 @@ fn expiry_of_the_credential_does_not_end_a_members_allocation() {
     world.pass(seconds(1));
     assert_eq!(world.request(&alice, Req::refresh(600)).code(), 0);
     assert_eq!(world.metric("refreshes_after_expiry_total"), 1);
-    // Nor does it end what the allocation can do.
+    // The allocation can still be used, too.
     assert_eq!(world.request(&alice, Req::permission(&["198.51.100.1:1"])).code(), 0);
 }
 

@@ -12,7 +12,7 @@ fn with_token(token: &[u8]) -> Req {
     Req::allocate().with(attr::ATTR_RESERVATION_TOKEN, token)
 }
 
-/// Alice with an allocation on an even port, and the token for the next.
+/// Alice with an allocation on an even port, and the token for the next port.
 fn reserved(world: &mut World) -> (Client, Vec<u8>) {
     let alice = world.api_client("alice", "192.0.2.1:1000");
     let reply = world.request(&alice, reserving()).reply();

@@ -4,7 +4,7 @@ use ring::{digest, hmac};
 
 use crate::harness::*;
 
-/// SHA-256, MD5: what every challenge offers.
+/// The algorithms that every challenge offers: SHA-256, MD5.
 const OFFERED: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
 const MD5: [u8; 4] = [0, 1, 0, 0];
 const SHA256: [u8; 4] = [0, 2, 0, 0];
@@ -35,7 +35,7 @@ fn sha256_signed(request: Req, key: &[u8]) -> Req {
     request.with(attr::ATTR_MESSAGE_INTEGRITY_SHA256, &value)
 }
 
-/// As a client of RFC 8489 asks that has chosen SHA-256 for both.
+/// A request of a client of RFC 8489 that has chosen SHA-256 for both.
 fn modern(request: Req, client: &Client) -> Req {
     let request = identified(request, client)
         .with(attr::ATTR_PASSWORD_ALGORITHMS, &OFFERED)
@@ -59,7 +59,7 @@ fn rfc8489_9_2_4_challenges_offer_algorithms_and_say_so_in_the_nonce() {
     let at = addr("192.0.2.1:1000");
     let challenge = world.send(at, Req::allocate().bytes()).reply();
     assert_eq!(challenge.value(attr::ATTR_PASSWORD_ALGORITHMS).unwrap(), OFFERED);
-    // The cookie, and of the security features only the first bit (password algorithms).
+    // The cookie, and only the first bit of the security features (password algorithms).
     assert!(challenge.nonce().starts_with(b"obMatJos2gAAA"));
     let mut alice = world.api_client("alice", "192.0.2.1:1000");
     alice.nonce = b"stale".to_vec();
@@ -84,7 +84,7 @@ fn rfc8489_9_2_4_sha256_from_allocating_to_the_end() {
         assert_eq!(reply.code(), 0);
         assert!(is_signed(&reply, &key));
     }
-    // Errors are signed alike.
+    // Errors are signed in the same way.
     let reply = world.send(alice.at, modern(Req::refresh(600), &alice).bytes()).reply();
     assert_eq!(reply.code(), 437);
     assert!(is_signed(&reply, &key));
@@ -105,7 +105,7 @@ fn rfc8489_9_2_4_algorithm_and_signature_are_chosen_apart() {
     let reply = world.send(alice.at, named_md5.bytes()).reply();
     assert_eq!(reply.code(), 0);
     assert!(reply.is_signed_for(&alice));
-    // The same user may change its mind in mid-allocation.
+    // The same user may change the algorithm during an allocation.
     assert_eq!(world.send(alice.at, modern(Req::refresh(600), &alice).bytes()).code(), 0);
     assert_eq!(world.request(&alice, Req::refresh(600)).code(), 0);
     let md5_key = alice.key().0;

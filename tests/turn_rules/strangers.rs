@@ -1,4 +1,4 @@
-//! What somebody who has proven nothing gets: little, seldom, and no state.
+//! What a client gets that has proven nothing: small answers, rarely, and no state.
 
 use bimcc_rtc::turn::shared::limiter::{ANSWERS_PER_SECOND, BURST};
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use crate::harness::*;
 
 const CLIENTS: [&str; 2] = ["192.0.2.1:1000", "[2001:db8::a]:1000"];
 
-/// Bytes on the wire, IP and UDP headers included.
+/// Bytes on the wire, with IP and UDP headers.
 fn on_wire(len: usize, at: SocketAddr) -> f64 {
     (len + 8 + if at.is_ipv4() { 20 } else { 40 }) as f64
 }
@@ -102,7 +102,7 @@ fn requests_too_short_to_be_a_legal_allocate_are_dropped() {
     assert_eq!(world.send(at, Req::allocate().bytes()).code(), 401);
 }
 
-/// Who is on a connection has shown that it is where it says, so nobody can be hit by an answer.
+/// A client on a connection has proven its address, so an answer cannot hit anybody else.
 #[test]
 fn on_streams_even_the_shortest_request_is_challenged() {
     let mut world = World::with(Setup { on_streams: true, ..Setup::default() });
@@ -149,7 +149,7 @@ fn one_source_gets_its_share_of_answers_whatever_its_ports() {
     let mut world = World::new();
     let mut mallory = world.api_client("mallory", "192.0.2.66:1");
     mallory.credential.password.clear();
-    // One answer went to the nonce above.
+    // One answer was used for the nonce above.
     let mut left = BURST - 1;
     let answers = |world: &mut World, count: u32| {
         (0..count)
@@ -169,7 +169,7 @@ fn one_source_gets_its_share_of_answers_whatever_its_ports() {
     left = ANSWERS_PER_SECOND;
     world.pass(seconds(1));
     assert_eq!(answers(&mut world, ANSWERS_PER_SECOND + 100), left);
-    // Sources share buckets rarely, so of four others at least three are not touched.
+    // Sources share buckets rarely, so at least three of four others are not affected.
     let others = ["192.0.2.67:1", "192.0.2.68:1", "[2001:db8::1]:1", "198.18.0.1:1"];
     let answered =
         others.iter().filter(|at| matches!(world.send(addr(at), Req::allocate().bytes()), Outcome::Reply(_)));
@@ -216,7 +216,7 @@ fn clients_with_an_allocation_are_not_limited() {
         world.send(addr("192.0.2.66:1"), Req::new(METHOD_BINDING).bytes());
     }
     world.send(addr("192.0.2.66:1"), Req::new(METHOD_BINDING).bytes()).silence();
-    // Its nonce went stale, and it needs a new one.
+    // The nonce of the client has become stale, so it needs a new one.
     let stale = Client { nonce: b"stale".to_vec(), ..alice.clone() };
     assert_eq!(world.request(&stale, Req::refresh(600)).code(), 438);
     assert_eq!(world.send(alice.at, Req::new(METHOD_BINDING).bytes()).code(), 0);

@@ -50,7 +50,7 @@ fn rfc8489_6_3_1_unknown_required_attributes_are_420_with_the_list() {
     assert_eq!((reply.code(), reply.unknown()), (420, vec![0x0002, 0x7FFF, 0x0024]));
 }
 
-/// A datagram has room for 16,000 attributes, and taking them apart costs a stranger nothing.
+/// A datagram has room for 16,000 attributes, which cost a stranger nothing but would be expensive to parse.
 #[test]
 fn rfc8489_6_3_1_a_request_is_no_longer_than_makes_sense() {
     let mut world = World::new();
@@ -181,7 +181,8 @@ fn rfc8489_5_broken_headers_are_dropped() {
         bytes[index] = value;
         bytes
     };
-    // The two zero bits, the cookie, a length that is no multiple of 4, one that is too small, one too large.
+    // The two zero bits, the cookie, a length that is not a multiple of 4, a length that is too small, and one that is
+    // too large.
     for bytes in
         [broken(0, 0x80), broken(0, 0xC0), broken(4, 0), broken(7, 0), broken(3, 7), broken(3, 4), broken(3, 12)]
     {
@@ -200,14 +201,14 @@ fn rfc8489_14_attributes_beyond_the_message_are_dropped() {
     }
 }
 
-/// Clients of RFC 3489 have 4 more bytes of transaction id where the cookie is.
+/// Clients of RFC 3489 have 4 more bytes of transaction id in the place of the cookie.
 #[test]
 fn rfc3489_messages_without_a_cookie_are_dropped() {
     let mut world = World::new();
     for method in [1u16, 2, 3] {
         let mut classic = [&method.to_be_bytes()[..], &[0, 0], &[7; 16]].concat();
         world.send(addr("192.0.2.1:1000"), &classic).silence();
-        // CHANGE-REQUEST, which they often have.
+        // They often have CHANGE-REQUEST.
         classic[3] = 8;
         classic.extend_from_slice(&[0, 3, 0, 4, 0, 0, 0, 6]);
         world.send(addr("192.0.2.1:1000"), &classic).silence();

@@ -113,7 +113,7 @@ fn two_addresses_take_two_places_in_the_quotas() {
     assert_eq!(reply.address_error(), (2, 508));
     let third = world.api_client("alice", "192.0.2.1:1002");
     assert_eq!(world.request(&third, Req::allocate()).code(), 486);
-    // Half of an allocation gives back half.
+    // Giving up one of two relayed addresses gives back one place.
     assert_eq!(world.request(&alice, Req::refresh(0).family(2)).code(), 0);
     assert_eq!(world.request(&third, Req::allocate()).code(), 0);
 }
@@ -130,7 +130,7 @@ fn rfc8656_8_2_refresh_without_a_family_is_for_both_and_with_one_for_that() {
     assert_eq!((reply.code(), reply.lifetime()), (0, 600));
     world.request(&alice, Req::permission(&[V4, V6]));
     world.pass(seconds(300));
-    // The IPv4 address is over, and with it what was for its peers.
+    // The IPv4 address is gone, with its permissions and channels.
     assert_eq!(world.request(&alice, Req::permission(&[V4])).code(), 443);
     assert_eq!(world.request(&alice, Req::refresh(600).family(1)).code(), 443);
     assert_eq!(world.metric("permissions"), 0, "the one for IPv6 was for 5 minutes");

@@ -1,14 +1,15 @@
-//! Clients with valid credentials, members of rooms and users of the API, who do whatever the input says, in any order and
-//! at any time; and a plain model of what each of them may.
+//! Clients with valid credentials, members of rooms and users of the API, which do whatever the input says, in any
+//! order and at any time; and a simple model of what each of them may do.
 //!
 //! The input is a list of steps, each a byte that says what happens and a few that say how (see [`World::step`]).
 //! Messages are made and signed here, so that the input decides what is asked and not whether a checksum is right. The
-//! model learns from the server's answers alone. What must hold, besides answers being well-formed and signed:
+//! model learns only from the server's answers. What must hold, besides answers being well-formed and signed:
 //!
-//! * Only who proved a good credential is granted anything, and nobody more than the policy and the quotas allow.
+//! * Only a client that has proven a valid credential is granted anything, and never more than the policy and the
+//!   quotas allow.
 //! * Data passes only to and from peers with a permission in force that the policy still allows, unchanged, and between
-//!   relayed addresses only within one room, or between users of the API. Where it may pass, it does.
-//! * No timer is due at once again, and when all have gone nothing is left.
+//!   relayed addresses only within one room, or between users of the API. If data may pass, it does.
+//! * No timer is due again at once, and when all clients have gone, nothing is left.
 
 mod model;
 mod owner;
@@ -52,7 +53,7 @@ const MEMBERS: usize = 3;
 /// How long ports are held.
 const RESERVATION: Duration = Duration::from_secs(30);
 
-/// More would not find more, and take longer.
+/// More steps would not find more, and would take longer.
 const MAX_STEPS: usize = 300;
 
 pub fn run(input: &[u8]) {
@@ -70,7 +71,7 @@ pub fn run(input: &[u8]) {
     world.end();
 }
 
-/// Users of whom each has a place in the quotas.
+/// Users that each have a place in the quotas.
 fn some_users() -> impl Iterator<Item = User> {
     (0..).map(|n| User::Member(MemberId::from_bits(1000 + n)))
 }
@@ -79,7 +80,7 @@ fn member(index: usize) -> MemberId {
     MemberId::from_bits(index as u128 + 1)
 }
 
-/// Where clients are: two of them behind one address.
+/// The addresses of clients; two of them share an address.
 fn client_address(index: usize) -> SocketAddr {
     let v4 = |host, port| SocketAddr::from(([192, 0, 2, host], port));
     match index {
@@ -92,7 +93,7 @@ fn client_address(index: usize) -> SocketAddr {
     }
 }
 
-/// Username, and which secret its password is made with. Members first.
+/// Usernames, each with the index of the secret for its password. Members come first.
 const USERS: [(&str, usize); 8] = [
     ("2000000000:m-00000000000000000000000000000001", 0),
     ("2000000000:m-00000000000000000000000000000002", 0),
@@ -127,7 +128,7 @@ const ADDITIONAL_ADDRESS_FAMILY: AttrType = AttrType(0x8000);
 struct World {
     owner: Owner,
     model: Model,
-    /// Of each client, to be used again.
+    /// The last transaction of each client, for reuse.
     transactions: [u64; CLIENTS],
 }
 
@@ -225,7 +226,7 @@ impl World {
                 SHARED.directory.reconnect(member(index), elsewhere);
             }
         }
-        // Else it comes later than what clients send.
+        // Otherwise it comes after what clients send.
         if how < 128 {
             self.serve_commands();
         }
@@ -238,7 +239,7 @@ impl World {
         let client = choose(input, CLIENTS)?;
         let method = METHODS[choose(input, METHODS.len())?];
         let user = choose(input, USERS.len())?;
-        // Half of the requests are made as they should be.
+        // Half of the requests are made correctly.
         let how = Some(input.arbitrary::<u8>()?).filter(|how| *how >= 128).unwrap_or(0);
         let [unsigned, wrong_key, wrong_nonce, fingerprint, again, odd] =
             [1, 2, 4, 8, 16, 32].map(|bit| how & bit != 0);
@@ -350,7 +351,7 @@ impl World {
         Ok(())
     }
 
-    /// Takes on what a client has sent to a peer. `false` if nothing goes there.
+    /// Delivers what a client has sent to a peer. Returns `false` if nothing was sent.
     fn relay(&mut self, client: usize, heard: Heard, is_right: impl Fn(SocketAddr, &[u8]) -> bool) -> bool {
         let Heard::Data { peer, payload, in_process } = heard else {
             assert!(matches!(heard, Heard::Nothing), "data is not answered");
@@ -421,7 +422,7 @@ fn payload(input: &mut Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
     Ok((0..len).collect())
 }
 
-/// Mostly few, so that they meet.
+/// There are only a few in most cases, so that they collide.
 fn channel_number(choice: u8) -> u16 {
     match choice {
         0xFC => 0x3FFF,

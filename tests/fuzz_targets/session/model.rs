@@ -1,4 +1,4 @@
-//! What each client may, in plain terms, learnt from what it asked for and what it was answered.
+//! What each client may do, in simple terms, learnt from its requests and their answers.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -43,18 +43,18 @@ pub struct Asked {
     pub user: usize,
     pub peers: Vec<SocketAddr>,
     pub number: u16,
-    /// REQUESTED-ADDRESS-FAMILY of a Refresh; 0 is without.
+    /// REQUESTED-ADDRESS-FAMILY of a Refresh; 0 means without it.
     pub family: u8,
     pub datagram: Vec<u8>,
-    /// Made as an honest client would.
+    /// Whether it is made like that of an honest client.
     pub is_plain: bool,
-    /// Signed with the key of a username of our form, and with a nonce that is good.
+    /// Whether it is signed with the key of a valid username, and with a valid nonce.
     pub is_proven: bool,
 }
 
 struct Member {
     room: RoomTag,
-    /// Where it has been verified since it is here.
+    /// The addresses at which it has been verified since it joined.
     verified: HashSet<IpAddr>,
 }
 
@@ -62,11 +62,11 @@ struct Allocation {
     user: usize,
     /// None for users of the API.
     room: Option<RoomTag>,
-    /// By family. All times are in seconds since the beginning; at this one it is over.
+    /// By family, each with the time of its end. All times are in seconds since the beginning.
     relayed: [Option<(SocketAddr, u64)>; 2],
     permissions: HashMap<IpAddr, Permission>,
     channels: HashMap<u16, (SocketAddr, u64)>,
-    /// Its member has left, so it ends when its owner hears of it, or before.
+    /// Whether its member has left, so that it ends when its owner learns this, or before.
     is_condemned: bool,
 }
 
@@ -75,7 +75,7 @@ impl Allocation {
         self.relayed.iter().flatten().all(|(_, expires)| *expires <= time)
     }
 
-    /// A relayed address is over, and with it what it was for.
+    /// Ends a relayed address, and everything that belongs to it.
     fn end_family(&mut self, index: usize) -> Option<(SocketAddr, u64)> {
         self.permissions.retain(|ip, _| usize::from(ip.is_ipv6()) != index);
         self.channels.retain(|_, (peer, _)| usize::from(peer.is_ipv6()) != index);
@@ -95,7 +95,7 @@ struct Kept {
 
 struct Permission {
     expires: u64,
-    /// How many disturbances there had been when it was granted.
+    /// The number of disturbances when it was granted.
     disturbances: u32,
 }
 
@@ -111,8 +111,8 @@ pub struct Model {
     last_tag: u32,
     allocations: [Option<Allocation>; CLIENTS],
     bindings: [Option<Asked>; CLIENTS],
-    /// The last answer that made an allocation, the last that gave up a relayed address, and to whom: whoever asks in the
-    /// same transaction gets it again.
+    /// The last answer that made an allocation, the last that gave up a relayed address, and the user of each. A
+    /// request in the same transaction gets the answer again.
     kept: [[Option<Kept>; 2]; CLIENTS],
 }
 
@@ -151,7 +151,7 @@ impl Model {
         }
     }
 
-    /// All owners know who has left.
+    /// All owners know which members have left.
     pub fn all_have_heard(&mut self) {
         self.allocations.iter_mut().for_each(|allocation| _ = allocation.take_if(|allocation| allocation.is_condemned));
     }
@@ -166,7 +166,7 @@ impl Model {
         self.disturbances += 1;
     }
 
-    /// A room that was left by all is another one afterwards.
+    /// A room that all have left is a new room afterwards.
     pub fn enter(&mut self, member: usize, room: usize, address: Option<IpAddr>) -> RoomTag {
         self.leave(member);
         let is_there = |tag| self.members.iter().flatten().any(|member| Some(member.room) == tag);
@@ -212,7 +212,7 @@ impl Model {
         [RELAY_V4, RELAY_V6].contains(&ip) || (self.at_times && ip == IpAddr::from(SOMETIMES_OWN))
     }
 
-    /// The policy as DESIGN says it, for the addresses that are used here.
+    /// The documented policy, for the addresses that are used here.
     fn may_reach(&self, room: Option<RoomTag>, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         let is_gateway = self.at_times && ip == IpAddr::from(SOMETIMES_GATEWAY);
@@ -228,8 +228,8 @@ impl Model {
         self.is_own(ip) || room.map_or(is_public, has_member)
     }
 
-    /// Whether a permission that is in force may stay. One that was granted because of a member outlasts that this member
-    /// leaves and is in the same room again before anybody looks.
+    /// Whether a permission that is in force may stay. A permission that was granted because of a member stays if this
+    /// member leaves and is back in the same room before the next check.
     fn may_keep(&self, room: Option<RoomTag>, ip: IpAddr) -> bool {
         let came_back = |(member, tag, at): &(usize, RoomTag, IpAddr)| {
             Some(*tag) == room && self.is_in(*member, *tag) && *at == ip.to_canonical()
@@ -237,7 +237,7 @@ impl Model {
         self.may_reach(room, ip) || self.formerly.iter().any(came_back)
     }
 
-    /// Data passed between a client and a peer.
+    /// Checks that data between a client and a peer was allowed to pass.
     pub fn may_pass(&self, client: usize, peer: SocketAddr, in_process: bool) {
         let allocation = self.alive(client).expect("data takes an allocation");
         assert!(allocation.serves(peer, self.time), "data takes a relayed address");
@@ -248,7 +248,7 @@ impl Model {
         assert!(allocation.room.is_none_or(|room| self.is_in(allocation.user, room)), "the member has left");
     }
 
-    /// Data passed between two clients.
+    /// Checks that data between two clients was allowed to pass.
     pub fn may_talk(&self, sender: usize, receiver: usize) {
         let room = |client| self.alive(client).expect("data takes an allocation").room;
         assert_eq!(room(sender), room(receiver), "data passed between rooms");
@@ -271,7 +271,7 @@ impl Model {
         (self.time < *expires).then_some(*peer)
     }
 
-    /// A client was sent `message` because of `payload` from `peer`.
+    /// Checks `message`, which a client got because of `payload` from `peer`.
     pub fn is_told(&self, client: usize, peer: SocketAddr, payload: &[u8], message: &[u8]) {
         let allocation = self.alive(client).expect("data takes an allocation");
         let mut channels = allocation.channels.iter();
@@ -396,7 +396,8 @@ impl Model {
         assert!(allocation.permissions.len() <= MAX_PEERS);
     }
 
-    /// Whether neither number nor peer is bound otherwise, or rests, at `time`; at 0, since timers were last served.
+    /// Whether neither number nor peer is bound to something else, or still resting, at `time`; 0 means the time when
+    /// timers were last served.
     fn may_bind(allocation: &Allocation, asked: &Asked, time: u64) -> bool {
         let mut taken = allocation.channels.iter().filter(|(_, (_, expires))| time < expires + CHANNEL_REST);
         let peer = asked.peers[0];
@@ -439,7 +440,7 @@ impl Model {
         assert!(is_justified, "{code} for {asked:?}");
     }
 
-    /// Places that such users take at most, those of relayed addresses that are waited for included.
+    /// The most places that such users can have taken, including those of relayed addresses that are being bound.
     fn count(&self, is_one: impl Fn(usize) -> bool) -> usize {
         let waiting = self.bindings.iter().flatten().filter(|asked| is_one(asked.user));
         self.held(&is_one) + waiting.map(|asked| if asked.is_plain { 1 } else { 2 }).sum::<usize>()
@@ -455,7 +456,7 @@ impl Model {
         self.members[member].as_ref().is_some_and(|member| member.room == room)
     }
 
-    /// After each step.
+    /// Compares the model with the owner after each step.
     pub fn agrees_with(&mut self, owner: &Owner) {
         let time = self.time;
         for (client, slot) in self.allocations.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! Owns sessions as a worker does: their relayed addresses, their timers, and what members that leave put an end to.
+//! Owns sessions like a worker: their relayed addresses, their timers, and the ends caused by members that leave.
 //! Nothing else here knows how sessions are driven.
 
 use std::{
@@ -49,7 +49,7 @@ pub const SOMETIMES_OWN: [u8; 4] = [10, 0, 0, 5];
 /// A gateway that this host has at the same times.
 pub const SOMETIMES_GATEWAY: [u8; 4] = [9, 9, 9, 9];
 
-/// The table of relayed addresses fills a megabyte, so this is made once. Each run leaves it as it was.
+/// The table of relayed addresses has a megabyte, so this is made only once. Each run leaves it unchanged.
 pub static SHARED: LazyLock<Shared> = LazyLock::new(|| {
     let rules = PeerRules {
         members: Mode::Members,
@@ -97,7 +97,7 @@ pub fn host(at_times: bool) -> HostAddresses {
     host
 }
 
-/// What became of something that a client sent.
+/// The result of something that a client sent.
 #[derive(Debug)]
 pub enum Heard {
     Nothing,
@@ -113,7 +113,7 @@ pub enum Heard {
 
 struct Client {
     session: Session,
-    /// Claimed for it.
+    /// The relayed addresses that are claimed for it.
     relayed: ByFamily<Option<SocketAddr>>,
     binds: Option<RelayWish>,
     entry: AllocationRef,
@@ -126,7 +126,7 @@ pub struct Owner {
     limiter: AnswerLimiter,
     clients: Vec<Client>,
     last_port: u16,
-    /// Names the latest port that is held for a later allocation.
+    /// The token of the latest port that is held for a later allocation.
     pub token: [u8; 8],
 }
 
@@ -184,7 +184,7 @@ impl Owner {
         heard
     }
 
-    /// Gives the Allocate that waits a relayed address, or none.
+    /// Gives a relayed address to the Allocate that waits, or none.
     pub fn bind(&mut self, index: usize, fails: bool) -> Heard {
         let Some(wish) = self.clients[index].binds.take() else {
             return Heard::Nothing;
@@ -253,7 +253,7 @@ impl Owner {
         written.map(|(begin, end)| buffer[begin..end].to_vec())
     }
 
-    /// The client that data from `index` to an own address comes to.
+    /// The client that receives data from `index` to an address of this host.
     pub fn receiver(&self, index: usize, peer: SocketAddr) -> Option<usize> {
         let home = SHARED.relayed.home(Family::of(peer.ip()), peer.port())?;
         let receiver = &self.clients[home.slot as usize].session;
@@ -299,7 +299,7 @@ impl Owner {
         let to_end = std::mem::take(&mut *TO_END.lock().unwrap());
         for allocation in to_end {
             let index = allocation.key as u32 as usize;
-            // While another one is being bound, the one that is meant is over.
+            // If another allocation is being bound, the one that is meant has ended.
             if self.clients[index].entry == allocation && self.clients[index].binds.is_none() {
                 self.end_because(index, EndReason::MemberLeft);
             }
@@ -340,7 +340,7 @@ impl Owner {
         }
     }
 
-    /// Nothing is left of anybody.
+    /// Whether no state of any client is left.
     pub fn is_empty(&self) -> bool {
         let ports = 50_000..=self.last_port;
         let families = [Family::V4, Family::V6];
@@ -358,7 +358,7 @@ impl Owner {
     }
 }
 
-/// A port that was held for a client who then did not get it.
+/// Gives back a port that was held for a client which then did not get it.
 fn give_back(wish: RelayWish) {
     if let PortWish::Reserved(address) = wish.port {
         SHARED.relayed.release(Family::of(address.ip()), address.port());
