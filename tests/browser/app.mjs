@@ -1,4 +1,4 @@
-// How tests use the app: what a person would look at and press on, by the page's own ids.
+// How tests use the app: they look at and press what a person would, by the page's own ids.
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import jsQR from "jsqr";
@@ -10,7 +10,7 @@ export async function openRoom(browser, url, { camera = true, ...options } = {})
   return page;
 }
 
-/** Through the door, with camera and microphone or without. */
+/** Goes through the entry page, with or without camera and microphone. */
 export async function enter(page, { camera = true } = {}) {
   await inState(page, "entry");
   const canHaveCamera = await page.run(() => document.querySelector("#join-without") !== null);
@@ -28,7 +28,8 @@ export async function fill(page, selector, text) {
     (selector, text) => {
       const field = document.querySelector(selector);
       field.focus();
-      // React listens to changes that it did not make itself, which it tells by the prototype's setter.
+      // React only notices changes that it did not make itself; calling the setter of the prototype makes such a
+      // change.
       Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), "value").set.call(field, text);
       field.dispatchEvent(new Event("input", { bubbles: true }));
     },
@@ -75,7 +76,7 @@ export function showsFrames(page, kind = "camera") {
   }, kind);
 }
 
-/** The text of the others' camera tiles. */
+/** The texts of the others' camera tiles. */
 export function tileTexts(page, part) {
   return page.run(
     (part) =>
@@ -101,12 +102,12 @@ export async function offerFile(page, name, text, times) {
   );
 }
 
-/** Accepts what is offered, and returns what then can be saved: its name, size and SHA-256. */
+/** Accepts an offered file, and returns the name, size and SHA-256 of what can then be saved. */
 export async function takeFile(page, name) {
   await openPanel(page, "chat");
   const entry = (name) => [...document.querySelectorAll("#chat-log .file")].find((e) => e.textContent.includes(name));
   await page.until(entry, name);
-  // The page may not fetch what it made itself, so what it offers for saving is caught where it is made.
+  // The page may not fetch its own object URLs, so the data for saving is caught where it is made.
   await page.run(() => {
     window.madeForSaving ??= new Map();
     const make = URL.createObjectURL.bind(URL);
@@ -149,7 +150,7 @@ export async function readQrCode(page) {
 
 const axeSource = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** What axe-core finds seriously wrong, in lines. */
+/** The serious problems that axe-core finds, one per line. */
 export async function seriousFindings(page) {
   await page.run({ toString: () => `() => { ${axeSource} }` });
   return page.run(async () => {
@@ -175,7 +176,7 @@ export function foreignRequests(page) {
   );
 }
 
-/** What the page's Content-Security-Policy stopped, by the console. */
+/** What the page's Content-Security-Policy has blocked, according to the console. */
 export async function policyRefusals(page) {
   return (await page.console()).filter((line) => /Content.Security.Policy/i.test(line));
 }

@@ -1,5 +1,5 @@
-// What people do in a room beside drawing: see and hear each other, share screens and files, invite, change their names;
-// on a phone, by keyboard, and with somebody who means harm.
+// What people do in a room besides drawing: see and hear each other, share screens and files, invite, change their
+// names; on a phone, by keyboard, and with a hostile member.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
@@ -36,7 +36,7 @@ async function serve(t, options) {
   return { host, server, url: (path) => server.url("127.0.0.1") + path };
 }
 
-/** Two people in one room, each in a browser of their own. */
+/** Two people in one room, each in a separate browser. */
 async function twoPeople(t, kinds = ["chromium", "chromium"], options = {}) {
   const { host, server, url } = await serve(t);
   const pages = [];
@@ -72,7 +72,7 @@ for (const kinds of [
     await showsFrames(bob);
 
     await offerFile(ada, "plan <b>of</b> the house.txt", "0123456789abcdef", 100_000);
-    // What is behind the last slash, and without what file systems do not take.
+    // The name is the part after the last slash, without characters that file systems do not allow.
     const taken = await takeFile(bob, "b_ the house.txt");
     assert.equal(taken.size, 1_600_000);
     assert.equal(taken.sha256, repeated("0123456789abcdef", 100_000));

@@ -1,4 +1,4 @@
-// The pages behind an nginx that serves them below a path and takes the path away, as people do who have one host name.
+// The pages behind an nginx that serves them below a path and removes the path, as people with only one host name do.
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -7,7 +7,7 @@ import { missing, setStage } from "./harness.mjs";
 
 const TIMEOUT = 240_000;
 
-/** nginx before the server, at `/rtc/` and at `/r/`, which is also what rooms begin with. */
+/** nginx before the server, at `/rtc/` and at `/r/`, which is also the beginning of the paths of rooms. */
 async function proxy(host, server, port) {
   const directory = host.stage.path("nginx");
   const file = host.stage.path("nginx.conf");
@@ -47,7 +47,7 @@ async function stage(t) {
   return { host, server, url: await proxy(host, server, port) };
 }
 
-/** Nothing was asked for outside of the path, and nothing refused. */
+/** Checks that nothing was requested outside the path, and that nothing was refused. */
 async function assertStaysBelow(page, base) {
   const outside = (await page.requests()).filter((url) => /^https?:/.test(url) && !url.startsWith(base));
   assert.deepEqual(outside, []);
@@ -68,7 +68,7 @@ for (const kind of ["chromium", "firefox"]) {
     await enter(lobby, { camera: false });
     await inState(lobby, "alone");
 
-    // The other comes by the invitation, with the slash that some programs put behind links.
+    // The other person comes by the invitation, with the slash that some programs add to links.
     await openPanel(lobby, "invite");
     const link = await lobby.until(() => document.querySelector("#invite")?.value);
     assert.equal(link, `${base}r/tea%20%26%20cake`);
@@ -81,7 +81,7 @@ for (const kind of ["chromium", "firefox"]) {
 
     for (const page of [lobby, other]) {
       await page.until(() => window.bimccRtc?.board);
-      // A font comes when it is needed.
+      // A font is loaded when it is needed.
       await page.until(async (path) => {
         const found = await fetch(`${window.EXCALIDRAW_ASSET_PATH}fonts/Cascadia/CascadiaCode-Regular.woff2`);
         return found.ok && new URL(found.url).pathname.startsWith(path);

@@ -1,5 +1,5 @@
-// Files that people bring to the board, in real browsers: drawings come as copies, images are soon everywhere, and what is
-// nothing for the board is offered as a file.
+// Files that people bring to the board, in real browsers: drawings come as copies, images soon reach everybody, and
+// other files are offered for download.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
@@ -81,7 +81,7 @@ test("drawings with odd ids on three boards at once, moved by all: bindings and 
     (part) => ({ box: "__proto__", other: "constructor" })[part] ?? `元素 ${part}`,
     (part) => (part === "box" ? "" : "y".repeat(100) + part),
   ];
-  // One comes past the board's way in, as by a paste of Excalidraw's or an undo.
+  // One element does not come through the board's own entry point, as with a paste in Excalidraw or an undo.
   await pages[0].run((elements) => {
     const { api } = window.bimccRtc.board;
     api.updateScene({ elements: [...api.getSceneElementsIncludingDeleted(), ...elements], captureUpdate: "IMMEDIATELY" });
@@ -105,7 +105,7 @@ test("drawings with odd ids on three boards at once, moved by all: bindings and 
   assertIntact(after);
   assert.deepEqual(after.map(({ id }) => id), before.map(({ id }) => id));
 
-  // Everybody but one goes, and that one comes back.
+  // Everybody except one leaves, and that one reloads the page.
   for (const page of pages.slice(1)) await page.close();
   await pages[0].until(() => window.bimccRtc.room.peers.size === 0);
   await pages[0].navigate(() => location.reload());
@@ -127,7 +127,7 @@ test("a saved copy is added beside, and undoes nothing; background and grid stay
   });
   const before = await look();
   assert.notEqual(before.viewBackgroundColor, "#ff0000");
-  // The other deletes one box and moves the other.
+  // The other person deletes one box and moves the other one.
   await other.run(() => {
     const { api } = window.bimccRtc.board;
     const elements = api.getSceneElementsIncludingDeleted().map((element) => {
@@ -146,7 +146,7 @@ test("a saved copy is added beside, and undoes nothing; background and grid stay
   const after = await elementsOf(page);
   assert.equal(after.some(({ id }) => id === "other"), false, "what was deleted stays so");
   assert.equal(after.find(({ id }) => id === "box").x, -200);
-  // Beside: the first copy covers nothing that was there.
+  // The first copy is next to the originals and covers nothing.
   const copy = after.filter(({ type }) => type === "rectangle").filter(({ id }) => id !== "box");
   assert.ok(copy.slice(0, 2).every(({ x }) => x > 90));
   assert.deepEqual(await look(), before);
@@ -188,7 +188,7 @@ for (const kinds of PAIRS) test(`several images come at once, and each is soon w
     times.push(Math.round(performance.now() - start));
   }
   t.diagnostic(`ms until an image of 300 px was at the other: ${times.join(" ")}`);
-  // The next round of asking would come after 20 s.
+  // The next round of asking would only come after 20 s.
   assert.ok(times.filter((time) => time < (LONG ? 2_000 : 10_000)).length >= times.length * 0.95, times.join());
   const base64 = await noise(page, 1600, 900, "image/jpeg");
   const many = ["x.jpg", "y.jpg"].map((name) => ({ name, type: "image/jpeg", base64 }));

@@ -1,4 +1,4 @@
-// What is left of a board when people come, go and come back, in real browsers.
+// What remains of a board when people come, leave and come back, in real browsers.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inState, seriousFindings } from "./app.mjs";
@@ -37,7 +37,7 @@ for (const kind of ["chromium", "firefox"]) {
     await page.until(() => window.bimccRtc.room.peers.size === 0);
     assert.equal(await page.run(() => document.querySelector(".alone")), null, "the board is not covered");
 
-    // The reload is what counts: that nothing is left but what was kept.
+    // The reload matters, because afterwards only the stored data is left.
     const kept = () => page.run(async () => {
       const database = await new Promise((resolve) => {
         const request = indexedDB.open("bimcc-rtc.board-images");
@@ -73,7 +73,7 @@ for (const kind of ["chromium", "firefox"]) {
     await page.click("#join-without, #join");
     await page.until(() => window.bimccRtc?.board?.files().length === 2);
     assert.deepEqual(await elementsOf(page), before);
-    // What was saved can be opened by others.
+    // Others can open the saved file.
     const late = await openBoard(await host.browse("chromium"), url.replace("board", "elsewhere"));
     await bring(late, "choose", { name: saved.name, type: "", text: JSON.stringify(saved.drawing) });
     await late.until(() => window.bimccRtc.board.files().length === 2 && window.bimccRtc.board.elements().length === 2);
@@ -97,7 +97,7 @@ test("whoever comes late sees all of the board", { skip: missing("chromium"), ti
       return left >= 0 && top >= 0 && right <= width && bottom <= height;
     });
   });
-  // And the one who was there keeps the view.
+  // The person who was there keeps the view.
   assert.deepEqual(
     await page.run(() => {
       const { scrollX, scrollY } = window.bimccRtc.board.api.getAppState();
@@ -119,7 +119,7 @@ test("whoever comes late to a board larger than a window can show sees where mos
     (elements) => window.bimccRtc.board.api.updateScene({ elements }),
     [...crowd, rectangle({ id: "far", x: 0, y: 0, index: "a6" }), frame],
   );
-  // Which elements are in the middle of the board, where nothing covers them; of the frame, its border.
+  // The elements in the middle of the board, where nothing covers them; of the frame, only its border counts.
   const seen = (page) =>
     page.run(() => {
       const { scrollX, scrollY, zoom, width, height } = window.bimccRtc.board.api.getAppState();
@@ -162,7 +162,7 @@ test("whoever comes late to a board larger than a window can show sees where mos
     await readyWith(page, 0);
   }
 
-  // A drawing that is brought is looked at in the same way, wherever it is.
+  // A drawing from a file is shown in the same way, wherever it is.
   const brought = drawingFile("wide.excalidraw", [
     ...[0, 1, 2].map((i) => rectangle({ id: `brought-${i}`, x: 2_000_000 + 200 * i, y: 0, index: `a${i}` })),
     rectangle({ id: "brought-far", x: 2_500_000, y: 300_000, index: "a5" }),

@@ -1,15 +1,15 @@
-// How tests use the board: strokes of the mouse, and what the page tells of what is on it.
+// How tests use the board: they draw with the mouse, and read the elements from the page.
 import assert from "node:assert/strict";
 import { openRoom } from "./app.mjs";
 
-/** Opens a room, without a camera, and waits until its board stands. */
+/** Opens a room, without a camera, and waits until its board is loaded. */
 export async function openBoard(browser, url, options = {}) {
   const page = await openRoom(browser, url, { camera: false, ...options });
   await page.until(() => window.bimccRtc?.board);
   return page;
 }
 
-/** Waits until the page is connected with so many. */
+/** Waits until the page is connected with this many peers. */
 export function connected(page, count) {
   return page.until((count) => {
     const peers = [...window.bimccRtc.room.peers.values()];
@@ -17,7 +17,10 @@ export function connected(page, count) {
   }, count);
 }
 
-/** The same, and until nothing more moves the view or comes from before: what is drawn then is where the mouse was. */
+/**
+ * The same, and waits until nothing moves the view and no earlier elements arrive any more. Then strokes are where the
+ * mouse was.
+ */
 export async function readyWith(page, count) {
   await connected(page, count);
   await page.until(() => window.bimccRtc.board.settled());
@@ -38,8 +41,8 @@ export function onBoard(page, points) {
 }
 
 /**
- * Deletes the selected shape of a type that begins at a point: as a person does, who presses the key again if the page was
- * too busy to have selected it.
+ * Deletes the selected shape of a type that begins at a point: like a person, who presses the key again if the page was
+ * too busy to select it.
  */
 export async function deleteSelected(page, type, [x, y]) {
   const isThere = () =>
@@ -78,7 +81,7 @@ export function elementsOf(page) {
   return page.run(() => window.bimccRtc.board.elements());
 }
 
-/** Waits until all boards hold the same, in the same order and to the last field, and returns it. */
+/** Waits until all boards have the same elements, in the same order and equal in every field, and returns them. */
 export async function assertEqualBoards(pages, isDone = () => true) {
   let boards = [];
   for (let attempt = 0; attempt < 150; attempt++) {
@@ -91,7 +94,7 @@ export async function assertEqualBoards(pages, isDone = () => true) {
   assert.fail(`the boards are equal, but not done: ${JSON.stringify(boards[0])}`);
 }
 
-/** As JSON, the names of the fields in one order. */
+/** The value as JSON, with the names of the fields sorted. */
 function sorted(value) {
   return JSON.stringify(value, (_, field) =>
     field && typeof field === "object" && !Array.isArray(field)
@@ -104,7 +107,7 @@ export function problemsOf(page) {
   return page.run(() => window.bimccRtc.board.problems());
 }
 
-/** An element as Excalidraw makes them, for those who send by hand. */
+/** An element as Excalidraw makes it, for tests that send elements directly. */
 export function rectangle(fields) {
   return {
     ...{ id: "rectangle", type: "rectangle", x: 300, y: 300, width: 80, height: 50, angle: 0, index: "a5" },
@@ -115,7 +118,7 @@ export function rectangle(fields) {
   };
 }
 
-/** Sends a message to all others as a peer could whose page is not ours. */
+/** Sends a message to all others, like a peer with another page. */
 export function sendRaw(page, message) {
   return page.run((message) => window.bimccRtc.room.send(message), message);
 }
@@ -138,7 +141,7 @@ export function bring(page, how, ...files) {
       const at = { clientX: 500, clientY: 400, bubbles: true, cancelable: true };
       const event =
         how === "drop" ? new DragEvent("drop", { ...at, dataTransfer: transfer }) : new ClipboardEvent("paste", at);
-      // Firefox takes no files for what it makes by itself.
+      // Firefox accepts no files in an event made by a script, so this sets the property.
       if (how === "paste") Object.defineProperty(event, "clipboardData", { value: transfer });
       const target = how === "drop" ? document.querySelector(".excalidraw canvas.interactive") : document.body;
       target.dispatchEvent(event);

@@ -1,4 +1,4 @@
-// The whiteboard in real browsers: several draw at once and get the same board, and a hostile peer gets nowhere.
+// The whiteboard in real browsers: several people draw at once and get the same board, and a hostile peer does no harm.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { policyRefusals, seriousFindings } from "./app.mjs";
@@ -40,7 +40,7 @@ async function room(t) {
   return { host, server, url: `${server.url("127.0.0.1")}/r/board` };
 }
 
-/** One browser each, so that all of them draw frames at once, connected with each other. */
+/** Pages in separate browsers, so that all of them render frames at the same time, connected with each other. */
 async function boards(host, url, kinds, options = []) {
   const pages = await Promise.all(
     kinds.map(async (kind, i) => openBoard(await host.browse(kind), url, options[i] ?? {})),
@@ -49,7 +49,7 @@ async function boards(host, url, kinds, options = []) {
   return pages;
 }
 
-/** What one of several draws: strokes, shapes, some of it moved or deleted again. */
+/** Draws strokes and shapes, and moves or deletes some of them again. */
 async function drawMuch(page, i) {
   const y = 0.25 + 0.15 * i;
   await draw(page, "freedraw", wave(0.3, y));
@@ -57,7 +57,7 @@ async function drawMuch(page, i) {
   await draw(page, "ellipse", [[0.7, y], [0.72, y + 0.04], [0.76, y + 0.08]]);
   await deleteSelected(page, "ellipse", [0.7, y]);
   await draw(page, "arrow", [[0.7, y], [0.75, y + 0.05], [0.8, y + 0.02]]);
-  // The rectangle, by its border, to another place.
+  // Moves the rectangle, by its border, to another place.
   await page.click('[data-testid="toolbar-selection"]');
   await page.drag(await onBoard(page, [[0.55, y + 0.03], [0.56, y + 0.04], [0.57, y + 0.06]]));
 }
@@ -78,7 +78,7 @@ for (const { kinds, late } of [
     const board = await assertEqualBoards(pages, (elements) => elements.length === 3 * kinds.length);
     const count = (type) => board.filter((element) => element.type === type).length;
     for (const type of ["freedraw", "rectangle", "arrow"]) assert.equal(count(type), kinds.length, type);
-    // How many moves of the mouse a browser makes one of depends on how busy it is.
+    // A busy browser joins several moves of the mouse into one.
     assert.ok(board.filter(({ type }) => type === "freedraw").every(({ points }) => points.length > 2));
 
     const newcomer = await openBoard(await host.browse(late), url);
@@ -179,7 +179,7 @@ test("images come as files; fonts, also Chinese ones, and exports need no other 
   for (const page of [first, second]) {
     await page.until(() => performance.getEntriesByType("resource").some(({ name }) => name.includes("/Xiaolai/")));
   }
-  // Cuts the fonts down to what is used, in a worker with WebAssembly.
+  // This makes subsets of the fonts, in a worker with WebAssembly.
   await second.click('[data-testid="main-menu-trigger"]');
   await second.click('[data-testid="image-export-button"]');
   await second.click('.ImageExportModal button[aria-label="Export to SVG"]');
@@ -273,7 +273,7 @@ test("every stop of the Tab key is seen", { skip: missing("chromium"), timeout: 
     const stop = await page.run(() => {
       const element = document.activeElement;
       if (!element?.closest("#board")) return undefined;
-      // Inputs of buttons lie unseen in their labels.
+      // Inputs of buttons are invisible inside their labels.
       const seen = element.closest("label") ?? element;
       const { width, height } = seen.getBoundingClientRect();
       const name = element.getAttribute("aria-label") ?? element.title ?? element.textContent;
@@ -358,7 +358,7 @@ test("a hostile peer is refused and named, and pins nothing", { skip: missing("c
   await update(rectangle({ id: "link", link: "javascript:alert(1)" }));
   await honest.until(() => window.bimccRtc.board.elements().some(({ id, link }) => id === "link" && link === null));
 
-  // The highest version that is taken: whoever moves the element next still gets it moved, for everybody.
+  // The highest version that is accepted: a person who moves the element next still moves it for everybody.
   await update({ ...drawn, version: 2 ** 24 - 1 });
   await honest.until(() => window.bimccRtc.board.elements().some(({ version }) => version === 2 ** 24 - 1));
   await honest.click('[data-testid="toolbar-selection"]');
@@ -367,7 +367,7 @@ test("a hostile peer is refused and named, and pins nothing", { skip: missing("c
     elements.some((element) => element.id !== drawn.id && element.width === drawn.width && element.x < drawn.x - 10),
   );
 
-  // A thousand messages a second: the page still draws, and it stays in step with the third.
+  // A thousand messages a second: the page still draws, and stays equal to the third page.
   const flood = hostile.run(async (element) => {
     for (let second = 0; second < 4; second++) {
       for (let i = 0; i < 1000; i++) {

@@ -1,4 +1,4 @@
-// A call between two browsers on the page `call.html`, and which path it went.
+// A call between two browsers on the page `call.html`, and the path that it takes.
 import assert from "node:assert/strict";
 import { relayedBytes } from "./metrics.mjs";
 
@@ -7,7 +7,7 @@ export function browseAll(hosts, kinds, options) {
   return Promise.all(kinds.map((kind, i) => hosts[i].browse(kind, options)));
 }
 
-/** Has one page per browser join a room, and the newcomer call; resolves when data and video went both ways. */
+/** Lets one page per browser join a room, and the newcomer call. Resolves when data and video have gone both ways. */
 export async function call([first, second], { url, room = "a room", ...options }) {
   const pages = [await first.open("call.html"), await second.open("call.html")];
   for (const page of pages) {
@@ -28,17 +28,20 @@ async function reportsOf(pages) {
   return reports;
 }
 
-/** What the pages have received went through the server. */
+/** Checks that what the pages have received went through the server. */
 async function assertPassed(server, reports) {
   const relayed = relayedBytes(await server.metrics());
   const received = reports.reduce((sum, { bytesReceived }) => sum + bytesReceived, 0);
   assert.ok(relayed >= received, `the pages received ${received} bytes, the server relayed ${relayed}`);
 }
 
-/** Over any: on a short way it is chance which of its relayed addresses a browser has first, and it may stay with that. */
+/**
+ * Any transport: on a short path it is random which of its relayed addresses a browser gets first, and it may keep
+ * that.
+ */
 const ANY_TRANSPORT = ["udp", "tcp", "tls"];
 
-/** Each end uses its own relayed address, over one of these transports. */
+/** Checks that each end uses its own relayed address, over one of these transports. */
 export async function assertBothRelayed(server, pages, transports = ANY_TRANSPORT) {
   const reports = await reportsOf(pages);
   for (const { local, relayProtocol } of reports) {
@@ -48,7 +51,7 @@ export async function assertBothRelayed(server, pages, transports = ANY_TRANSPOR
   await assertPassed(server, reports);
 }
 
-/** The path leads over the relayed address of one end at least: the other one may do without its own. */
+/** Checks that the path uses the relayed address of at least one end; the other end may not need its own. */
 export async function assertRelayed(server, pages, transports = ANY_TRANSPORT) {
   const reports = await reportsOf(pages);
   for (const { local, relayProtocol, remote } of reports) {
@@ -58,7 +61,7 @@ export async function assertRelayed(server, pages, transports = ANY_TRANSPORT) {
   await assertPassed(server, reports);
 }
 
-/** The path leads over no relayed address, if need be after a while: a worse one may have worked first. */
+/** Checks that the path uses no relayed address, perhaps after a while, because a worse path may have worked first. */
 export async function assertDirect(pages) {
   for (const page of pages) {
     await page.until(async () => {

@@ -1,4 +1,4 @@
-// Calls between two browsers by today's protocol: what they report, and what the server counted.
+// Calls between two browsers with the current protocol: what they report, and what the server has counted.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertBothRelayed, assertDirect, browseAll, call } from "./calls.mjs";
@@ -7,7 +7,10 @@ import { relayedBytes } from "./metrics.mjs";
 
 const TIMEOUT = 180_000;
 
-/** Relays over UDP only: of several, it is chance on a short way which a browser has first and stays with. */
+/**
+ * Relays over UDP only, because with several transports it is random on a short path which one a browser gets first and
+ * keeps.
+ */
 const BY_UDP = { policy: "relay", transports: ["udp"] };
 
 for (const kinds of [

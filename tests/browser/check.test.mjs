@@ -1,4 +1,4 @@
-// The connection test page: it finds what works, and names what to open where something does not.
+// The connection test page: it finds what works, and says what to open if something does not.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { seriousFindings } from "./app.mjs";
@@ -38,7 +38,7 @@ for (const kind of ["chromium", "firefox"]) {
     assert.match(rows.secure.text, /--tls/);
     assert.match(rows["turn/udp"].text, /Relayed at 10\.77\.0\.1/);
     assert.match(await page.run(() => document.querySelector("#summary").textContent), /^Everything can be reached/);
-    // The throw-away member is gone, and its relay with it.
+    // The temporary member is gone, and so is its relay.
     for (const gauge of ["bimcc_rtc_members", "bimcc_rtc_turn_allocations"]) {
       while (total(await server.metrics(), gauge) !== 0);
     }
@@ -76,7 +76,7 @@ for (const kind of ["chromium", "firefox"]) {
     for (const id of ["secure", "websocket", "turn/udp"]) {
       assert.equal(rows[id]?.verdict, "ok", JSON.stringify(rows));
     }
-    // Firefox wants a name there, and these hosts have addresses only.
+    // Firefox requires a name there, and these hosts only have addresses.
     assert.equal(rows["turns/tcp"]?.verdict, kind === "firefox" ? "note" : "ok", JSON.stringify(rows));
     assert.equal(await page.run(() => document.querySelector("#summary").textContent), "Everything works from here.");
   });

@@ -1,5 +1,5 @@
-// Browsers that refuse camera, microphone and screen in every way that the specifications know, or never answer: the page
-// says what is wrong, and what works is used. The browser's answers are played, the pages are real.
+// Browsers that refuse camera, microphone and screen in every way that the specifications know, or never answer: the
+// page says what is wrong, and uses what works. The browser's answers are simulated, the pages are real.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { enter, inState, openRoom, showsFrames } from "./app.mjs";
@@ -16,8 +16,8 @@ async function serve(t, options) {
 }
 
 /**
- * Runs before the page. `window.refusals` says what is not given: for "audio", "video" and "screen" the name of an error,
- * "never", or "late" (until `window.release()`). A question for both is refused as its first part that is.
+ * Runs before the page. `window.refusals` says what is not given: for "audio", "video" and "screen" the name of an
+ * error, "never", or "late" (until `window.release()`). A question for both is refused like its first refused part.
  */
 function stubDevices() {
   window.refusals = {};
@@ -76,7 +76,7 @@ const isOn = (page, device, on = true) =>
     String(on),
   );
 
-/** Waits for words on the page that say it. */
+/** Waits until the page shows these words. */
 const says = (page, words) =>
   page.until((source) => {
     const texts = [...document.querySelectorAll(".problem, .banner")].map((element) => element.textContent);
@@ -87,14 +87,14 @@ const uncaught = async (page) => (await page.console()).filter((line) => /^uncau
 
 const lights = (page) => page.run(() => window.given.filter(({ readyState }) => readyState === "live").length);
 
-/** One page from the door to the end, on which one of the two devices is refused. */
+/** One page from the entry to the end, where one of the two devices is refused. */
 async function comeInWithOne(browser, url, name, [bad, word, good]) {
   const page = await browser.open(url, { before: stubDevices });
   await inState(page, "entry");
   await refuse(page, { [bad]: name });
   await page.click("#join");
   if (name === "never") {
-    // Nobody waits for good: one may go in with nothing at once, and with what works as soon as it does.
+    // Nobody has to wait for ever: the user may go in at once without devices, or with a device as soon as it works.
     assert.ok(await page.run(() => !document.querySelector("#join-without").disabled));
     await isOn(page, good);
     await says(page, speaksOf(name, word));
@@ -247,8 +247,8 @@ test("the chosen camera is the one that is used, now and the next time", { skip,
 });
 
 /**
- * Runs before the page. `window.unplug(id)` and `window.plugIn(id)` do what browsers do then: they list devices anew, end
- * tracks, and give nobody what is not there.
+ * Runs before the page. `window.unplug(id)` and `window.plugIn(id)` do what browsers do: they update the list of
+ * devices, end tracks, and do not open missing devices.
  */
 function stubPlugs() {
   const away = new Set();
@@ -257,7 +257,7 @@ function stubPlugs() {
   const { enumerateDevices, getUserMedia } = devices;
   devices.enumerateDevices = async function () {
     const all = await enumerateDevices.call(this);
-    // Chromium's second one films in a format that it does not send.
+    // Chromium's second fake camera has a format that Chromium does not send.
     return all.filter(({ deviceId, label }) => !away.has(deviceId) && !label.startsWith("fake_device_1"));
   };
   devices.getUserMedia = async function (constraints) {
@@ -328,13 +328,13 @@ test("devices that come and go are seen in the settings, and others take their p
     }
     assert.equal(await page.run((kind) => document.querySelector(`#${kind}-choice`).value, kind), rest[0]);
     if (process.env.SHOTS) await page.screenshot(`${process.env.SHOTS}/gone-${kind}.png`);
-    // It is in the list again, and not used unasked.
+    // The device is in the list again, but it is not used without being asked for.
     await page.run((id) => window.plugIn(id), used);
     await listed(kind, all);
     assert.equal(await page.run((device) => window.inUse(device), device), rest[0]);
     await showsFrames(other);
   }
-  // With none left the camera is off, and stays so when one comes.
+  // Without any camera left, the camera is off, and stays off when one comes.
   const used = await page.run(() => window.inUse("video"));
   for (const id of (await choices("camera")).filter((id) => id !== used)) await page.run((id) => window.unplug(id), id);
   await page.run((id) => window.unplug(id), used);

@@ -1,4 +1,4 @@
-// The pages of examples/web, served from elsewhere than the server they use.
+// The pages of examples/web, served from another place than the server that they use.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { missing, setStage } from "./harness.mjs";
@@ -79,7 +79,7 @@ for (const kinds of [
   });
 }
 
-/** A camera that opens after the others' pictures could have come. */
+/** A camera that opens later than the pictures of others can arrive. */
 function slowCamera() {
   const devices = navigator.mediaDevices;
   const real = devices.getUserMedia.bind(devices);

@@ -1,4 +1,4 @@
-// Files between real browsers: that they arrive as they are, how fast, and how much of them a page holds.
+// Files between real browsers: whether they arrive unchanged, how fast, and how much memory a page needs.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { missing, setStage } from "./harness.mjs";
@@ -6,7 +6,7 @@ import { missing, setStage } from "./harness.mjs";
 const LONG = process.env.BIMCC_RTC_LONG === "1";
 const TIMEOUT = LONG ? 900_000 : 180_000;
 const MB = 1_000_000;
-/** Bytes of a frame as the SDK cuts it for browsers that take 64 KiB. */
+/** The bytes of a frame that the SDK makes for browsers that accept 64 KiB. */
 const CHUNK = 61_686;
 const MOST_HELD = 32 * MB;
 
@@ -25,7 +25,7 @@ async function pair(t, kinds, options = {}, before = undefined) {
   return pages;
 }
 
-/** Sends what `make` has made, waits for its end; the answer is the rate in MB/s on the receiver's clock. */
+/** Sends the file that `make` has made, and waits for its end. Returns the rate in MB/s on the receiver's clock. */
 async function transfer(from, to, size) {
   await to.run(() => {
     window.files.received = [];
@@ -86,7 +86,7 @@ for (const kinds of [
     await from.run((...args) => window.files.make(...args), size, "random.zip");
     for (const page of [from, to]) await page.run(() => window.files.openBare());
     for (const page of [from, to]) await page.until(() => window.files.bare.readyState === "open");
-    // Code that runs for the first time is slow, on either way.
+    // Code is slow when it runs for the first time, in both ways of sending.
     await bareTransfer(from, to, 2 * MB);
     for (const page of [from, to]) await page.run(() => window.files.watchMemory());
     const rates = { file: [], bare: [] };
@@ -109,7 +109,7 @@ for (const kinds of [
     t.diagnostic(
       `MB/s: file ${rounded(rates.file)}; bare data channel ${rounded(rates.bare)}; ratio of medians ${ratio.toFixed(2)}`,
     );
-    // A quick transfer on a busy machine is measured badly.
+    // A short transfer cannot be measured well on a busy machine.
     assert.ok(ratio >= (isLong ? 0.7 : 0.35), `a file takes ${ratio.toFixed(2)} of what the channel gives`);
     assert.deepEqual(await to.run(() => [window.files.received[0].file.name, window.files.received[0].blob.type]), [
       "random.zip",
@@ -119,7 +119,7 @@ for (const kinds of [
   });
 }
 
-/** Has each side believe that the other one says this of the largest message. */
+/** Makes each side believe that the other one has announced this largest message. */
 function pretending(attribute) {
   return `() => {
     const { setRemoteDescription } = RTCPeerConnection.prototype;

@@ -1,5 +1,5 @@
-// What every browser test stands on: a stage with hosts, the server under test, browsers and pages, all of which are
-// cleared away when the test ends, however it ends.
+// The base of every browser test: a stage with hosts, the server under test, browsers and pages. All of them are
+// removed when the test ends, however it ends.
 import { spawn } from "node:child_process";
 import { X509Certificate, randomInt } from "node:crypto";
 import dgram from "node:dgram";
@@ -26,18 +26,18 @@ export function findProgram(...names) {
   return names.flatMap((name) => directories.map((directory) => path.join(directory, name))).find(existsSync);
 }
 
-/** Of the server's metrics, those to look at when a test has failed. */
+/** The metrics of the server that help when a test has failed. */
 const COUNTS_THAT_EXPLAIN = /^bimcc_rtc_(members$|turn_|signaling_errors)/;
 
 function browserExecutable(kind) {
   return process.env[`${kind.toUpperCase()}_PATH`] ?? EXECUTABLES[kind].find(existsSync);
 }
 
-/** What `test.sh` says of network namespaces: "required", where tests fail for want of them, "skip", or nothing. */
+/** What `test.sh` says of network namespaces: "required" (tests fail without them), "skip", or nothing. */
 const NETNS = process.env.BIMCC_RTC_NETNS;
 const namespaceProblem = NETNS === "skip" ? "no network namespaces are wanted" : await whyNoNamespaces();
 
-/** Ends a test that was not skipped for want of namespaces, in one line. */
+/** Fails a test that needs namespaces and was not skipped, with one line. */
 function demandNamespaces() {
   if (!namespaceProblem) return;
   const failure = new Error(`${namespaceProblem}; ./test.sh --without-netns skips tests that need them`);
@@ -59,13 +59,13 @@ export function missing(...needs) {
   return undefined;
 }
 
-/** This machine's first address that other machines could reach, else loopback. */
+/** The first address of this machine that other machines could reach, else loopback. */
 export function ownAddress() {
   const all = Object.values(os.networkInterfaces()).flat();
   return all.find((a) => a.family === "IPv4" && !a.internal)?.address ?? "127.0.0.1";
 }
 
-/** Makes the stage of one test; it is cleared when the test ends. */
+/** Makes the stage of one test; it is removed when the test ends. */
 export async function setStage(t) {
   const stage = new Stage(await mkdtemp(path.join(os.tmpdir(), "bimcc-rtc-test-")));
   t.after(() => stage.clear(t));
@@ -82,14 +82,14 @@ class Stage {
     this.directory = directory;
   }
 
-  /** A host: this machine as it is, or one of a network's. */
+  /** A host: this machine as it is, or a host of a test network. */
   async host({ netns, address, names } = {}) {
     const host = await Host.start(this, netns, address ?? ownAddress(), names);
     this.#cleanups.push(() => host.stop());
     return host;
   }
 
-  /** Hosts on a network of their own, by name. */
+  /** Hosts on a separate network, by name. */
   async lan(...names) {
     demandNamespaces();
     return this.#hostsOf(await createLan(...names));
@@ -108,7 +108,7 @@ class Stage {
     return started;
   }
 
-  /** A path in the stage's directory that nobody else has. */
+  /** A unique path in the directory of the stage. */
   path(name) {
     return path.join(this.directory, `${++this.#names}-${name}`);
   }
@@ -121,7 +121,7 @@ class Stage {
     this.#pages.push(page);
   }
 
-  /** A failed test is explained best by what its pages and servers know. */
+  /** The state of its pages and servers explains a failed test best. */
   async #explain() {
     for (const one of [...this.#pages.filter((page) => page.isOpen), ...this.#servers]) {
       console.error(await one.describe().catch(({ message }) => message));
@@ -190,7 +190,7 @@ class Host {
     return { stop: () => this.ask("stop", { program }), output: () => this.ask("output", { program }) };
   }
 
-  /** Takes the host off its network, without a word to anybody; returns what puts it back. */
+  /** Disconnects the host from its network without notice. Returns a function that connects it again. */
   async cutOff() {
     const nft = async (text) => {
       const { code, stderr } = await this.exec("nft", [text]);
@@ -209,7 +209,7 @@ class Host {
     return server;
   }
 
-  /** Starts a browser, "chromium" or "firefox"; `ca` is a PEM file it shall trust. */
+  /** Starts a browser, "chromium" or "firefox"; `ca` is a PEM file that it must trust. */
   async browse(kind, { ca, preferences, args } = {}) {
     const directory = this.stage.path(kind);
     const executable = browserExecutable(kind);
@@ -226,8 +226,8 @@ class Host {
 }
 
 /**
- * The beginning of a command line that runs the rest, within `ip netns exec`, with these names and no others: mounts made there
- * are the command's own. Chromium looks up some names with a dot at the end.
+ * The beginning of a command line that runs the rest within `ip netns exec` and with only these host names: mounts made
+ * there only affect the command. Chromium looks up some names with a dot at the end.
  */
 async function knowing(names, stage) {
   const [hosts, resolver] = [stage.path("hosts"), stage.path("resolv.conf")];
@@ -244,7 +244,9 @@ class Browser {
     this.id = id;
   }
 
-  /** Opens a test page by name, or any page by its URL; the function `before` runs there before the page's own. */
+  /**
+   * Opens a test page by name, or any page by its URL; the function `before` runs there before the page's own scripts.
+   */
   async open(page, { before, ...options } = {}) {
     const url = /^https?:/.test(page) ? page : this.host.pageUrl(page);
     const argument = { browser: this.id, url, ...options, ...(before && { before: String(before) }) };
@@ -266,7 +268,7 @@ class Page {
     this.isOpen = true;
   }
 
-  /** Calls a function in the page with arguments that JSON can carry; awaits it there. */
+  /** Calls a function in the page with arguments that JSON can represent, and awaits it there. */
   async run(pageFunction, ...args) {
     try {
       return await this.host.ask("evaluate", { page: this.id, source: String(pageFunction), args });
@@ -281,7 +283,7 @@ class Page {
     return this.host.ask("navigate", { page: this.id, source: String(pageFunction) });
   }
 
-  /** Waits in the page until the function returns something true, and returns it. */
+  /** Waits in the page until the function returns a true value, and returns that value. */
   until(pageFunction, ...args) {
     const source = `async (...args) => {
       const condition = ${pageFunction};
@@ -294,7 +296,9 @@ class Page {
     return this.run(source, ...args);
   }
 
-  /** Clicks as a person does: what is covered or absent cannot be clicked, and the page may do what needs a click. */
+  /**
+   * Clicks like a person: a covered or missing element cannot be clicked, and the page may do things that need a click.
+   */
   async click(selector) {
     try {
       await this.host.ask("click", { page: this.id, selector });
@@ -313,7 +317,7 @@ class Page {
     return this.host.ask("drag", { page: this.id, points });
   }
 
-  /** Types what the keyboard can, and text that it cannot. */
+  /** Types text, also with characters that are not on the keyboard. */
   type(text) {
     return this.host.ask("type", { page: this.id, text });
   }
@@ -323,7 +327,10 @@ class Page {
     return this.host.ask("requestsOf", { page: this.id });
   }
 
-  /** Keeps requests whose URL has this in it from leaving; what is returned waits until there is one, and what that gives lets them go. */
+  /**
+   * Holds back requests whose URL contains this part. Returns a function that waits until there is one; its result
+   * releases them.
+   */
   async hold(part) {
     await this.host.ask("holdRequests", { page: this.id, part });
     return async () => {
@@ -336,11 +343,11 @@ class Page {
     return this.host.ask("consoleOf", { page: this.id });
   }
 
-  /** What a person would look at who wonders what is wrong with the page. */
+  /** What a person would look at to find out what is wrong with the page. */
   async describe() {
     const lines = await this.console();
     const source = "() => window.call?.describe?.() ?? []";
-    // A page that is stuck has been waited for already.
+    // The test has already waited for a page that is stuck, so this limit is short.
     const state = await this.host
       .ask("evaluate", { page: this.id, source, args: [], limit: 5000 })
       .catch(({ message }) => [message]);
@@ -357,7 +364,7 @@ class Page {
   }
 }
 
-/** The server binary on a host, with state and certificates of its own in the stage's directory. */
+/** The server binary on a host, with its own state and certificates in the directory of the stage. */
 class Server {
   #program;
   #args;
@@ -374,7 +381,8 @@ class Server {
       ? { listen: 3000, turn: 3478, admin: 9641 }
       : await freePorts("listen", "turn", "admin");
     Object.assign(this.ports, ports);
-    // In a network of its own at all addresses of both families; this machine's IPv6 ports are somebody else's perhaps.
+    // In a separate network it listens at all addresses of both families. On this machine, IPv6 ports may be used by
+    // other programs.
     const any = this.host.isolated ? "" : "0.0.0.0:";
     this.#args = [
       "serve",
@@ -400,7 +408,7 @@ class Server {
     await this.#ready();
   }
 
-  /** Asks `/readyz` until it says yes; a server that ended, or takes too long, is an error with what it printed. */
+  /** Asks `/readyz` until it says yes; if the server has ended or takes too long, the error contains its output. */
   async #ready() {
     const giveUp = Date.now() + 30_000;
     for (;;) {
@@ -423,13 +431,13 @@ class Server {
     }
   }
 
-  /** The server's page for a browser that reaches it at `address`. */
+  /** The URL of the server for a browser that reaches it at `address`. */
   url(address = this.host.address) {
     const host = address.includes(":") ? `[${address}]` : address;
     return `http${this.tls ? "s" : ""}://${host}:${this.ports.listen}`;
   }
 
-  /** The server's WebSocket. */
+  /** The URL of the server's WebSocket. */
   wsUrl(address) {
     return this.url(address).replace("http", "ws");
   }
@@ -439,7 +447,7 @@ class Server {
     return parseMetrics(body);
   }
 
-  /** Its last words, and what it counted. */
+  /** Its last output, and its metrics. */
   async describe() {
     const { text } = await this.host.ask("output", { program: this.#program });
     const lines = text.split("\n").slice(-40);
@@ -449,18 +457,18 @@ class Server {
     return ["server:", ...lines, ...told].join("\n  ");
   }
 
-  /** Stops the server as a service manager would: `{ code, signal }`. */
+  /** Stops the server like a service manager. Returns `{ code, signal }`. */
   stop() {
     return this.host.ask("stop", { program: this.#program });
   }
 
-  /** Ends it as a crash would. */
+  /** Ends the server like a crash. */
   kill() {
     return this.host.ask("stop", { program: this.#program, signal: "SIGKILL" });
   }
 }
 
-/** The certificate in a directory that is a CA's. */
+/** The certificate of a CA in a directory. */
 async function findCa(directory) {
   for (const name of await readdir(directory)) {
     if (!name.endsWith(".pem")) continue;
@@ -471,12 +479,12 @@ async function findCa(directory) {
   throw new Error(`no CA in ${directory}`);
 }
 
-/** What this process has given out: a server that starts beside another has not bound its own yet. */
+/** The ports that this process has given out. A server that is starting has not bound its ports yet. */
 const given = new Set();
 
 /**
- * Different ports, by name, that are free for TCP and UDP at this moment and are not given out again. They are below the range
- * from which the kernel gives ports to whoever asks for any, else somebody could have one before the server does.
+ * Different ports, by name, that are free for TCP and UDP at this moment and are not given out again. They are below
+ * the range from which the kernel chooses ports; otherwise another program could get one before the server does.
  */
 export async function freePorts(...names) {
   const ports = {};

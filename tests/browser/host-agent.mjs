@@ -1,6 +1,6 @@
-// Runs on a test host (a network namespace, or this machine as it is) and does there what the harness asks over IPC:
-// serves the pages on the host's own loopback, drives a browser, runs programs, fetches URLs. When the harness goes
-// away, for whatever reason, everything that was started here ends.
+// Runs on a test host (a network namespace, or this machine as it is) and and does there what the harness asks over
+// IPC: serves the pages on the host's own loopback, drives a browser, runs programs, fetches URLs. When the harness
+// goes away, for whatever reason, everything that was started here ends.
 import { execFile, spawn } from "node:child_process";
 import { createReadStream } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -14,7 +14,7 @@ import puppeteer from "puppeteer-core";
 const run = promisify(execFile);
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const PAGES = path.join(HERE, "pages");
-/** The built client, which pages find beside themselves. */
+/** The built client, which is served next to the test pages. */
 const CLIENT = path.join(HERE, "../../web/client/dist");
 const EXAMPLES = path.join(HERE, "../../examples/web");
 const CLIENT_FILES = ["client.js", "BimccWebRTC.js"];
@@ -74,7 +74,7 @@ const operations = {
     return id;
   },
 
-  /** Calls a function in a page; what never settles there becomes an error in the end. */
+  /** Calls a function in a page. A promise that never settles becomes an error in the end. */
   async evaluate({ page, source, args, limit = EVALUATION_LIMIT }) {
     let timer;
     const late = new Promise((_, reject) => {
@@ -84,7 +84,7 @@ const operations = {
     return Promise.race([result, late]).finally(() => clearTimeout(timer));
   },
 
-  /** The same for a function that makes the page go elsewhere; done when it is there. */
+  /** The same for a function that makes the page go elsewhere. Resolves when the new page is there. */
   async navigate({ page, source }) {
     const arrived = pages.get(page).page.waitForNavigation({ waitUntil: "domcontentloaded" });
     await pages.get(page).page.evaluate(`void setTimeout(${source})`);
@@ -93,7 +93,7 @@ const operations = {
 
   async click({ page, selector }) {
     const tab = pages.get(page).page;
-    // A tab behind another one draws nothing, so nothing in it becomes visible.
+    // A tab behind another one renders nothing, so nothing in it becomes visible.
     await tab.bringToFront();
     const element = await tab.waitForSelector(selector, { visible: true });
     await element.click();
@@ -123,7 +123,7 @@ const operations = {
     return pages.get(page).page.keyboard.type(text);
   },
 
-  /** Keeps requests whose URL has this in it from leaving, until they are let go. */
+  /** Holds back requests whose URL contains this part, until they are released. */
   async holdRequests({ page, part }) {
     const opened = pages.get(page);
     opened.held = [];
@@ -134,7 +134,7 @@ const operations = {
     });
   },
 
-  /** How many are held. */
+  /** How many requests are held. */
   heldRequestsOf({ page }) {
     return pages.get(page).held?.length ?? 0;
   },
@@ -169,7 +169,7 @@ const operations = {
 
   /** Starts a long-running program; `log` receives what it prints. */
   start({ command, args, cwd, env, log }) {
-    // Variables with the server's prefix are the tests' own, or a person's, and no settings for this server.
+    // Variables with the server's prefix belong to the tests or to a person, and are not settings for this server.
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("BIMCC_RTC_"));
     return new Promise((resolve, reject) => {
       const child = spawn(command, args, {
@@ -197,7 +197,7 @@ const operations = {
     return { text: output(), ended: child.exitCode !== null || child.signalCode !== null };
   },
 
-  /** Asks a program to stop as a service manager would, or by another signal, and waits. */
+  /** Asks a program to stop like a service manager, or by another signal, and waits. */
   async stop({ program, signal = "SIGTERM" }) {
     const { child, ended } = programs.get(program);
     child.kill(signal);
@@ -268,14 +268,14 @@ async function launchFirefox({ executable, directory, ca, preferences, args = []
     env: { ...process.env, HOME: directory, MOZ_DISABLE_CONTENT_SANDBOX: "1" },
     extraPrefsFirefox: {
       "media.navigator.streams.fake": true,
-      // Leave to use the camera given in advance. Firefox tells a page its addresses (all it can use where there is no
-      // default route) only while it films or has leave to, and a fake camera does not count as filming.
+      // The permission to use the camera is given in advance. Firefox gives a page its addresses (the only usable ones
+      // without a default route) only while the camera is on or allowed, and a fake camera does not count.
       "permissions.default.camera": 1,
       "permissions.default.microphone": 1,
       "media.autoplay.default": 0,
       "network.captive-portal-service.enabled": false,
       "network.connectivity-service.enabled": false,
-      // Without a default route the browser takes itself for offline and refuses to load anything.
+      // Without a default route the browser believes that it is offline, and refuses to load anything.
       "network.manage-offline-status": false,
       ...preferences,
     },
@@ -283,7 +283,7 @@ async function launchFirefox({ executable, directory, ca, preferences, args = []
   });
 }
 
-/** Puts a CA into the NSS store in `directory`, where the browser looks for its own trust. */
+/** Puts a CA into the NSS store in `directory`, where the browser looks for trusted CAs. */
 async function trust(directory, ca) {
   await mkdir(directory, { recursive: true });
   await run("certutil", ["-d", `sql:${directory}`, "-N", "--empty-password"]);

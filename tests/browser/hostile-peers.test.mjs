@@ -1,5 +1,5 @@
-// Peers that mean harm, by chance and by design: whatever they write, call themselves, draw and offer, no page has an error,
-// and its controls live. A found seed is repeated by BIMCC_RTC_SEED.
+// Hostile peers, with random and designed input: whatever they write, draw and offer, and whatever their names are, no
+// page has an error, and its controls work. BIMCC_RTC_SEED repeats a run with a found seed.
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
@@ -9,10 +9,10 @@ import { missing, setStage } from "./harness.mjs";
 
 const TIMEOUT = 240_000;
 const skip = missing("chromium");
-/** Of a hundred each of messages, names and drawings. */
+/** The number of rounds, each with a hundred messages, names and drawings. */
 const ROUNDS = process.env.BIMCC_RTC_LONG === "1" ? 100 : 25;
 
-/** Runs in the page: makes `window.hostile`, whose random things all come from one seed. */
+/** Runs in the page: makes `window.hostile`, whose random values all come from one seed. */
 function makeHostile(seed) {
   let state = seed;
   const random = () => {
@@ -42,7 +42,7 @@ function makeHostile(seed) {
     const fields = Array.from({ length: upTo(5) }, () => [pick([text(), "microphone", "camera", "kind", "id", "then", "toJSON"]), value(depth + 1)]);
     return Object.fromEntries(fields);
   };
-  /** As it would have come through the network. */
+  /** The data as it would arrive from the network. */
   const sent = (data) => JSON.parse(JSON.stringify(data));
   const KINDS = ["update", "state", "compare", "want", "end", "pointer", "want-file", "no-file", "__proto__", ""];
   const FIELDS = ["elements", "digests", "contents", "buckets", "stamps", "hashes", "ids", "fileId", "x", "y", "selected", "button"];
@@ -61,7 +61,7 @@ function makeHostile(seed) {
   window.hostile = { text, value, sent, drawing, upTo };
 }
 
-/** What no page may say, whatever comes. */
+/** The errors in the console, which no page may have. */
 async function errorsOf(page) {
   const lines = await page.console();
   const broken = await page.run(() => [...document.querySelectorAll(".broken, .last-words")].map((e) => e.textContent));
@@ -109,7 +109,7 @@ test("hostile messages, names and drawings, as the client hands them to the page
         const [peer] = room.peers.values();
         const via = { via: "peer", droppable: false };
         for (let i = 0; i < 100; i++) {
-          // Each with an allowance of its own, so that every one is shown.
+          // Each author has its own limit, so that every message is shown.
           const author = { id: `${round} ${i}`, name: sent(text()), metadata: sent(value()), state: "connected", streams: [] };
           room.emit("message", author, sent(text()), via);
           room.emit("message", peer, sent(value()), via);
@@ -121,7 +121,7 @@ test("hostile messages, names and drawings, as the client hands them to the page
           room.emit("peer_updated", peer);
           room.emit("message", peer, sent(drawing(base)), via);
         }
-        // Long enough to be shown.
+        // This is long enough for the page to render.
         await new Promise((resolve) => setTimeout(resolve, 120));
       },
       round,

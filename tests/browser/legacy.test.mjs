@@ -1,5 +1,5 @@
-// Pages on the old API, by /BimccWebRTC.js: in the manner of BimccRTC's sample and of SkyRTC's demo, among themselves, with
-// clients of that time and with pages on today's API.
+// Pages on the old API, by /BimccWebRTC.js: pages like BimccRTC's sample and SkyRTC's demo, among themselves, with
+// clients of that time, and with pages on the current API.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { missing, setStage } from "./harness.mjs";
@@ -23,7 +23,7 @@ async function stage(t, kinds) {
   return { host, server, browsers };
 }
 
-/** Waits until the page shows moving pictures of its own camera and of so many others. */
+/** Waits until the page shows moving pictures of its own camera and of this many others. */
 function showsVideos(page, others) {
   return page.until((count) => {
     const ids = window.playing();
@@ -172,7 +172,7 @@ for (const kinds of KINDS) {
   });
 }
 
-// As the originals have them, in their order.
+// The methods of the originals, in their order.
 const METHODS = (
   "on emit connect createStream addStreams attachStream sendOffers receiveOffer sendAnswer receiveAnswer " +
   "createPeerConnections createPeerConnection closePeerConnection broadcast sendMessage addDataChannels createDataChannel " +
@@ -214,7 +214,7 @@ test("nothing is missing that the originals have", { skip: missing("chromium"), 
     );
     assert.deepEqual(found, { methods: METHODS, properties: PROPERTIES, random: true });
   }
-  // The socket is there as soon as `connect` returns, so that a page may listen to it.
+  // The socket exists as soon as `connect` returns, so that a page may listen to it.
   const atOnce = await page.run((url) => {
     const rtc = window.SkyRTC();
     window.record(rtc);
@@ -369,7 +369,7 @@ for (const kinds of KINDS) {
     const pages = [];
     for (const browser of browsers) pages.push(await openSky(browser, server, { camera: false }));
     for (const page of pages) await hasSeen(page, "data_channel_opened");
-    // Around what browsers say they take, in bytes and not in characters.
+    // Sizes around what browsers accept, in bytes and not in characters.
     const sizes = [65_500, 65_536, 250_000, 262_100, 262_144, 300_000, 1_000_000, 4_000_000];
     for (const [from, to] of [pages, [...pages].reverse()]) {
       const came = () => window.seen.filter(([name]) => name === "data_channel_message").map(([, , , data]) => data);
@@ -382,7 +382,7 @@ for (const kinds of KINDS) {
       assert.deepEqual((await to.run(`() => (${came})().map((data) => data.length ?? data)`)), lengths);
       assert.equal(await to.run(`() => (${came})().every((data) => !data.length || /^(x+|é+)$/.test(data))`), true);
     }
-    // What is larger than all messages may be is told to whoever sends it, and the channel goes on.
+    // If a message is larger than any message may be, its sender gets an error, and the channel continues.
     await pages[0].run(() => {
       window.rtc.broadcast("x".repeat(4_200_000));
       window.rtc.broadcast("and on");

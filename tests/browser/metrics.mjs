@@ -23,7 +23,7 @@ export function total(samples, name, labels = {}) {
     .reduce((sum, s) => sum + s.value, 0);
 }
 
-/** Payload bytes that TURN relayed, whichever way. */
+/** Payload bytes that TURN has relayed, on any path. */
 export function relayedBytes(samples) {
   return total(samples, "bimcc_rtc_turn_relayed_bytes_total");
 }

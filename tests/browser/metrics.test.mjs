@@ -1,4 +1,4 @@
-// The reader of the server's metrics, which judges the other tests.
+// The reader of the server's metrics, on which other tests depend.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseMetrics, relayedBytes, total, turnErrors } from "./metrics.mjs";

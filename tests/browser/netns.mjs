@@ -1,5 +1,5 @@
-// Small networks of Linux network namespaces, of which nothing is visible outside: hosts on one switch, or hosts on
-// networks of their own behind routers, as on the Internet.
+// Small networks of Linux network namespaces, which are not visible outside: hosts on one switch, or hosts on separate
+// networks behind routers, as on the Internet.
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
@@ -7,10 +7,10 @@ import { promisify } from "node:util";
 
 const execute = promisify(execFile);
 
-/** Runs a program with text for it to read; its complaint is the error's message. */
+/** Runs a program with text as its input. If it fails, its error output is the message of the error. */
 async function run(program, args, input = "") {
   const running = execute(program, args);
-  // A program that ended early says itself why.
+  // A program that ended early has reported the reason itself.
   running.child.stdin.on("error", () => {});
   running.child.stdin.end(input);
   try {
@@ -22,12 +22,12 @@ async function run(program, args, input = "") {
 
 const ip = (args) => run("ip", args.split(" "));
 
-/** Many commands for `ip`, in one namespace where one is given. */
+/** Many commands for `ip`, in a namespace, if one is given. */
 function ipBatch(lines, netns) {
   return run("ip", [...(netns ? ["-n", netns] : []), "-batch", "-"], `${lines.flat(Infinity).join("\n")}\n`);
 }
 
-/** Why namespaces cannot be made here, or null if they can. Removes those of a run that was killed. */
+/** Why namespaces cannot be made here, or null if they can. Also removes namespaces of a run that was killed. */
 export async function whyNoNamespaces() {
   const name = uniqueName("probe");
   try {
@@ -54,16 +54,16 @@ function uniqueName(purpose) {
   return `rtc-${process.pid}-${randomBytes(3).toString("hex")}-${purpose}`;
 }
 
-/** Namespaces that belong together, and go together. */
+/** Namespaces that belong together, and are removed together. */
 class Network {
   #made = [];
 
-  /** One namespace each for these, with loopback: their names in the same order. */
+  /** Makes one namespace for each purpose, with loopback. Returns their names in the same order. */
   async add(...purposes) {
     const names = purposes.map(uniqueName);
     this.#made.push(...names);
     await ipBatch(names.map((name) => `netns add ${name}`));
-    // Without duplicate address detection (RFC 4862 section 5.4), which takes seconds, addresses are of use at once.
+    // Without duplicate address detection (RFC 4862 section 5.4), which takes seconds, addresses can be used at once.
     const detection = "/proc/sys/net/ipv6/conf/default/accept_dad";
     const without = `[ ! -e ${detection} ] || echo 0 > ${detection}`;
     await Promise.all(names.map((name) => run("ip", ["netns", "exec", name, "sh", "-c", without])));
@@ -73,13 +73,13 @@ class Network {
   async destroy() {
     const names = this.#made.splice(0).reverse();
     for (const netns of names) {
-      // Whatever still runs in there was started there by us, and would keep the namespace alive.
+      // Everything that still runs in the namespace was started by this test, and would keep the namespace alive.
       const pids = (await ip(`netns pids ${netns}`).catch(() => "")).split("\n").filter(Boolean);
       for (const pid of pids) {
         try {
           process.kill(Number(pid), "SIGKILL");
         } catch {
-          // It has ended by itself.
+          // The process has ended by itself.
         }
       }
     }
@@ -90,8 +90,8 @@ class Network {
 }
 
 /**
- * Has `make` make a network and describe it, and waits until its hosts' interfaces are as they will stay; what was made
- * before an error does not stay.
+ * Lets `make` make a network and describe it, and waits until the interfaces of its hosts no longer change. If there is
+ * an error, everything made before it is removed.
  */
 async function build(make) {
   const network = new Network();
@@ -106,8 +106,8 @@ async function build(make) {
 }
 
 /**
- * Done when all interfaces of a namespace carry and have the address that IPv6 gives each by itself. The kernel does both
- * some time after they are set up, and a browser drops what it is loading when an address comes (ERR_NETWORK_CHANGED).
+ * Resolves when all interfaces of a namespace are up and have their automatic IPv6 address. The kernel does both some
+ * time after they are configured, and a browser aborts loading when an address is added (ERR_NETWORK_CHANGED).
  */
 async function settled(netns) {
   for (let left = 100; left > 0; left -= 1) {
@@ -135,7 +135,7 @@ const cable = (port, netns, interfaceName) => [
   `link set ${port} up`,
 ];
 
-/** The same from a switch. */
+/** The same, plugged into a switch. */
 const plug = (port, netns, interfaceName) => [...cable(port, netns, interfaceName), `link set ${port} master bridge`];
 
 const address = (interfaceName, own) =>
@@ -160,9 +160,9 @@ export function createLan(...names) {
 }
 
 /**
- * The ways in which a host can be connected. `nat` is how its router translates: to the same outside port whatever the
- * destination ("endpoint-independent", RFC 4787), to another for each ("symmetric"), or, where it is absent, not at all:
- * then there is no IPv4. `out` is what the router lets out; answers come in, and nothing else does.
+ * The ways in which a host can be connected. `nat` is how its router translates: to the same outside port for every
+ * destination ("endpoint-independent", RFC 4787), to another port for each ("symmetric"), or not at all if it is
+ * absent; then there is no IPv4. `out` is what the router lets out; only answers come in.
  */
 const CONNECTIONS = {
   "endpoint-independent NAT": { nat: "masquerade", out: "accept" },
@@ -175,14 +175,15 @@ const CONNECTIONS = {
 
 // Documentation addresses (RFC 5737, RFC 3849) stand for public ones.
 const EXCHANGE = { v4: "203.0.113.254", v6: "2001:db8::ffff" };
-/** What the clients of an Internet know its server as. */
+/** The name of the server for the clients of an Internet. */
 export const SERVER_NAME = "rtc.example";
 const SERVER = { v4: "203.0.113.1", v6: "2001:db8::1" };
 
 /**
- * Makes an Internet: a public segment with the host `server`, and for each of `clients`, `{ [name]: connection }` with one of
- * `CONNECTIONS`, a router and behind it a network with the host of that name. Where all have IPv6 only, so has the
- * server. Returns `{ hosts: { [name]: { netns, address, names } }, destroy }`; `names` is for the host's hosts file.
+ * Makes an Internet: a public segment with the host `server`, and for each of `clients`, `{ [name]: connection }` with
+ * one of `CONNECTIONS`, a router and behind it a network with the host of that name. If all clients have only IPv6, so
+ * has the server. Returns `{ hosts: { [name]: { netns, address, names } }, destroy }`; `names` is for the host's hosts
+ * file.
  */
 export function createInternet(clients) {
   return build(async (network) => {
@@ -206,7 +207,7 @@ export function createInternet(clients) {
       [
         BRIDGE,
         families.map((family) => address("bridge", EXCHANGE[family])),
-        // What is for nobody is lost on the way, as on the Internet: no errors come back.
+        // Packets to addresses that nobody has get lost without errors, as on the Internet.
         "route add blackhole 0.0.0.0/0",
         "route add blackhole ::/0",
         plug("server", server, "eth0"),
@@ -242,8 +243,8 @@ async function route(netns, rules = "") {
 }
 
 /**
- * Packets that come in unasked are dropped without a word, also those for the router itself: an answer would leave an entry
- * that takes the port which punching a hole through the NAT needs.
+ * Unexpected incoming packets are dropped silently, also those for the router itself: an answer would create an entry
+ * that occupies the port which is needed for punching a hole through the NAT.
  */
 function routerRules(nat, out) {
   const known = "ct state established,related accept";

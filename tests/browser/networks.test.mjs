@@ -1,4 +1,4 @@
-// Calls between browsers in different networks, behind NATs and firewalls or with IPv6 only: which way they find.
+// Calls between browsers in different networks, behind NATs and firewalls or with IPv6 only: which path they find.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertBothRelayed, assertDirect, assertRelayed, browseAll, call } from "./calls.mjs";
@@ -7,13 +7,13 @@ import { SERVER_NAME } from "./netns.mjs";
 
 const TIMEOUT = 180_000;
 
-/** A host for the server, and two for browsers, each behind a router of its own. */
+/** A host for the server, and two for browsers, each behind its own router. */
 async function connect(t, alice, bob = alice) {
   const hosts = await (await setStage(t)).internet({ alice, bob });
   return { host: hosts.server, clients: [hosts.alice, hosts.bob] };
 }
 
-/** Offers the browsers TURN over UDP only, else it is chance what they use: see `calls.mjs`. */
+/** Offers the browsers TURN over UDP only, because otherwise it is random what they use: see `calls.mjs`. */
 const OVER_UDP = { transports: ["udp"] };
 const RELAYED = { policy: "relay", room: "another room" };
 
@@ -49,7 +49,7 @@ for (const kinds of [
   const withTls = { ...options, skip: options.skip ?? missing("certutil") };
   test(`${names} with TCP port 443 only: page, WebSocket and relay go through it`, withTls, async (t) => {
     const { host, clients } = await connect(t, "TCP port 443 only");
-    // By name, because Firefox takes no address in a turns: URL.
+    // The server is used by name, because Firefox accepts no address in a turns: URL.
     const server = await host.serve({ tls: true, ports: { listen: 443 }, args: ["--public-host", SERVER_NAME] });
     const browsers = await browseAll(clients, kinds, { ca: server.ca });
     for (const browser of browsers) {
@@ -81,7 +81,7 @@ test("chromium with IPv4 and chromium with IPv6 only: relayed", chromium, async 
   await assertRelayed(server, pages);
 });
 
-// Without TLS the port of the WebSocket is TURN's, too.
+// Without TLS, the port of the WebSocket also serves TURN.
 test("chromium with TCP port 80 only: relayed over TCP", chromium, async (t) => {
   const { host, clients } = await connect(t, "TCP port 80 only");
   const server = await host.serve({ ports: { listen: 80 } });

@@ -1,4 +1,5 @@
-// Browsers that lack what newer ones have, and parts of the page that break: who is in a call stays in it, and can leave it.
+// Browsers that lack what newer ones have, and parts of the page that break: people in a call stay in it, and can leave
+// it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { enter, fill, hears, inState, offerFile, openPanel, openRoom, say, takeFile } from "./app.mjs";
@@ -15,14 +16,14 @@ async function serve(t) {
   return { host, url: `${server.url("127.0.0.1")}/r/old` };
 }
 
-/** A function that runs before the page's own scripts, made of a statement. */
+/** A function that runs before the page's own scripts, made from a statement. */
 const before = (statement) => ({ toString: () => `() => { ${statement} }` });
 
 async function pageErrors(page) {
   return (await page.console()).filter((line) => /^uncaught|could not be shown|has stopped/.test(line));
 }
 
-/** By a name of their own in the page, so that what is not there is not there for anybody. */
+/** Features that are removed in the page, so that no code can use them. */
 const NEW = [
   "URL.canParse",
   "Array.prototype.toSpliced",
@@ -71,7 +72,7 @@ async function mainPath(page, other, name) {
   await offerFile(other, `${name}.txt`, "x", 1000);
   assert.equal((await takeFile(page, `${name}.txt`)).size, 1000);
   await page.click("#close-panel");
-  // A board that does not start says so, and the call goes on.
+  // A board that does not start says so, and the call continues.
   const board = await page.until(() =>
     window.bimccRtc?.board ? "there" : /whiteboard has stopped/i.test(document.querySelector("#board")?.textContent) && "gone",
   );
@@ -85,7 +86,7 @@ async function mainPath(page, other, name) {
   return board;
 }
 
-// Two people for all of them: one keeps its browser, the other comes again and again without something.
+// Two people for all cases: one keeps the browser, the other one comes again and again without one of the features.
 test("what newer browsers have is not needed: room, links, board, file, leaving", { skip, timeout: TIMEOUT * 3 }, async (t) => {
   const { host, url } = await serve(t);
   const other = await openRoom(await host.browse("chromium"), `${url}?name=Bob`, { camera: false });
@@ -109,7 +110,7 @@ test("a browser that cannot even begin is told so", { skip, timeout: TIMEOUT }, 
   const page = await browser.open(url, { before: without("MediaStream") });
   await inState(page, "broken");
   assert.match(await page.run(() => document.body.textContent), /Chrome, Edge, Firefox and Safari/);
-  // One that does not get through the program at all.
+  // A browser that cannot run the program at all.
   const older = await browser.open(url, { before: without("matchMedia") });
   await older.until(() => getComputedStyle(document.querySelector(".start")).visibility === "visible");
   assert.match(await older.run(() => document.querySelector(".start").textContent), /too old/);
@@ -179,7 +180,7 @@ test("a panel and a picture that break leave the call, and can be tried again", 
     };
     Object.defineProperty(HTMLMediaElement.prototype, "srcObject", { ...srcObject, set: refuse });
   });
-  // A new picture: the camera that was off.
+  // The camera, which was off, gives a new picture.
   await ada.click("#toggle-screen");
   await bob.until(() => document.querySelector(".tile .broken"));
   await bob.run(() => window.mend());

@@ -1,4 +1,4 @@
-// Clients of the protocol's first days, as they stand: among themselves, and with today's in one room.
+// Unchanged clients from the beginning of the protocol: among themselves, and with current ones in one room.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { hears, inState, openRoom, say } from "./app.mjs";
@@ -13,7 +13,7 @@ const OPEN_ADDRESSES = {
   preferences: { "media.peerconnection.ice.obfuscate_host_addresses": false },
 };
 
-/** Opens an old client and resolves when the server has told it who is there. */
+/** Opens an old client, and resolves when the server has told it who is in the room. */
 async function connect(browser, url, room) {
   const page = await browser.open("old-client.html");
   await page.run(
@@ -30,8 +30,8 @@ async function connect(browser, url, room) {
 }
 
 /**
- * Sends a text over the old client's data channels and waits for it on the other side. It sends to all it has, and fails
- * where one of them is not open yet.
+ * Sends a text over the old client's data channels and waits for it on the other side. The client sends to all its
+ * channels, and fails if one of them is not open yet.
  */
 async function assertMessagePasses(from, to, text) {
   const receiver = await to.run(() => window.client.me);
@@ -96,7 +96,7 @@ test("three old clients, the first leaves, a fourth comes", { skip: missing("chr
   for (const page of [second, third]) await assertMessagePasses(fourth, page, "from the fourth");
 });
 
-// The app sends chat in the old clients' form, so that both kinds of client can talk, and its calls are calls.
+// The app sends chat in the old clients' form, so that both kinds of client can talk, and its calls work.
 for (const newcomer of ["old client", "app"]) {
   test(`the ${newcomer} comes to the other kind`, { skip: missing("chromium"), timeout: TIMEOUT }, async (t) => {
     const host = await (await setStage(t)).host();

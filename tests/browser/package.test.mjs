@@ -15,7 +15,8 @@ const run = promisify(execFile);
 test("the package for npm has what its manifest names", { timeout: 180_000 }, async (t) => {
   const directory = await mkdtemp(path.join(os.tmpdir(), "bimcc-rtc-test-"));
   t.after(() => rm(directory, { recursive: true, force: true }));
-  // As it was built last, so that no other test finds it half built: the manifest builds before it packs.
+  // The package is made from the last build, so that no other test finds a partial build: the manifest would build
+  // again before packing.
   await cp(CLIENT, path.join(directory, "client"), { recursive: true, filter: (file) => !file.includes("node_modules") });
   const args = ["pack", "--ignore-scripts", "--pack-destination", directory];
   await run("npm", args, { cwd: path.join(directory, "client") });
@@ -32,7 +33,7 @@ test("the package for npm has what its manifest names", { timeout: 180_000 }, as
   for (const target of [manifest.types, ...targets]) assert.ok(files.includes(target.replace("./", "")), target);
   const { joinRoom, openCamera } = await import(pathToFileURL(path.join(directory, "package/dist/client.js")));
   assert.deepEqual([typeof joinRoom, typeof openCamera], ["function", "function"]);
-  // In a program without WebRTC, or without WebSocket, too.
+  // This also works in a program without WebRTC or WebSocket.
   await assert.rejects(joinRoom({ url: "ws://127.0.0.1:1", room: "a room" }), { reason: "not_supported" });
   await assert.rejects(openCamera(), { reason: "not_supported" });
 });

@@ -1,4 +1,4 @@
-// The page that the server itself serves: two people meet there, and each state it can be in is shown as what it is.
+// The page that the server itself serves: two people meet there, and the page shows each of its states correctly.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
@@ -22,7 +22,7 @@ const skip = missing("chromium");
 
 const tiles = () => document.querySelectorAll("#tiles .tile").length;
 
-/** Whether two tiles lie over each other, which they must not in a window of any height. */
+/** Whether two tiles overlap, which they must not do in a window of any height. */
 const tilesOverlap = () => {
   const boxes = [...document.querySelectorAll("#tiles .tile")].map((tile) => tile.getBoundingClientRect());
   const touch = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
@@ -43,7 +43,7 @@ async function assertTheySeeEachOther(pages) {
 for (const { kinds = ["chromium", "chromium"], tls = false } of [
   {},
   { tls: true },
-  // From 127.0.0.1, where Firefox uses no TURN server: it needs the URL beside it.
+  // At 127.0.0.1 Firefox uses no TURN server, so it needs the additional URL.
   { kinds: ["firefox", "chromium"] },
   { kinds: ["firefox", "chromium"], tls: true },
   { kinds: ["chromium", "firefox"], tls: true },
@@ -119,7 +119,7 @@ test("texts that are too long stay where they were put, with a word, and are not
   const room = `${server.url("127.0.0.1")}/r/x`;
   const other = await openRoom(browser, room, { camera: false });
   const valueOf = (page, selector) => page.run((selector) => document.querySelector(selector).value, selector);
-  /** Waits for the words beside a field, and returns them. */
+  /** Waits for the text next to a field, and returns it. */
   const toldOf = (page, selector, isRefused) =>
     page.until(
       (selector, isRefused) => {
@@ -162,7 +162,7 @@ test("texts that are too long stay where they were put, with a word, and are not
   await say(page, text.slice(5));
   assert.equal(await valueOf(page, "#chat-text"), "");
   await hears(other, text.slice(5));
-  // Pages of others may send more.
+  // Other pages may send more.
   await page.run((text) => window.bimccRtc.room.send(text), `${"x".repeat(4000)}${text}`);
   await hears(other, "4,003 characters more");
 });

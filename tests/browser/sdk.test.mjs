@@ -1,4 +1,4 @@
-// Rooms by the built SDK in real browsers: messages, streams, and what happens when server, network or peers go away.
+// Rooms with the built SDK in real browsers: messages, streams, and what happens when server, network or peers go away.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { missing, setStage } from "./harness.mjs";
@@ -11,7 +11,7 @@ async function join(page, server, options = {}, room = "a room") {
   return page.run((...args) => window.member.join(...args), server.wsUrl(), room, options);
 }
 
-/** Waits until the page is connected with so many. */
+/** Waits until the page is connected with this many peers. */
 function connected(page, count) {
   return page.until(
     (n) => {
@@ -22,7 +22,7 @@ function connected(page, count) {
   );
 }
 
-/** Two members that are connected, in one browser each. */
+/** Two connected members, each in its own browser. */
 async function pair(t, kinds, { serve = {}, ...options } = {}) {
   const host = await (await setStage(t)).host();
   const server = await host.serve(serve);
@@ -43,14 +43,14 @@ const run = {
     await page.until((n, ...stream) => window.member.framesShown(...stream) >= n, shown + 5, id, label);
   },
   ticking: (page) => page.run(() => window.member.startTicking()),
-  /** Waits until so many ticks more have come from the peer. */
+  /** Waits until this many more ticks have come from the peer. */
   async moreTicks(page, id, count = 5) {
     const { numbers } = (await run.ticksOf(page, id)) ?? { numbers: [] };
     await page.until((from, n) => window.member.ticks[from]?.numbers.length >= n, id, numbers.length + count);
   },
 };
 
-/** Reliable and in order: no number is missing and none comes twice. */
+/** Reliable and in order: no number is missing or comes twice. */
 function assertWhole(numbers) {
   assert.deepEqual(numbers, Array.from(numbers, (_, i) => numbers[0] + i));
 }
@@ -87,7 +87,7 @@ for (const kinds of [
     assert.ok(messages.some(({ data, droppable }) => data === "cursor" && droppable));
     assert.deepEqual(await second.run(() => window.member.errors), []);
 
-    // Another track in its place without negotiation, a second stream, and away with it.
+    // Replaces a track without negotiation, then adds a second stream and removes it.
     const before = await second.run(() => window.member.room.peers.values().next().value.connection.remoteDescription.sdp);
     await first.run(() => window.member.replaceVideo("camera"));
     await run.moreFrames(second, ids[0]);
@@ -121,7 +121,7 @@ for (const kinds of [
     const server = await host.serve();
     const pages = [];
     for (const kind of kinds) pages.push(await (await host.browse(kind)).open("sdk.html"));
-    // Which of the two gives way differs from room to room.
+    // It differs from room to room which of the two gives way.
     for (let round = 0; round < 3; round++) {
       const ids = [];
       for (const page of pages) ids.push(await join(page, server, {}, `room ${round}`));
@@ -172,7 +172,7 @@ for (const kinds of [
       for (const [i, page] of pages.entries()) await run.moreTicks(page, ids[1 - i]);
       const took = performance.now() - restarted;
       t.diagnostic(`joined, and ticks from all, ${Math.round(took)} ms after the restart`);
-      // Direct pairs had nothing to come back from.
+      // Direct pairs had not lost anything.
       if (policy === "relay") assert.ok(took < 10_000, `it took ${took} ms`);
 
       for (const [i, page] of pages.entries()) {
@@ -209,7 +209,7 @@ for (const kind of ["chromium", "firefox"]) {
     await second.until(() => window.member.log.some((line) => line.includes("relayed")));
     const log = await second.run(() => window.member.log);
     const other = ids[0];
-    // Over TCP where answers over UDP are late.
+    // The protocol is TCP if answers over UDP are late.
     const protocol = await second.run(async () => (await window.member.room.stats())[0].protocol);
     for (const wanted of [
       `info bimcc-rtc: joined as ${ids[1]} with ${other}`,
@@ -364,7 +364,7 @@ for (const kind of ["chromium", "firefox"]) {
       return results;
     }, server.wsUrl());
     for (const { isOurs, reason } of refused) assert.deepEqual([isOurs, reason], [true, "not_supported"]);
-    // Whatever had been said to the server would have been heard by the time that this one comes.
+    // Any earlier message to the server would have arrived before this member comes.
     const last = await browser.open("sdk.html");
     const id = await join(last, server);
     await witness.until((id) => window.member.events.some(([event, peer]) => event === "peer_joined" && peer === id), id);
@@ -377,7 +377,7 @@ test("a member that is awaited is away until it is gone", { skip: missing("chrom
   const server = await host.serve();
   const browser = await host.browse("chromium");
   const witness = await browser.open("sdk.html");
-  // It joins as this client does, and its connection breaks.
+  // A member joins like this client, and its connection breaks.
   await witness.run((url) => {
     const socket = new WebSocket(url);
     socket.onopen = () => socket.send(JSON.stringify({ eventName: "__join", data: { room: "a room", resume: "" } }));
@@ -410,7 +410,7 @@ test("a hostile peer on the channels is refused and named", { skip: missing("chr
   assert.ok(errors.every(({ reason, peer }) => reason === "bad_peer_message" && peer === ids[0]), JSON.stringify(errors));
   assert.ok(errors.length < 20, "not once per message");
   assert.deepEqual(await victim.run(() => window.member.messages), []);
-  // The page is as quick as before, and the channel is not broken for good.
+  // The page is as fast as before, and the channel still works.
   await attack("messages", [1], 1);
   await attack("messages", [1, ...Buffer.from('"peace"')], 1);
   await victim.until(() => window.member.messages.some(({ data }) => data === "peace"));
@@ -456,7 +456,7 @@ test("a call outlives its credentials, and ICE is restarted with pushed ones", {
   const before = await run.identities(pages[0]);
   const first = await pages[0].run(() => window.member.iceServers());
   for (const page of pages) await run.ticking(page);
-  // A new set comes at half of the life of each.
+  // A new set comes after half of the lifetime of each.
   for (const page of pages) {
     await page.until((old) => window.member.iceServers().at(-1).username !== old, (await page.run(() => window.member.iceServers())).at(-1).username);
   }
@@ -506,7 +506,7 @@ for (const newcomer of ["member", "old client"]) {
     await member.run(() => window.member.room.send("a new greeting"));
     await old.until(() => window.client.messages.some(({ data }) => data === "a new greeting"));
 
-    // What an old client cannot get is told, and what comes after it arrives.
+    // If a message cannot reach an old client, the sender gets an error, and later messages arrive.
     const tooMuch = async (options) => {
       const reasons = [];
       for (const data of [new Uint8Array(5), "x".repeat(300_000), "é".repeat(200_000)]) {

@@ -1,5 +1,6 @@
-// coturn's own tools against this server on loopback: nothing lost, and nothing refused but the first, unauthenticated
-// request of each session (the tool repeats refused requests without a word, so the server's counters are the judge).
+// coturn's own tools against this server on loopback: nothing is lost, and nothing is refused except the first,
+// unauthenticated request of each session (the tool repeats refused requests without notice, so the server's counters
+// decide).
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { BINARY, freePorts, missing, setStage } from "./harness.mjs";
@@ -9,13 +10,13 @@ const SECRET = "a secret of the tests";
 const SESSIONS = 20;
 const TIMEOUT = 180_000;
 const ATTEMPTS = 3;
-/** The tool waits most of its time. */
+/** The tool mostly waits, so several runs go at once. */
 const AT_ONCE = 6;
 const skip = missing("turnutils_uclient", "turnutils_peer");
 
 /**
- * Without -c the tool asks for a second relayed address of each session, on the next port: EVEN-PORT with the R bit, then
- * RESERVATION-TOKEN. -y: clients are each other's peers, else they send to -e.
+ * Without -c the tool asks for a second relayed address of each session, on the next port: EVEN-PORT with the R bit,
+ * then RESERVATION-TOKEN. With -y clients are each other's peers, otherwise they send to -e.
  */
 const MODES = [
   { flags: ["-c"], what: "channels" },
@@ -57,7 +58,7 @@ async function serve(t, tls = false) {
   return { host, server };
 }
 
-/** What `bimcc-rtc mint` prints. */
+/** The output of `bimcc-rtc mint`. */
 async function mint(host) {
   const { code, stdout, stderr } = await host.exec(BINARY, [
     "mint",
@@ -67,7 +68,7 @@ async function mint(host) {
   return JSON.parse(stdout);
 }
 
-/** One run of the tool: its end, what it printed, and what the server counted. */
+/** One run of the tool. Returns how it ended, its output, and what the server counted. */
 async function run(t, { flags, address = "127.0.0.1", tls, port = "turn" }, credentials) {
   const { host, server } = await serve(t, tls);
   const { peer } = await freePorts("peer");
@@ -100,9 +101,9 @@ describe("turnutils_uclient", { concurrency: AT_ONCE }, () => {
         let result;
         for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
           result = await run(t, mode, credentials);
-          // Each allocation takes a request that is challenged and one that is granted. More requests mean that the tool
-          // was not run for a while and sent some again: it then takes the second challenge for the answer to what it has
-          // asked meanwhile. Such a run says nothing about the server.
+          // Each allocation takes a request that is challenged and one that is granted. More requests mean that the
+          // tool did not run for a while and repeated some: it then reads the second challenge as the answer to a later
+          // request. Such a run says nothing about the server.
           if (result.requests === 2 * result.allocations) break;
           t.diagnostic(`${result.requests} requests for ${result.allocations} allocations, attempt ${attempt}`);
         }

@@ -1,6 +1,6 @@
-// A page in the manner of BimccRTC: whiteboard by messages, cameras by events. It keeps the habits of such pages that the
-// script has to live with: elements taken by their ids as globals, a stream's URL as `src`, `class`, `autoplay` and `id`
-// set as attributes before the element is in the page, and a board that is nobody's argument but a global of its own.
+// A page like those for BimccRTC: whiteboard by messages, cameras by events. It has the habits of such pages that the
+// script must support: elements used by their ids as globals, a stream's URL as `src`, `class`, `autoplay` and `id` set
+// as attributes before the element is in the page, and a board that is a global and not an argument.
 
 /* exported startBimccPage */
 /* global videos, me, canvas, BimccMultiRTC */

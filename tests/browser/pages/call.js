@@ -1,5 +1,5 @@
-// One side of a call by today's protocol: the newcomer offers audio, video and a data channel with the iceServers it
-// was given. The tests drive it through `window.call`.
+// One side of a call with the current protocol: the newcomer offers audio, video and a data channel with its
+// iceServers. The tests control it through `window.call`.
 
 const candidateName = ({ candidateType, relayProtocol, protocol, address, port } = {}) =>
   `${candidateType}/${relayProtocol ?? protocol} ${address}:${port}`;
@@ -65,7 +65,7 @@ class Call {
     }
   }
 
-  /** Of a server's TURN URLs those over the transports that the test wants. */
+  /** The server with only the TURN URLs over the transports that the test wants. */
   #narrowed(server) {
     const isWanted = (url) =>
       !this.#transports || this.#transports.includes(/\?transport=(\w+)/.exec(url)?.[1] ?? "udp");
@@ -119,8 +119,8 @@ class Call {
     for (const event of ["open", "closing", "close", "error"]) {
       channel.addEventListener(event, () => console.log(`channel: event ${event}`));
     }
-    // Only the side that made the channel knows when it is open: Chromium tells the other side too early, and what that sends
-    // at once is lost now and then. So that side waits to hear from the first.
+    // Only the side that made the channel knows when it is open: Chromium reports it to the other side too early, and
+    // data that this side sends at once is sometimes lost. So it waits for a message from the first side.
     channel.onopen = () => {
       if (!isOurs) return;
       this.#say(channel, "hello");
@@ -143,7 +143,7 @@ class Call {
     this.#socket.send(JSON.stringify({ eventName, data }));
   }
 
-  /** Has every peer send a text back; resolves with the number of peers. */
+  /** Lets every peer send a text back, and resolves with the number of peers. */
   async echo() {
     for (const peer of this.#peers.values()) {
       await peer.channelOpen;
@@ -156,7 +156,7 @@ class Call {
     return this.#peers.size;
   }
 
-  /** What there is to know about a call that does not get on: states, and the statistics that tell where data ends. */
+  /** Information about a call that does not work: states, and the statistics that show where data gets lost. */
   async describe() {
     const lines = [`signaling: ${this.events.join(" ")}`];
     for (const { pc, channel } of this.#peers.values()) {
@@ -182,7 +182,7 @@ class Call {
     return lines;
   }
 
-  /** What getStats says of the only peer's connection. */
+  /** What getStats reports about the connection to the only peer. */
   async report() {
     const [{ pc }] = this.#peers.values();
     const stats = [...(await pc.getStats()).values()];

@@ -1,10 +1,11 @@
-// A member that sends and takes files by the built SDK, and measures what it costs. `window.files` is driven by tests.
+// A member that sends and accepts files with the built SDK, and measures the cost. Tests control it through
+// `window.files`.
 
 const { joinRoom } = await import("./client.js");
 
-// Firefox 140 has streams up to 255, and throws OperationError for ever on channels above.
+// Firefox 140 has streams up to 255, and always throws OperationError on channels above.
 const BARE = { negotiated: true, id: 200 };
-/** As the SDK's channels have it. */
+/** The same marks as in the SDK's channels. */
 const HIGH_WATER = 1 << 20;
 const LOW_WATER = 1 << 18;
 
@@ -36,7 +37,7 @@ window.files = {
     return [...this.room.peers.values()].find((peer) => peer.state === "connected");
   },
 
-  /** Makes a file of random bytes, piece by piece, so that the page never has it. */
+  /** Makes a file of random bytes, piece by piece, so that the page never has all of it. */
   make(size, name) {
     const parts = [];
     const bytes = new Uint8Array(65_536);
@@ -56,7 +57,7 @@ window.files = {
     return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   },
 
-  /** Watches what the page's heap holds, array buffers and what nobody has collected yet included. */
+  /** Watches the size of the page's heap, including array buffers and garbage that is not collected yet. */
   watchMemory() {
     this.heap = { before: performance.memory?.usedJSHeapSize, most: 0 };
     this.watcher = setInterval(() => {
@@ -81,7 +82,9 @@ window.files = {
     };
   },
 
-  /** Whether the browser's buffer took it; where that is full far below the mark, `send` throws. */
+  /**
+   * Returns whether the browser's buffer accepted the chunk. If the buffer is full far below the mark, `send` throws.
+   */
   isTaken(chunk) {
     try {
       this.bare.send(chunk);
@@ -92,13 +95,13 @@ window.files = {
     }
   },
 
-  /** What a data channel does when nobody reads, checks or stores anything. */
+  /** Measures a data channel when nobody reads, checks or stores anything. */
   async sendBare(size, chunkSize) {
     const chunk = new Uint8Array(chunkSize);
     for (let sent = 0; sent < size; ) {
       while (sent < size && this.bare.bufferedAmount <= HIGH_WATER && this.isTaken(chunk)) sent += chunkSize;
       if (sent < size) {
-        // A browser whose buffer was full below the mark has no event for when it is not any more.
+        // If the buffer was full below the mark, the browser has no event for the moment when there is room again.
         const isFull = this.bare.bufferedAmount <= HIGH_WATER;
         await new Promise((resolve) => {
           this.bare.onbufferedamountlow = resolve;

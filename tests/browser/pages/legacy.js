@@ -1,4 +1,4 @@
-// A page on the old API. What the tests want to know is kept in globals of that time's manner.
+// A page on the old API. Results for the tests are kept in globals, as was usual at that time.
 
 /* exported startPage */
 var EVENTS = (
@@ -25,7 +25,7 @@ function record(rtc) {
   });
 }
 
-/** A page as SkyRTC's demo was: a camera first, then a call; videos by attachStream. */
+/** A page like SkyRTC's demo: first a camera, then a call; videos by attachStream. */
 function startPage(factory, url, room, { camera = true, accept = true } = {}) {
   const rtc = window[factory]();
   record(rtc);
@@ -55,7 +55,7 @@ function chooseFile(name, text) {
   document.getElementById("file").files = transfer.files;
 }
 
-/** The ids of videos that show a moving picture; counters of frames are not for streams in every browser. */
+/** The ids of videos that show a moving picture; not every browser counts frames of streams. */
 function playing() {
   return [...document.querySelectorAll("video")]
     .filter((video) => video.srcObject && video.videoWidth > 0 && !video.paused && video.currentTime > 0.3)

@@ -1,7 +1,7 @@
-// A client as the first users of this protocol wrote it: callbacks, no iceServers from the server, re-emits whatever
-// the server says under its own name, and hands the forwarded candidate as it came to `new RTCIceCandidate(...)`.
-// It knows `_peers`, `_new_peer`, `_remove_peer`, `_offer`, `_answer` and `_ice_candidate`, and nothing newer.
-// Kept in the manner of its time on purpose: what it does not know or check is what the server has to live with.
+// A client as the first users of this protocol wrote it: it has callbacks, uses no iceServers from the server, re-emits
+// every event of the server under its own name, and passes the forwarded candidate unchanged to `new
+// RTCIceCandidate(...)`. It only knows `_peers`, `_new_peer`, `_remove_peer`, `_offer`, `_answer` and `_ice_candidate`.
+// The old style is kept on purpose: the server must support what this client does not know or check.
 
 /* exported OldClient */
 var OldClient = function (iceServers) {
@@ -82,7 +82,7 @@ var OldClient = function (iceServers) {
     });
   });
 
-  // The application of those days: nothing to wait for, so ready at once.
+  // An application of that time has nothing to wait for, so it is ready at once.
   this.on("connected", function () {
     that.emit("ready");
   });
@@ -166,7 +166,8 @@ OldClient.prototype.useChannel = function (id, channel) {
   this.dataChannels[id] = channel;
 };
 
-// Files of that time: an offer, and when it is accepted a data: URL in parts of 1000 characters. Takes whatever comes.
+// Files as at that time: an offer, and when it is accepted, a data: URL in parts of 1000 characters. Accepts every
+// offer.
 OldClient.prototype.receiveFilePacket = function (channel, packet) {
   var say = function (fields) {
     channel.send(JSON.stringify(Object.assign({ type: "__file", sendId: packet.sendId }, fields)));

@@ -1,5 +1,5 @@
-// A member of a room by the built SDK. It counts the RTCPeerConnections that are made for peers, which are those with
-// data channels, and keeps what the room tells. The tests drive it through `window.member`.
+// A member of a room with the built SDK. It counts the RTCPeerConnections that are made for peers, which are those with
+// data channels, and records the events of the room. The tests control it through `window.member`.
 
 const Native = window.RTCPeerConnection;
 const constructed = new Set();
@@ -20,9 +20,9 @@ class Member {
   events = [];
   errors = [];
   messages = [];
-  /** What the SDK told its logger. */
+  /** What the SDK has logged. */
   log = [];
-  /** By sender: the numbers it has sent as ticks, and when the last one came. */
+  /** For each sender: the numbers that it has sent as ticks, and when the last one came. */
   ticks = {};
   #published = {};
   #videos = {};
@@ -33,7 +33,7 @@ class Member {
     return constructed.size;
   }
 
-  /** Joins; the answer is this member's id. */
+  /** Joins, and returns this member's id. */
   async join(url, room, { policy = "all", camera = false, name = "a member" } = {}) {
     const tell = (level) => (text) => this.log.push(`${level} ${text}`);
     const logger = { debug: tell("debug"), info: tell("info"), warn: tell("warn"), error: tell("error") };
@@ -98,7 +98,7 @@ class Member {
     return stats.map(({ peer, ...rest }) => ({ id: peer.id, ...rest }));
   }
 
-  /** Of each peer: whether its connection is the one of the first call, whose certificates, bytes of the channels. */
+  /** For each peer: whether its connection is still the first one, its certificates, and the bytes of its channels. */
   async identities() {
     const identities = {};
     for (const { id, connection } of this.room.peers.values()) {
@@ -116,12 +116,12 @@ class Member {
     return identities;
   }
 
-  /** Frames of a peer's stream that came as far as the screen: a browser may decode what it then does not show. */
+  /** How many frames of a peer's stream were shown; a browser may decode frames without showing them. */
   framesShown(id, label = "camera") {
     return this.#videos[`${label} of ${id}`]?.() ?? 0;
   }
 
-  /** What a new connection with these servers, relays only, comes to: kinds of candidates, and error codes. */
+  /** The kinds of candidates and the error codes of a new connection with these servers and only relays. */
   async gather(iceServers) {
     const connection = new Native({ iceServers, iceTransportPolicy: "relay" });
     const result = { candidates: [], errors: [] };
@@ -146,7 +146,7 @@ class Member {
     for (const { connection } of this.room.peers.values()) connection.restartIce();
   }
 
-  /** Sends frames past the SDK: text or bytes, so many times. */
+  /** Sends a frame (text or bytes) without the SDK, this many times. */
   async sendRaw(label, frame, times = 1) {
     if (channels[label].readyState !== "open") await new Promise((resolve) => (channels[label].onopen = resolve));
     for (let i = 0; i < times; i++) {
@@ -177,7 +177,7 @@ function plain(value) {
   return value instanceof Error ? value.reason : value;
 }
 
-/** Plays it; the answer tells how many frames have been shown. */
+/** Plays a stream, and returns a function that tells how many frames were shown. */
 function show(stream) {
   const video = document.createElement("video");
   video.muted = video.autoplay = video.playsInline = true;
@@ -189,7 +189,8 @@ function show(stream) {
     video.requestVideoFrameCallback(count);
   };
   video.requestVideoFrameCallback(count);
-  // Firefox's quality says nothing of streams, and Chromium calls nobody back in a tab behind another.
+  // Firefox's playback quality does not count frames of streams, and Chromium makes no callbacks in a tab behind
+  // another one.
   return () => Math.max(shown, video.getVideoPlaybackQuality().totalVideoFrames);
 }
 
