@@ -1,6 +1,6 @@
-//! The command line: flags, their help texts and the subcommands. Takes no decisions.
+//! The command line: flags, their help texts and the subcommands. This module decides nothing.
 //!
-//! Every flag is taken as text here and judged in [`crate::config`], together with the environment and the file, so
+//! Every flag is text here and is checked in [`crate::config`], together with the environment and the file, so
 //! that all mistakes can be reported at once. `bimcc-rtc` alone means `bimcc-rtc serve`.
 #![allow(
     rustdoc::broken_intra_doc_links,
@@ -300,7 +300,7 @@ pub struct MintArgs {
 /// A parsed command line: the command, and every setting that was typed, by its key.
 #[derive(Clone, Debug)]
 pub struct Typed {
-    /// The command, `serve` filled in.
+    /// The command; `serve` if none was given.
     pub command: Command,
     /// The settings of [`crate::config`] among the flags, in the order of [`KEYS`].
     pub settings: Vec<(&'static str, Vec<String>)>,
@@ -309,7 +309,8 @@ pub struct Typed {
 /// Parses a command line.
 ///
 /// # Errors
-/// clap's own: bad usage, but also `--help` and `--version`; [`clap::Error::exit`] prints and ends as it should.
+/// The errors of clap: bad usage, but also `--help` and `--version`. [`clap::Error::exit`] prints them and ends the
+/// program with the right code.
 pub fn typed(args: impl IntoIterator<Item = OsString>) -> Result<Typed, clap::Error> {
     let matches = Cli::command().try_get_matches_from(args)?;
     let cli = Cli::from_arg_matches(&matches)?;

@@ -321,7 +321,7 @@ fn allocating_at_the_moment_of_expiry_keeps_no_port() {
     }
 }
 
-/// The same where the member moved to another room, and its packets come before the command to end its allocation.
+/// The same if the member has moved to another room, and its packets come before the command to end its allocation.
 #[test]
 fn allocating_while_moving_rooms_keeps_no_port() {
     let server = InProcess::start(free_ports(2), Duration::from_secs(600));

@@ -1,4 +1,4 @@
-// Runs on a test host (a network namespace, or this machine as it is) and and does there what the harness asks over
+// Runs on a test host (a network namespace, or this machine as it is) and does there what the harness asks over
 // IPC: serves the pages on the host's own loopback, drives a browser, runs programs, fetches URLs. When the harness
 // goes away, for whatever reason, everything that was started here ends.
 import { execFile, spawn } from "node:child_process";

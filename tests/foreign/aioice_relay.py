@@ -33,8 +33,8 @@ async def main():
         )
     for (sender, _), (receiver, inbox) in (ends, reversed(ends)):
         source, target = (end.get_extra_info("sockname") for end in (sender, receiver))
-        # What comes before the receiver has permitted the sender is dropped. To send is what permits, and how long that
-        # takes aioice does not say.
+        # Data that comes before the receiver has permitted the sender is dropped. Sending makes the permission, and
+        # aioice does not tell when that is done.
         receiver.sendto(b"permits", source)
         sent = messages()
         while True:

@@ -1,4 +1,4 @@
-// What the JavaScript programs here have in common: see README.md.
+// The common part of the JavaScript programs here: see README.md.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";

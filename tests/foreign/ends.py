@@ -3,7 +3,7 @@
 import random
 import sys
 
-# Around the padding of streams, and what a call has.
+# Sizes around the padding of streams, and those of a call.
 SIZES = [1, 2, 3, 4, 5, 160, 999, 1200]
 
 

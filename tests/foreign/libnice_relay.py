@@ -23,13 +23,13 @@ def agent(transport, host, port, username, password):
     )
     made.set_property("upnp", False)
     made.set_property("force-relay", True)
-    # A reliable stream, but not by TCP candidates: between relays it is UDP.
+    # The stream is reliable but does not use TCP candidates: between relays it is UDP.
     made.set_property("ice-tcp", False)
     local = Nice.Address.new()
     assert local.set_from_string("127.0.0.1")
     made.add_local_address(local)
     stream = made.add_stream(1)
-    # An IP address is wanted here.
+    # This requires an IP address.
     made.set_relay_info(stream, 1, host, port, username, password, RELAY_TYPES[transport])
     return made, stream
 
@@ -61,7 +61,7 @@ def main():
             ready.add(i)
             if len(ready) == 2:
                 for stream in streams:
-                    # It waits until the other side is ready too, which takes this loop.
+                    # Writing waits until the other side is ready too, which needs this loop.
                     write = stream.get_output_stream().write_all
                     threading.Thread(target=write, args=[expected], daemon=True).start()
 
@@ -80,7 +80,7 @@ def main():
     for i, (made, stream) in enumerate(ends):
         made.connect("candidate-gathering-done", on_gathered, i)
         made.connect("component-state-changed", on_state, i)
-        # An agent listens while somebody reads.
+        # An agent only listens while somebody reads.
         streams.append(made.get_io_stream(stream, 1))
         read(streams[i].get_input_stream(), i)
         assert made.gather_candidates(stream)

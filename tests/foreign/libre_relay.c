@@ -1,5 +1,5 @@
-/* libre (Debian's 1.1): two allocations, data from relay to relay by channels. On streams libre leaves it to the program
- * to cut the messages. What it expects of its arguments: see README.md. */
+/* libre (Debian's 1.1): two allocations, data from relay to relay by channels. On streams the program
+ * must separate the messages itself. README.md describes its arguments. */
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* As libre was built. */
+/* The options with which libre was built. */
 #define HAVE_INET6
 #define HAVE_INTTYPES_H
 #define HAVE_STDBOOL_H
@@ -18,7 +18,7 @@
 
 enum { HEADROOM = 64, HEADER = 4, STUN_HEADER = 20 };
 
-/* Around the padding of streams, and what a call has. */
+/* Sizes around the padding of streams, and those of a call. */
 static const size_t sizes[] = {1, 2, 3, 4, 5, 160, 999, 1200};
 
 struct end {
@@ -48,7 +48,7 @@ static void check(bool good, const char *what)
 
 static uint8_t byte_at(size_t message, size_t at) { return (uint8_t)(message * 31 + at * 7); }
 
-/* Over UDP libre wraps what the program sends to a peer by its socket. */
+/* Over UDP, libre wraps the data that the program sends to a peer on its socket. */
 static int send_to(struct end *end, const struct sa *peer, struct mbuf *message)
 {
 	return end->udp ? udp_send(end->udp, peer, message) : turnc_send(end->turn, peer, message);
@@ -117,7 +117,7 @@ static void allocate(struct end *end)
 	      "cannot allocate");
 }
 
-/* What libre takes for itself does not come here. */
+/* Messages that libre handles itself do not come here. */
 static void on_datagram(const struct sa *from, struct mbuf *data, void *arg) { on_data(arg, from, data); }
 
 static void on_established(void *arg) { allocate(arg); }

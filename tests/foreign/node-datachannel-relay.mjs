@@ -1,4 +1,4 @@
-// node-datachannel (libdatachannel, libjuice): a data channel between two peers that know each other's relay alone.
+// node-datachannel (libdatachannel, libjuice): a data channel between two peers that only know each other's relay.
 // libjuice speaks TURN over UDP only.
 import datachannel from "node-datachannel";
 import { run } from "./ends.mjs";

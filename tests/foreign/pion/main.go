@@ -1,5 +1,5 @@
 // pion's TURN client (Debian's 2.1): two allocations, data from relay to relay by channels, which it binds by itself.
-// What it expects of its arguments: see ../README.md.
+// ../README.md describes its arguments.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/pion/turn/v2"
 )
 
-// Around the padding of streams, and what a call has.
+// Sizes around the padding of streams, and those of a call.
 var sizes = []int{1, 2, 3, 4, 5, 160, 999, 1200}
 
 func check(err error) {
@@ -73,7 +73,7 @@ func main() {
 		check(err)
 		ends = append(ends, end)
 	}
-	// The first datagram to a peer waits for its permission, and may get there before the other end has permitted this one.
+	// The first datagram to a peer waits for its permission, and may arrive before the other end has permitted this one.
 	for i, end := range ends {
 		_, err := end.WriteTo([]byte("permits"), ends[1-i].LocalAddr())
 		check(err)
@@ -81,7 +81,7 @@ func main() {
 	total := 0
 	for i, end := range ends {
 		peer := ends[1-i]
-		// All at once: on streams this version takes a message of up to 4 bytes only when more has come.
+		// All are sent at once: on streams, this version reads a message of up to 4 bytes only when more data has come.
 		for _, size := range sizes {
 			_, err := end.WriteTo(message(size), peer.LocalAddr())
 			check(err)

@@ -39,7 +39,7 @@ impl PendingAllocate {
         Ok(())
     }
 
-    /// Takes the address that is held for `token`: The answer is 508 if there is none for this user.
+    /// Takes the address that is held for `token`. The answer is 508 if there is none for this user.
     pub(super) fn take_reserved(&mut self, token: &ReservationToken, cx: &Context<'_>) -> Result<(), RequestRefusal> {
         let reserved = cx.shared.reservations.take(token, &self.username, self.owner, cx.now.instant);
         let Reservation { relayed, place, .. } =

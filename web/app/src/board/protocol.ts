@@ -1,7 +1,7 @@
 // The messages between boards, over `room.send`. Every message is an object whose `kind` begins with "board/".
 //
 //   board/update   elements that the sender changed, or that the receiver lacks
-//   board/state    two digests per bucket of elements, over versions and over contents; who has other ones answers with
+//   board/state    two digests per bucket of elements, over versions and over contents; a peer with others answers with
 //                  board/compare for those buckets
 //   board/compare  the versions of all elements in some buckets, and hashes of their contents if those differ: the
 //                  receiver sends what is newer here, wants what is newer there
