@@ -113,6 +113,8 @@ impl UdpSocket {
 
 impl DatagramSocket for UdpSocket {
     fn send(&self, to: SocketAddr, source: Option<IpAddr>, bytes: &[u8], segment: Option<u16>) -> io::Result<()> {
+        #[cfg(test)]
+        faults::befall(self.local)?;
         let source = source.filter(|_| self.local.ip().is_unspecified());
         if source.is_none() && segment.is_none() {
             // Without control messages the kernel has less to copy and to check.
@@ -122,6 +124,8 @@ impl DatagramSocket for UdpSocket {
     }
 
     fn send_each(&self, datagrams: &[(SocketAddr, Option<IpAddr>, &[u8])]) -> io::Result<usize> {
+        #[cfg(test)]
+        faults::befall(self.local)?;
         if self.local.ip().is_unspecified() && datagrams.iter().any(|(_, source, _)| source.is_some()) {
             return send_first(self, datagrams);
         }
@@ -371,6 +375,29 @@ impl Received {
         let one_empty = (self.len == 0).then_some((HEADROOM, HEADROOM));
         let many = (0..self.len).step_by(self.stride);
         one_empty.into_iter().chain(many.map(move |at| (HEADROOM + at, HEADROOM + (at + self.stride).min(self.len))))
+    }
+}
+
+/// A seam for tests: sockets at one address cannot always send.
+#[cfg(test)]
+pub(super) mod faults {
+    use std::{
+        net::Ipv4Addr,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use super::*;
+
+    /// While it is so, one in a hundred sends from [`ADDRESS`] fails, as when the kernel has no room.
+    pub(in crate::turn::io) static ARE_THERE: AtomicBool = AtomicBool::new(false);
+    pub(in crate::turn::io) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 77, 0, 1));
+
+    pub(super) fn befall(local: SocketAddr) -> io::Result<()> {
+        if local.ip() != ADDRESS || !ARE_THERE.load(Ordering::Relaxed) || !rand::random_ratio(1, 100) {
+            return Ok(());
+        }
+        let error = if rand::random() { libc::ENOBUFS } else { libc::EAGAIN };
+        Err(io::Error::from_raw_os_error(error))
     }
 }
 

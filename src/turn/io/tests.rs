@@ -8,7 +8,9 @@ use std::{
 use stun::{
     attributes::*,
     integrity::MessageIntegrity,
-    message::{METHOD_ALLOCATE, METHOD_CREATE_PERMISSION, Message, MessageType, Method, Setter},
+    message::{
+        METHOD_ALLOCATE, METHOD_CREATE_PERMISSION, METHOD_REFRESH, METHOD_SEND, Message, MessageType, Method, Setter,
+    },
     xoraddr::XorMappedAddress,
 };
 use tokio::{
@@ -24,6 +26,7 @@ use crate::{
     turn::{
         self,
         core::five_tuple::FiveTuple,
+        io::socket::faults,
         shared::{
             auth::{Authority, NonceKeys},
             peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},
@@ -60,6 +63,10 @@ struct World {
 
 impl World {
     fn start() -> Self {
+        Self::at(HERE, RelayPorts::None)
+    }
+
+    fn at(here: IpAddr, ports: RelayPorts) -> Self {
         let secret = Secret::new(*b"secret");
         let rules = PeerRules {
             members: Mode::Members,
@@ -69,8 +76,8 @@ impl World {
             trusted_proxies: Vec::new(),
             dangerously_allow_loopback: true,
         };
-        let here = RelayedAddress { advertised: HERE, bind: HERE };
-        let relay = ByFamily::new(|family| (family == Family::V4).then_some(here));
+        let relayed = RelayedAddress { advertised: here, bind: here };
+        let relay = ByFamily::new(|family| (family == Family::V4).then_some(relayed));
         let shared = Arc::new(Shared::new(
             NonceKeys::new(&[7; 32], None),
             Authority::new("realm".into(), vec![secret.clone()], &MemberKey::new(&[5; 32])),
@@ -81,18 +88,21 @@ impl World {
             Shutdown::never(),
         ));
         let metrics = Metrics::new();
-        let bound = BoundSockets::new(&[SocketAddr::new(HERE, 0)], 1).unwrap();
+        let bound = BoundSockets::new(&[SocketAddr::new(here, 0)], 1).unwrap();
         let server = bound.addresses()[0];
-        let workers = bound
-            .start(shared.clone(), Relaying { ports: RelayPorts::None, latency_budget: Duration::ZERO }, &metrics)
-            .unwrap();
+        let workers =
+            bound.start(shared.clone(), Relaying { ports, latency_budget: Duration::ZERO }, &metrics).unwrap();
         let credential = credentials::mint(&secret, &User::api("alice").unwrap(), 99_999_999_999);
         Self { metrics, shared, workers, server, credential }
     }
 
     fn own_address_drops(&self) -> u64 {
+        self.metric(OWN_ADDRESS)
+    }
+
+    fn metric(&self, name: &str) -> u64 {
         let text = self.metrics.encode();
-        let line = text.lines().find_map(|line| line.strip_prefix(OWN_ADDRESS)).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().parse().unwrap()
     }
 
@@ -248,4 +258,64 @@ async fn a_late_command_ends_no_other_allocation_over_udp() {
 #[tokio::test]
 async fn a_late_command_ends_no_other_allocation_over_a_stream() {
     a_late_command_ends_no_other_allocation(Wire::stream).await;
+}
+
+/// The kernel has no room for one in a hundred sends. Each is lost and counted, and nothing else happens.
+#[tokio::test]
+async fn failing_sends_are_counted_and_end_no_allocation() {
+    const ROUNDS: u64 = 200;
+    const EACH: u64 = 40;
+    let world = World::at(faults::ADDRESS, RelayPorts::Range { first: 40_000, last: 60_000 });
+    let at = Wire::udp(&world);
+    let client_address = at.0;
+    let (mut client, relayed, _) = allocated(&world, at).await;
+    let Wire::Udp(socket) = &client else { unreachable!() };
+    let peer = UdpSocket::bind((HERE, 0)).unwrap();
+    for socket in [&peer, socket] {
+        socket.set_nonblocking(true).unwrap();
+    }
+    let mut send = Message::new();
+    send.typ = MessageType::new(METHOD_SEND, stun::message::CLASS_INDICATION);
+    send.write_header();
+    let peer_address = peer.local_addr().unwrap();
+    XorMappedAddress { ip: HERE, port: peer_address.port() }.add_to_as(&mut send, ATTR_XOR_PEER_ADDRESS).unwrap();
+    send.add(ATTR_DATA, b"payload");
+
+    let relayed_packets = |direction| {
+        world.metric(&format!("bimcc_rtc_turn_relayed_packets_total{{direction=\"{direction}\",path=\"kernel\"}}"))
+    };
+    let lost_packets = |reason| world.metric(&format!("bimcc_rtc_turn_dropped_packets_total{{reason=\"{reason}\"}}"));
+    faults::ARE_THERE.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (mut to_peer, mut to_client) = (0, 0);
+    let mut buffer = [0; 2000];
+    let deadline = Instant::now() + PATIENCE;
+    for round in 1..=ROUNDS {
+        for _ in 0..EACH {
+            socket.send(&send.raw).unwrap();
+            peer.send_to(b"payload", relayed).unwrap();
+        }
+        let is_counted = |direction, reason| relayed_packets(direction) + lost_packets(reason) == round * EACH;
+        while !is_counted("to_peer", "send_to_peer") || !is_counted("to_client", "send_to_client") {
+            assert!(Instant::now() < deadline, "{}", world.metrics.encode());
+            std::thread::yield_now();
+        }
+        while peer.recv(&mut buffer).is_ok() {
+            to_peer += 1;
+        }
+        while socket.recv(&mut buffer).is_ok() {
+            to_client += 1;
+        }
+    }
+    faults::ARE_THERE.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(to_peer, relayed_packets("to_peer"));
+    assert_eq!(to_client, relayed_packets("to_client"));
+    for reason in ["send_to_peer", "send_to_client"] {
+        let lost = lost_packets(reason);
+        assert!((1..ROUNDS * EACH / 5).contains(&lost), "{reason}: {lost}");
+    }
+    socket.set_nonblocking(false).unwrap();
+    let refresh = world.request(client_address, METHOD_REFRESH, ATTR_LIFETIME, &[0, 0, 2, 88]);
+    let mut answer = Message { raw: client.ask(&refresh).await, ..Message::default() };
+    answer.decode().unwrap();
+    assert_eq!(answer.typ.class, stun::message::CLASS_SUCCESS_RESPONSE);
 }
