@@ -36,7 +36,7 @@ use crate::turn::{
 pub(super) const LISTENER_BATCH: usize = 32;
 
 /// The same for a relayed address that has not shown yet that it has many.
-pub(super) const RELAY_BATCH: usize = 8;
+pub(super) const RELAY_BATCH: usize = 4;
 
 /// With GRO the kernel may hand over many datagrams of one sender in one buffer.
 const BUFFER: usize = HEADROOM + 65_536 + TAILROOM;
@@ -92,14 +92,14 @@ impl UdpSocket {
         self.local
     }
 
-    /// Takes up to `most` buffers full of datagrams. Fewer means that there are no more.
-    pub(super) fn recv(&self, buffers: &mut Buffers, most: usize) -> io::Result<usize> {
+    /// Takes up to `N` buffers full of datagrams, [`LISTENER_BATCH`] at most. Fewer means that there are no more.
+    pub(super) fn recv<const N: usize>(&self, buffers: &mut Buffers) -> io::Result<usize> {
         let mut memory = buffers.memory.chunks_exact_mut(BUFFER);
-        let mut slices: [IoSliceMut<'_>; LISTENER_BATCH] = std::array::from_fn(|_| {
+        let mut slices: [IoSliceMut<'_>; N] = std::array::from_fn(|_| {
             let buffer = memory.next().expect("there is memory for each buffer");
             IoSliceMut::new(&mut buffer[HEADROOM..BUFFER - TAILROOM])
         });
-        self.state.recv(UdpSockRef::from(&self.socket), &mut slices[..most], &mut buffers.metas)
+        self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut buffers.metas)
     }
 
     /// Sends one datagram with DF set: too large for the path means lost (RFC 8656 section 14).
@@ -424,10 +424,10 @@ mod tests {
                 let client = UdpSocket::bind(SocketAddr::new(ip, 0)).unwrap();
                 let mut buffers = Buffers::new();
                 client.send(address, None, b"request", None).unwrap();
-                assert_eq!(wildcard.recv(&mut buffers, RELAY_BATCH).unwrap(), 1);
+                assert_eq!(wildcard.recv::<RELAY_BATCH>(&mut buffers).unwrap(), 1);
                 assert_eq!(buffers.received(0).to_ip, Some(ip));
                 wildcard.send(client.local(), Some(ip), b"response", None).unwrap();
-                assert_eq!(client.recv(&mut buffers, RELAY_BATCH).unwrap(), 1);
+                assert_eq!(client.recv::<RELAY_BATCH>(&mut buffers).unwrap(), 1);
                 assert_eq!(buffers.received(0).from, address);
                 // It is bound to the only address that it can be sent to.
                 assert_eq!(buffers.received(0).to_ip, None);
@@ -443,7 +443,7 @@ mod tests {
         sender.send(receiver.local(), None, &payload, None).unwrap();
         let mut buffers = Buffers::new();
         // Loopback delivers before send returns.
-        assert_eq!(receiver.recv(&mut buffers, RELAY_BATCH).unwrap(), 1);
+        assert_eq!(receiver.recv::<RELAY_BATCH>(&mut buffers).unwrap(), 1);
         let received = buffers.received(0);
         assert_eq!(received.from, sender.local());
         let (start, end) = received.datagrams().next().unwrap();

@@ -288,7 +288,11 @@ impl Worker {
             let Some(socket) = self.clients.socket(token) else {
                 return;
             };
-            let count = match socket.recv(&mut self.buffers, batch) {
+            let received = match batch {
+                RELAY_BATCH => socket.recv::<RELAY_BATCH>(&mut self.buffers),
+                _ => socket.recv::<LISTENER_BATCH>(&mut self.buffers),
+            };
+            let count = match received {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // An error of an earlier send, reported late: the next datagram may follow it.
