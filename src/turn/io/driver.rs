@@ -12,8 +12,6 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use socket2::Socket;
-
 use super::{
     client_slot::ClientSlot,
     mailbox::Mailboxes,
@@ -21,6 +19,7 @@ use super::{
     payload::InPlace,
     relay::{HeldRelays, Opener, Relays},
     relay_socket::RelaySocket,
+    socket::BoundRelay,
 };
 use crate::{
     membership::AllocationRef,
@@ -55,7 +54,7 @@ pub(super) trait ClientTransport {
     fn send(&mut self, message: &[u8], contents: Contents, turn: &DriverTurn<'_>);
 
     /// Takes a relay socket that was bound.
-    fn adopt(&mut self, family: Family, socket: Socket) -> io::Result<Self::Relay>;
+    fn adopt(&mut self, family: Family, socket: BoundRelay) -> io::Result<Self::Relay>;
 
     /// Takes a place at which datagrams for the client's relayed addresses come in. `None` if there is none.
     fn move_in(&mut self) -> Option<ClientSlot>;

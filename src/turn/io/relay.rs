@@ -8,9 +8,8 @@ use std::{
 };
 
 use rand::Rng;
-use socket2::Socket;
 
-use super::socket::bind_relay;
+use super::socket::BoundRelay;
 use crate::{
     turn::{
         core::session::{BoundRelays, PortWish, RelayWish},
@@ -40,7 +39,7 @@ pub(super) struct Relay<S> {
 /// One of each family, as far as there is one.
 pub(super) type Relays<S> = ByFamily<Option<Relay<S>>>;
 
-impl Relay<Socket> {
+impl Relay<BoundRelay> {
     /// Takes `port` for `home`, or holds it for nobody yet.
     fn at(
         shared: &Shared,
@@ -60,7 +59,7 @@ impl Relay<Socket> {
         if ports == RelayPorts::None {
             return Ok(Self { socket: None, advertised });
         }
-        match bind_relay(SocketAddr::new(address.bind, port)) {
+        match BoundRelay::bind(SocketAddr::new(address.bind, port)) {
             Ok(socket) => Ok(Self { socket: Some(socket), advertised }),
             Err(error) => {
                 shared.relayed.release(family, port);
@@ -74,7 +73,7 @@ impl Relay<Socket> {
     }
 
     /// The same with a socket as its owner needs it.
-    fn adopted<S>(self, table: &RelayedTable, adopt: impl FnOnce(Socket) -> io::Result<S>) -> Option<Relay<S>> {
+    fn adopted<S>(self, table: &RelayedTable, adopt: impl FnOnce(BoundRelay) -> io::Result<S>) -> Option<Relay<S>> {
         let Self { socket, advertised } = self;
         match socket.map(adopt).transpose() {
             Ok(socket) => Some(Relay { socket, advertised }),
@@ -107,14 +106,14 @@ enum PortError {
 /// Relayed addresses that wait for whoever has their token; [`crate::turn::shared::reservation`] knows who and until
 /// when.
 #[derive(Debug, Default)]
-pub(super) struct HeldRelays(Mutex<HashMap<SocketAddr, Relay<Socket>>>);
+pub(super) struct HeldRelays(Mutex<HashMap<SocketAddr, Relay<BoundRelay>>>);
 
 impl HeldRelays {
-    fn hold(&self, relay: Relay<Socket>) {
+    fn hold(&self, relay: Relay<BoundRelay>) {
         self.lock().insert(relay.advertised, relay);
     }
 
-    fn take(&self, advertised: SocketAddr) -> Option<Relay<Socket>> {
+    fn take(&self, advertised: SocketAddr) -> Option<Relay<BoundRelay>> {
         self.lock().remove(&advertised)
     }
 
@@ -125,7 +124,7 @@ impl HeldRelays {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Relay<Socket>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Relay<BoundRelay>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -144,7 +143,7 @@ impl<R: Rng> Opener<'_, R> {
         &mut self,
         home: Home,
         wish: RelayWish,
-        mut adopt: impl FnMut(Family, Socket) -> io::Result<S>,
+        mut adopt: impl FnMut(Family, BoundRelay) -> io::Result<S>,
     ) -> (Relays<S>, BoundRelays) {
         let mut next = None;
         let relays = ByFamily::new(|family| {
@@ -179,14 +178,14 @@ impl<R: Rng> Opener<'_, R> {
     }
 
     /// A relay on a random free port of the range: any, or an even one if `step` is 2.
-    fn search(&mut self, home: Home, family: Family, step: u16) -> Option<Relay<Socket>> {
+    fn search(&mut self, home: Home, family: Family, step: u16) -> Option<Relay<BoundRelay>> {
         let (first, last) = self.ports.bounds();
         let (shared, ports) = (self.shared, self.ports);
         self.probe(family, (first, last, step), |at| Relay::at(shared, ports, at, Some(home)))
     }
 
     /// A relay on an even port, the next of which is held.
-    fn search_pair(&mut self, home: Home, family: Family) -> Option<(Relay<Socket>, SocketAddr)> {
+    fn search_pair(&mut self, home: Home, family: Family) -> Option<(Relay<BoundRelay>, SocketAddr)> {
         let (first, last) = self.ports.bounds();
         let (shared, ports) = (self.shared, self.ports);
         let (relay, behind) = self.probe(family, (first, last.checked_sub(1)?, 2), |(address, port)| {

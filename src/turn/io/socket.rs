@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, AsRawFd, RawFd},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -51,7 +52,8 @@ const LISTENER_RECV_BUFFER: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) struct UdpSocket {
     socket: mio::net::UdpSocket,
-    state: UdpSocketState,
+    /// A listener's, which its relay sockets have too.
+    state: Arc<UdpSocketState>,
     local: SocketAddr,
 }
 
@@ -69,10 +71,9 @@ impl UdpSocket {
         Self::adopt(bind(address, |_| Ok(()))?)
     }
 
-    /// Of a socket that is bound.
-    pub(super) fn adopt(socket: Socket) -> io::Result<Self> {
+    fn adopt(socket: Socket) -> io::Result<Self> {
         let local = local_address(&socket)?;
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?.into();
         switch_off_unread(&socket, local)?;
         // quinn-udp forbids fragmentation, as QUIC must. TURN relays what it is given (RFC 8656 section 14).
         if local.is_ipv6() {
@@ -80,6 +81,18 @@ impl UdpSocket {
         }
         set_dont_fragment(&socket, local.is_ipv4(), false)?;
         Ok(Self { local, socket: mio::net::UdpSocket::from_std(socket.into()), state })
+    }
+
+    /// A relay socket of a client of this listener.
+    ///
+    /// What quinn-udp sets up is for sockets that learn and choose addresses, which costs a dozen calls and as many to take
+    /// it back. Of all that a relay socket has use for runs of datagrams only.
+    pub(super) fn adopt_relay(&self, relay: BoundRelay) -> io::Result<Self> {
+        let BoundRelay { socket, local } = relay;
+        // Best effort: without it datagrams come one by one.
+        let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
+        set_dont_fragment(&socket, local.is_ipv4(), false)?;
+        Ok(Self { socket: mio::net::UdpSocket::from_std(socket.into()), state: self.state.clone(), local })
     }
 
     /// Asks `registry` for read events.
@@ -192,22 +205,30 @@ fn send_with_control(
     Ok(())
 }
 
-/// A socket for a relayed address, not read yet: it keeps others from the port. Errors that the network reports about what
-/// it sends are kept for [`take_icmp`].
-pub(super) fn bind_relay(address: SocketAddr) -> io::Result<Socket> {
-    bind(address, |socket| match address {
-        SocketAddr::V4(_) => Ok(setsockopt(socket, sockopt::Ipv4RecvErr, &true)?),
-        SocketAddr::V6(_) => Ok(setsockopt(socket, sockopt::Ipv6RecvErr, &true)?),
-    })
+/// A socket for a relayed address, not read yet: it keeps others from the port.
+#[derive(Debug)]
+pub(super) struct BoundRelay {
+    socket: Socket,
+    local: SocketAddr,
+}
+
+impl BoundRelay {
+    /// On the port that `local` names. Errors that the network reports about what it sends are kept for [`take_icmp`].
+    pub(super) fn bind(local: SocketAddr) -> io::Result<Self> {
+        let socket = bind(local, |socket| match local {
+            SocketAddr::V4(_) => Ok(setsockopt(socket, sockopt::Ipv4RecvErr, &true)?),
+            SocketAddr::V6(_) => Ok(setsockopt(socket, sockopt::Ipv6RecvErr, &true)?),
+        })?;
+        Ok(Self { socket, local })
+    }
 }
 
 fn bind(address: SocketAddr, prepare: impl FnOnce(&Socket) -> io::Result<()>) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     prepare(&socket)?;
-    socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -268,9 +289,10 @@ pub(super) struct TaskSocket {
 }
 
 impl TaskSocket {
-    /// Of a socket that is bound. Needs a runtime.
-    pub(super) fn adopt(socket: Socket) -> io::Result<Self> {
-        let is_ipv4 = local_address(&socket)?.is_ipv4();
+    /// Needs a runtime.
+    pub(super) fn adopt(relay: BoundRelay) -> io::Result<Self> {
+        let BoundRelay { socket, local } = relay;
+        let is_ipv4 = local.is_ipv4();
         // The system's default depends on its configuration.
         set_dont_fragment(&socket, is_ipv4, false)?;
         Ok(Self { socket: tokio::net::UdpSocket::from_std(socket.into())?, is_ipv4 })

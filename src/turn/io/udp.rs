@@ -21,14 +21,13 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 use slab::Slab;
-use socket2::Socket;
 
 use super::{
     driver::{ClientTransport, Driver, DriverDesk, DriverTurn, Handover, WorkerCommon},
     mailbox::{Parcel, WorkerCommand},
     outbox::{Contents, Outbox},
     rest::Rests,
-    socket::{Buffers, LISTENER_BATCH, RELAY_BATCH, Received, UdpSocket},
+    socket::{BoundRelay, Buffers, LISTENER_BATCH, RELAY_BATCH, Received, UdpSocket},
 };
 use crate::{
     membership::AllocationRef,
@@ -167,8 +166,8 @@ impl ClientTransport for UdpTransport<'_> {
         self.listener.outbox.push(self.tuple.client, Some(self.tuple.server.ip()), message, contents);
     }
 
-    fn adopt(&mut self, family: Family, socket: Socket) -> io::Result<UdpSocket> {
-        let mut socket = UdpSocket::adopt(socket)?;
+    fn adopt(&mut self, family: Family, socket: BoundRelay) -> io::Result<UdpSocket> {
+        let mut socket = self.listener.socket.adopt_relay(socket)?;
         socket.register(self.registry, Token(self.first_token + usize::from(family == Family::V6)))?;
         Ok(socket)
     }

@@ -14,7 +14,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::Socket;
 use tokio::{
     io::ReadBuf,
     time::{Sleep, sleep_until},
@@ -35,7 +34,7 @@ use crate::{
             inbox::{Inbox, Letter},
             outbox::Contents,
             payload::{InPlace, Payload},
-            socket::TaskSocket,
+            socket::{BoundRelay, TaskSocket},
             udp::read_clocks,
         },
         wire::{
@@ -97,7 +96,7 @@ impl ClientTransport for StreamTransport {
         contents.count(&turn.common.counters);
     }
 
-    fn adopt(&mut self, _: Family, socket: Socket) -> io::Result<TaskSocket> {
+    fn adopt(&mut self, _: Family, socket: BoundRelay) -> io::Result<TaskSocket> {
         TaskSocket::adopt(socket)
     }
 
