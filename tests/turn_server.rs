@@ -207,6 +207,27 @@ fn a_port_of_another_program_is_passed_over() {
     }
 }
 
+/// However few are left, and whatever other programs have.
+#[test]
+fn every_port_of_the_range_is_found_before_508() {
+    const PORTS: u16 = 100;
+    let ports = free_ports(PORTS);
+    let RelayPorts::Range { first, last } = ports else { unreachable!() };
+    let _others = [first, first + 7, last].map(|port| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap());
+    let server = Process::start(&format!("--relay-ports {first}-{last} --max-allocations 200 --workers 2"));
+    let credentials = server.mint("client");
+    let mut clients: Vec<_> = (3..PORTS).map(|_| TurnClient::allocated(server.turn(), &credentials)).collect();
+    let mut late = TurnClient::new(server.turn(), Some(&credentials));
+    assert_eq!(late.allocate(), Err(508));
+    for client in &mut clients[..10] {
+        assert_eq!(client.refresh(0), Ok(0));
+        assert_eq!(late.allocate(), Ok(client.relayed()), "the only free one");
+        assert_eq!(late.refresh(0), Ok(0));
+        late = TurnClient::new(server.turn(), Some(&credentials));
+        *client = TurnClient::allocated(server.turn(), &credentials);
+    }
+}
+
 #[tokio::test]
 async fn without_relay_ports_members_talk_and_nothing_leaves() {
     // The network would deliver packets to loopback, if any were sent.

@@ -118,6 +118,7 @@ impl BoundSockets {
         }
         let mailboxes = Arc::new(Mailboxes::new(mailboxes));
         let held = Arc::new(HeldRelays::default());
+        shared.relayed.offer(relay_ports);
         let limiter = Arc::new(AnswerLimiter::new(RandomState::new(), Instant::now()));
         let common = |index, counters| WorkerCommon {
             index,

@@ -15,6 +15,7 @@ use crate::{
         core::session::{BoundRelays, PortWish, RelayWish},
         shared::{
             Shared,
+            free_ports::PortKind,
             relayed::{Home, RelayedTable},
         },
     },
@@ -25,8 +26,8 @@ use crate::{
     },
 };
 
-/// How many other ports are tried when a relay port is taken.
-const PORT_RETRIES: u32 = 16;
+/// How many ports that other programs had are tried again when no other is free.
+const SECOND_CHANCES: u32 = 16;
 
 /// A relayed address and the socket behind it.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub(super) struct Relay<S> {
 pub(super) type Relays<S> = ByFamily<Option<Relay<S>>>;
 
 impl Relay<BoundRelay> {
-    /// Takes `port` for `home`, or holds it for nobody yet.
+    /// Uses `port`, which was taken, for `home`, or holds it for nobody yet. What fails is given back.
     fn at(
         shared: &Shared,
         ports: RelayPorts,
@@ -54,18 +55,20 @@ impl Relay<BoundRelay> {
             None => shared.relayed.hold(family, port),
         };
         if !is_ours {
-            return Err(PortError::Taken);
+            shared.relayed.release(family, port);
+            return Err(PortError::Broken);
         }
         if ports == RelayPorts::None {
             return Ok(Self { socket: None, advertised });
         }
         match BoundRelay::bind(SocketAddr::new(address.bind, port)) {
             Ok(socket) => Ok(Self { socket: Some(socket), advertised }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                shared.relayed.leave_to_others(family, port);
+                Err(PortError::Taken)
+            }
             Err(error) => {
                 shared.relayed.release(family, port);
-                if error.kind() == io::ErrorKind::AddrInUse {
-                    return Err(PortError::Taken);
-                }
                 tracing::debug!(%error, "cannot bind a relay socket");
                 Err(PortError::Broken)
             }
@@ -97,9 +100,9 @@ impl<S> Relay<S> {
 
 /// Why a port cannot be had.
 enum PortError {
-    /// Somebody has it: another may be free.
+    /// Another program has it.
     Taken,
-    /// No port can be had: out of files, an address that is gone.
+    /// No port can be had: out of files, an address that is gone, a home that the table has no room for.
     Broken,
 }
 
@@ -151,8 +154,8 @@ impl<R: Rng> Opener<'_, R> {
                 return None;
             }
             let relay = match wish.port {
-                PortWish::Any => self.search(home, family, 1)?,
-                PortWish::Even => self.search(home, family, 2)?,
+                PortWish::Any => self.search(home, family, PortKind::Any)?,
+                PortWish::Even => self.search(home, family, PortKind::Even)?,
                 PortWish::EvenAndNext => {
                     let (relay, behind) = self.search_pair(home, family)?;
                     next = Some((self.rng.random(), behind));
@@ -177,19 +180,18 @@ impl<R: Rng> Opener<'_, R> {
         (relays, bound)
     }
 
-    /// A relay on a random free port of the range: any, or an even one if `step` is 2.
-    fn search(&mut self, home: Home, family: Family, step: u16) -> Option<Relay<BoundRelay>> {
-        let (first, last) = self.ports.bounds();
+    /// A relay on a random free port, any or an even one.
+    fn search(&mut self, home: Home, family: Family, kind: PortKind) -> Option<Relay<BoundRelay>> {
         let (shared, ports) = (self.shared, self.ports);
-        self.probe(family, (first, last, step), |at| Relay::at(shared, ports, at, Some(home)))
+        self.probe(family, kind, |at| Relay::at(shared, ports, at, Some(home)))
     }
 
     /// A relay on an even port, the next of which is held.
     fn search_pair(&mut self, home: Home, family: Family) -> Option<(Relay<BoundRelay>, SocketAddr)> {
-        let (first, last) = self.ports.bounds();
         let (shared, ports) = (self.shared, self.ports);
-        let (relay, behind) = self.probe(family, (first, last.checked_sub(1)?, 2), |(address, port)| {
-            let relay = Relay::at(shared, ports, (address, port), Some(home))?;
+        let (relay, behind) = self.probe(family, PortKind::EvenAndNext, |(address, port)| {
+            let relay = Relay::at(shared, ports, (address, port), Some(home))
+                .inspect_err(|_| shared.relayed.release(family, port + 1))?;
             match Relay::at(shared, ports, (address, port + 1), None) {
                 Ok(behind) => Ok((relay, behind)),
                 Err(error) => {
@@ -203,31 +205,29 @@ impl<R: Rng> Opener<'_, R> {
         Some((relay, advertised))
     }
 
-    /// Tries ports between `first` and `last`, every `step`-th of those that are its multiples, until one can be had.
+    /// Tries free ports of a kind until one can be had. What other programs have is passed over, and tried again when there
+    /// is nothing else.
     fn probe<T>(
         &mut self,
         family: Family,
-        (first, last, step): (u16, u16, u16),
+        kind: PortKind,
         mut attempt: impl FnMut((RelayedAddress, u16)) -> Result<T, PortError>,
     ) -> Option<T> {
         let address = self.shared.policy.host().relay[family]?;
-        let first = first.checked_next_multiple_of(step)?;
-        let count = u32::from(last.checked_sub(first)? / step) + 1;
-        let start = self.rng.random_range(0..count);
-        for round in 0..=PORT_RETRIES {
-            // A small range is gone through from a random start, a large one is probed at random.
-            let offset = match round {
-                _ if count > PORT_RETRIES + 1 => self.rng.random_range(0..count),
-                _ if round < count => (start + round) % count,
-                _ => break,
-            };
-            let port = first + offset as u16 * step;
-            match attempt((address, port)) {
-                Ok(found) => return Some(found),
-                Err(PortError::Taken) => {}
-                Err(PortError::Broken) => break,
+        let table = &self.shared.relayed;
+        let mut second_chances = SECOND_CHANCES;
+        loop {
+            match table.take(family, kind, self.rng).map(|port| attempt((address, port))) {
+                Some(Ok(found)) => {
+                    // So that what was in use once is not out of use forever.
+                    table.try_again(family);
+                    return Some(found);
+                }
+                Some(Err(PortError::Taken)) => {}
+                Some(Err(PortError::Broken)) => return None,
+                None if second_chances > 0 && table.try_again(family) => second_chances -= 1,
+                None => return None,
             }
         }
-        None
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod bitrate;
+pub mod free_ports;
 pub mod limiter;
 pub mod peer_policy;
 pub mod quota;

@@ -9,9 +9,21 @@
 //! once per family, even if the advertised address has changed meanwhile. So the port is enough to find the owner,
 //! which then compares the whole address.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
-use crate::{membership::RoomTag, values::family::Family};
+use rand::Rng;
+
+use crate::{
+    membership::RoomTag,
+    turn::shared::free_ports::{FreePorts, PortKind},
+    values::{
+        family::{ByFamily, Family},
+        ports::RelayPorts,
+    },
+};
 
 /// How many workers the table can distinguish.
 pub const MAX_WORKERS: usize = 1023;
@@ -67,13 +79,26 @@ impl Home {
 pub struct RelayedTable {
     v4: Box<[AtomicU64]>,
     v6: Box<[AtomicU64]>,
+    /// Asked when a relayed address begins or ends, never per packet.
+    free: ByFamily<Mutex<FreePorts>>,
 }
 
 impl RelayedTable {
-    /// An empty table: 1 MiB of address space, touched only where ports are used.
+    /// An empty table: 1 MiB of address space, touched as ports are used. No port is [offered](Self::offer) yet.
     pub fn new() -> Self {
         let ports = || std::iter::repeat_with(AtomicU64::default).take(1 << 16).collect();
-        Self { v4: ports(), v6: ports() }
+        Self { v4: ports(), v6: ports(), free: ByFamily::default() }
+    }
+
+    /// Says which ports [`Self::take`] chooses from.
+    pub fn offer(&self, ports: RelayPorts) {
+        Family::BOTH.into_iter().for_each(|family| self.free(family).offer(ports));
+    }
+
+    /// Takes a random one of the free ports of this kind; the next too, if the kind says so. It is to be claimed or held,
+    /// and released in the end.
+    pub fn take(&self, family: Family, kind: PortKind, rng: &mut impl Rng) -> Option<u16> {
+        self.free(family).take(kind, rng)
     }
 
     /// Claims `port` for `home`. `false` if another allocation has it, or `home` is out of range.
@@ -100,14 +125,30 @@ impl RelayedTable {
         self.port(family, port).compare_exchange(HELD, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Gives `port` back.
+    /// Gives `port` back. Whoever takes it next must be able to bind it.
     pub fn release(&self, family: Family, port: u16) {
         self.port(family, port).store(0, Ordering::Release);
+        self.free(family).give_back(port);
+    }
+
+    /// Leaves `port` to another program, which has it.
+    pub fn leave_to_others(&self, family: Family, port: u16) {
+        self.port(family, port).store(0, Ordering::Release);
+        self.free(family).leave_to_others(port);
+    }
+
+    /// Makes the port free that was left to others longest ago. `false` if there is none.
+    pub fn try_again(&self, family: Family) -> bool {
+        self.free(family).try_again()
     }
 
     /// The owner of `port`.
     pub fn home(&self, family: Family, port: u16) -> Option<Home> {
         Home::unpack(self.port(family, port).load(Ordering::Acquire))
+    }
+
+    fn free(&self, family: Family) -> MutexGuard<'_, FreePorts> {
+        self.free[family].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn port(&self, family: Family, port: u16) -> &AtomicU64 {
