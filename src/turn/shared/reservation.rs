@@ -5,7 +5,7 @@
 //! else, are held by [`crate::turn::io`], which also asks here what has expired.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::SocketAddr,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -35,28 +35,45 @@ pub struct Reservation {
 /// All reservations of the process. The lock is taken for a short time and at rare requests, never for a packet.
 #[derive(Debug, Default)]
 pub struct Reservations {
-    by_token: Mutex<HashMap<ReservationToken, (Reservation, Instant)>>,
+    held: Mutex<HeldReservations>,
     /// The number of reservations, so that [`Self::next_deadline`] takes no lock while there are none.
     count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct HeldReservations {
+    by_token: HashMap<ReservationToken, (Reservation, Instant)>,
+    /// When each ends.
+    ends: BTreeSet<(Instant, ReservationToken)>,
+}
+
+impl HeldReservations {
+    fn remove(&mut self, token: &ReservationToken) -> Option<Reservation> {
+        let (reservation, until) = self.by_token.remove(token)?;
+        self.ends.remove(&(until, *token));
+        Some(reservation)
+    }
 }
 
 impl Reservations {
     /// Holds an address.
     pub fn add(&self, token: ReservationToken, reservation: Reservation, until: Instant) {
-        let mut by_token = self.lock();
-        by_token.insert(token, (reservation, until));
-        self.count.store(by_token.len(), Ordering::Release);
+        let mut held = self.lock();
+        held.remove(&token);
+        held.by_token.insert(token, (reservation, until));
+        held.ends.insert((until, token));
+        self.count.store(held.by_token.len(), Ordering::Release);
     }
 
     /// Gives the address of `token` to this user, if it is reserved for them. This works once.
     pub fn take(&self, token: &ReservationToken, username: &str, owner: OwnerTag, now: Instant) -> Option<Reservation> {
-        let mut by_token = self.lock();
-        let (held, until) = by_token.get(token)?;
-        if *until <= now || *held.username != *username || held.owner != owner {
+        let mut held = self.lock();
+        let (wanted, until) = held.by_token.get(token)?;
+        if *until <= now || *wanted.username != *username || wanted.owner != owner {
             return None;
         }
-        let (reservation, _) = by_token.remove(token)?;
-        self.count.store(by_token.len(), Ordering::Release);
+        let reservation = held.remove(token)?;
+        self.count.store(held.by_token.len(), Ordering::Release);
         Some(reservation)
     }
 
@@ -65,26 +82,24 @@ impl Reservations {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.lock().values().map(|(_, until)| *until).min()
+        self.lock().ends.first().map(|(until, _)| *until)
     }
 
     /// Removes the reservations that have expired and returns their addresses, which are free again.
     pub fn expire(&self, now: Instant) -> Vec<SocketAddr> {
-        let mut by_token = self.lock();
+        let mut held = self.lock();
         let mut expired = Vec::new();
-        by_token.retain(|_, (reservation, until)| {
-            let is_over = *until <= now;
-            if is_over {
-                expired.push(reservation.relayed);
-            }
-            !is_over
-        });
-        self.count.store(by_token.len(), Ordering::Release);
+        while let Some(&(until, token)) = held.ends.first()
+            && until <= now
+        {
+            expired.extend(held.remove(&token).map(|reservation| reservation.relayed));
+        }
+        self.count.store(held.by_token.len(), Ordering::Release);
         expired
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ReservationToken, (Reservation, Instant)>> {
-        self.by_token.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HeldReservations> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
