@@ -12,7 +12,7 @@
 //! allocates, but not for messages or media.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     net::IpAddr,
     sync::{
@@ -52,7 +52,7 @@ impl RoomWatch {
 }
 
 /// A reference to an allocation, by which its owner can find and end it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AllocationRef {
     /// Index of the worker (or stream registry) that owns the client session.
     pub worker: u16,
@@ -92,7 +92,7 @@ struct DirectoryMember {
     addresses: Vec<IpAddr>,
     /// The address that is counted in `DirectoryState::connected`.
     connected_from: Option<IpAddr>,
-    allocations: Vec<AllocationRef>,
+    allocations: BTreeSet<AllocationRef>,
 }
 
 impl DirectoryMember {
@@ -145,7 +145,7 @@ impl Directory {
             room,
             addresses: Vec::from_iter(address),
             connected_from: address,
-            allocations: Vec::new(),
+            allocations: BTreeSet::new(),
         };
         state.members.insert(member, entry);
     }
@@ -232,7 +232,7 @@ impl Directory {
     pub fn allocation_opened(&self, member: MemberId, allocation: AllocationRef) -> bool {
         match self.write().members.get_mut(&member) {
             Some(entry) => {
-                entry.allocations.push(allocation);
+                entry.allocations.insert(allocation);
                 true
             }
             None => false,
@@ -242,7 +242,7 @@ impl Directory {
     /// The counterpart of [`Self::allocation_opened`], for allocations that end before the membership does.
     pub fn allocation_closed(&self, member: MemberId, allocation: AllocationRef) {
         if let Some(entry) = self.write().members.get_mut(&member) {
-            entry.allocations.retain(|other| *other != allocation);
+            entry.allocations.remove(&allocation);
         }
     }
 
