@@ -52,7 +52,7 @@ pub fn run(input: &[u8]) {
     read_as_channel_data(&datagram);
     read_as_send_indication(&datagram);
     let request = read_as_request(&datagram);
-    if let Some(mut request) = request {
+    if let Some(request) = request {
         let mut kinds: Vec<_> = attributes(&datagram).into_iter().flatten().map(|(kind, _)| kind).collect();
         kinds.retain(|kind| *kind != FINGERPRINT_TYPE);
         let is_stronger = kinds.contains(&INTEGRITY_SHA256);

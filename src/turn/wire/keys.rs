@@ -4,15 +4,13 @@ use std::fmt;
 
 use ring::{digest, hmac};
 use stun::{
-    attributes::{ATTR_MESSAGE_INTEGRITY_SHA256, RawAttribute},
-    integrity::MessageIntegrity,
-    message::{Message, Setter},
+    attributes::{ATTR_MESSAGE_INTEGRITY, ATTR_MESSAGE_INTEGRITY_SHA256, AttrType, RawAttribute},
+    message::Message,
 };
 
 use crate::turn::wire::header::HEADER_LEN;
 
-/// Length of the value of MESSAGE-INTEGRITY-SHA256. Only usages that say so may shorten it (RFC 8489 section 14.6).
-pub(super) const SHA256_LEN: usize = 32;
+const SHA256_LEN: usize = 32;
 
 /// How username, realm and password become a key (RFC 8489 section 18.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +47,6 @@ impl Key {
         self.algorithm
     }
 
-    fn hmac_sha256(&self) -> hmac::Key {
-        hmac::Key::new(hmac::HMAC_SHA256, self.as_bytes())
-    }
-
     fn as_bytes(&self) -> &[u8] {
         match self.algorithm {
             PasswordAlgorithm::Md5 => &self.bytes[..16],
@@ -76,49 +70,64 @@ pub enum Integrity {
     Sha256,
 }
 
-/// Signs everything that is in `message` so far.
-pub(super) fn sign(message: &mut Message, key: &Key, integrity: Integrity) {
-    match integrity {
-        // This fails only after a FINGERPRINT, and that is always added last.
-        Integrity::Sha1 => drop(MessageIntegrity(key.as_bytes().to_vec()).add_to(message)),
-        Integrity::Sha256 => {
-            let signature = hmac::sign(&key.hmac_sha256(), &signed_by_sha256(&message.raw));
-            message.add(ATTR_MESSAGE_INTEGRITY_SHA256, signature.as_ref());
+impl Integrity {
+    /// Which attribute it is.
+    pub(super) const fn attribute(self) -> AttrType {
+        match self {
+            Self::Sha1 => ATTR_MESSAGE_INTEGRITY,
+            Self::Sha256 => ATTR_MESSAGE_INTEGRITY_SHA256,
         }
+    }
+
+    /// Length of its value. Shorter ones of SHA-256 are for usages that say so (RFC 8489 section 14.6).
+    pub(super) const fn value_len(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => SHA256_LEN,
+        }
+    }
+
+    fn with(self, key: &Key) -> hmac::Key {
+        let algorithm = match self {
+            Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            Self::Sha256 => hmac::HMAC_SHA256,
+        };
+        hmac::Key::new(algorithm, key.as_bytes())
+    }
+
+    /// What the attribute behind `before` signs: the header's length takes the attribute in (RFC 8489 sections 14.5 and
+    /// 14.6).
+    fn signed(self, before: &[u8]) -> Vec<u8> {
+        let mut signed = before.to_vec();
+        let len = (before.len() - HEADER_LEN + 4 + self.value_len()) as u16;
+        signed[2..4].copy_from_slice(&len.to_be_bytes());
+        signed
     }
 }
 
-/// Whether the signature of this kind in `message` was made with `key`. They are compared in constant time.
-pub(super) fn verify(message: &mut Message, key: &Key, integrity: Integrity) -> bool {
-    match integrity {
-        Integrity::Sha1 => MessageIntegrity(key.as_bytes().to_vec()).check(message).is_ok(),
-        Integrity::Sha256 => {
-            let attributes = &message.attributes.0;
-            let is_before = |a: &&RawAttribute| a.typ != ATTR_MESSAGE_INTEGRITY_SHA256;
-            let before = attributes.iter().take_while(is_before);
-            let len = before.map(|a| 4 + a.value.len().next_multiple_of(4)).sum::<usize>();
-            let Some(signature) = attributes.iter().find(|a| !is_before(a)) else {
-                return false;
-            };
-            let Some(before) = message.raw.get(..HEADER_LEN + len) else {
-                return false;
-            };
-            hmac::verify(&key.hmac_sha256(), &signed_by_sha256(before), &signature.value).is_ok()
-        }
-    }
+/// Signs all that is in `message`.
+pub(super) fn sign(message: &mut Message, key: &Key, integrity: Integrity) {
+    let signature = hmac::sign(&integrity.with(key), &integrity.signed(&message.raw));
+    message.add(integrity.attribute(), signature.as_ref());
+}
+
+/// Whether the signature of this kind in `message` was made with `key`. Compared in constant time.
+pub(super) fn verify(message: &Message, key: &Key, integrity: Integrity) -> bool {
+    let attributes = &message.attributes.0;
+    let is_before = |a: &&RawAttribute| a.typ != integrity.attribute();
+    let before = attributes.iter().take_while(is_before);
+    let len = before.map(|a| 4 + a.value.len().next_multiple_of(4)).sum::<usize>();
+    let Some(signature) = attributes.iter().find(|a| !is_before(a)) else {
+        return false;
+    };
+    let Some(before) = message.raw.get(..HEADER_LEN + len) else {
+        return false;
+    };
+    hmac::verify(&integrity.with(key), &integrity.signed(before), &signature.value).is_ok()
 }
 
 /// The key of the long-term credential mechanism: MD5(username ":" realm ":" password) (RFC 8489 section 9.2.2).
 pub fn long_term_key(username: &str, realm: &str, password: &str) -> [u8; 16] {
     let key = turn::auth::generate_auth_key(username, realm, password);
     key.try_into().expect("MD5 has 16 bytes")
-}
-
-/// The bytes that MESSAGE-INTEGRITY-SHA256 signs if `before` precedes it: the length in the header includes the
-/// attribute (RFC 8489 section 14.6).
-fn signed_by_sha256(before: &[u8]) -> Vec<u8> {
-    let mut signed = before.to_vec();
-    let len = (before.len() - HEADER_LEN + 4 + SHA256_LEN) as u16;
-    signed[2..4].copy_from_slice(&len.to_be_bytes());
-    signed
 }

@@ -137,11 +137,13 @@ impl Request {
                 return Err(NotARequest::Malformed);
             }
         }
-        let position = |wanted| attributes.iter().position(|a| a.typ == wanted);
-        let sha1 = position(ATTR_MESSAGE_INTEGRITY);
-        let sha256 = position(ATTR_MESSAGE_INTEGRITY_SHA256);
-        let has_length = |at: Option<usize>, len| at.is_none_or(|at| attributes[at].value.len() == len);
-        if !has_length(sha1, 20) || !has_length(sha256, keys::SHA256_LEN) {
+        let position = |integrity: Integrity| attributes.iter().position(|a| a.typ == integrity.attribute());
+        let sha1 = position(Integrity::Sha1);
+        let sha256 = position(Integrity::Sha256);
+        let has_length = |at: Option<usize>, integrity: Integrity| {
+            at.is_none_or(|at| attributes[at].value.len() == integrity.value_len())
+        };
+        if !has_length(sha1, Integrity::Sha1) || !has_length(sha256, Integrity::Sha256) {
             return Err(NotARequest::Malformed);
         }
         // If both are present, the stronger one counts (RFC 8489 section 9.2.4).
@@ -172,9 +174,9 @@ impl Request {
         self.integrity
     }
 
-    /// Whether its signature was made with `key`. The comparison takes constant time.
-    pub fn is_signed_with(&mut self, key: &Key) -> bool {
-        self.integrity.is_some_and(|integrity| keys::verify(&mut self.message, key, integrity))
+    /// Whether its signature was made with `key`. Compared in constant time.
+    pub fn is_signed_with(&self, key: &Key) -> bool {
+        self.integrity.is_some_and(|integrity| keys::verify(&self.message, key, integrity))
     }
 
     /// PASSWORD-ALGORITHM, which comes together with the PASSWORD-ALGORITHMS of the challenge, or not at all (RFC 8489

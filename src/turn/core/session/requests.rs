@@ -33,7 +33,7 @@ struct Identity {
 
 impl Session {
     pub(super) fn handle_request<'p>(&mut self, datagram: &[u8], cx: &mut Context<'_>) -> Output<'p> {
-        let mut request = match Request::decode(datagram) {
+        let request = match Request::decode(datagram) {
             Ok(request) if request.method() != TurnMethod::Other => request,
             // An unknown method is discarded (RFC 8489 section 6.3), and so is a response or a stray indication.
             Ok(_) | Err(NotARequest::OtherClass | NotARequest::Malformed) => {
@@ -48,7 +48,7 @@ impl Session {
         if self.is_being_answered(&request) {
             return Output::Nothing;
         }
-        let identity = match self.authenticate(&mut request, cx) {
+        let identity = match self.authenticate(&request, cx) {
             Ok(identity) => identity,
             Err(refusal) => return self.refuse(&request, refusal, None, cx),
         };
@@ -98,7 +98,7 @@ impl Session {
     }
 
     /// The checks of RFC 8489 section 9.2.4.
-    fn authenticate(&self, request: &mut Request, cx: &mut Context<'_>) -> Result<Identity, RequestRefusal> {
+    fn authenticate(&self, request: &Request, cx: &mut Context<'_>) -> Result<Identity, RequestRefusal> {
         let integrity = request.integrity().ok_or(RequestRefusal::Unproven(ErrorCode::Unauthenticated))?;
         let (Some(username), Some(nonce), Some(_)) = (request.username(), request.nonce(), request.realm()) else {
             return Err(RequestRefusal::Unproven(ErrorCode::BadRequest));

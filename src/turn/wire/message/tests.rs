@@ -51,12 +51,12 @@ fn bytes(hex: &str) -> Vec<u8> {
 #[test]
 fn rfc5769_2_1_sample_request() {
     let sample = bytes(SAMPLE_REQUEST);
-    let mut request = Request::decode(&sample).unwrap();
+    let request = Request::decode(&sample).unwrap();
     assert_eq!(request.method(), TurnMethod::Binding);
     assert_eq!(request.username(), Some("evtj:h6vY"));
     assert_eq!(request.integrity(), Some(Integrity::Sha1));
     assert_eq!(request.unknown_attributes(), [0x0024], "PRIORITY is ICE's");
-    assert!(MessageIntegrity(PASSWORD.into()).check(&mut request.message).is_ok());
+    assert!(MessageIntegrity(PASSWORD.into()).check(&mut request.message.clone()).is_ok());
     assert!(!request.is_signed_with(&Key::new(PasswordAlgorithm::Md5, "evtj:h6vY", "", PASSWORD)));
 }
 
@@ -105,7 +105,7 @@ fn sample_answer(client: &str) -> Vec<u8> {
 
 #[test]
 fn rfc5769_2_4_sample_request_with_long_term_authentication() {
-    let mut request = Request::decode(&bytes(SAMPLE_LONG_TERM)).unwrap();
+    let request = Request::decode(&bytes(SAMPLE_LONG_TERM)).unwrap();
     let username = request.username().unwrap().to_owned();
     assert_eq!(username, "\u{30DE}\u{30C8}\u{30EA}\u{30C3}\u{30AF}\u{30B9}");
     assert_eq!(request.realm(), Some("example.org"));
