@@ -153,8 +153,28 @@ pub fn mint(secret: &Secret, user: &User, expires_at: u64) -> Credential {
 
 /// The password that belongs to `username`.
 pub fn password(secret: &Secret, username: &str) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.expose());
-    BASE64_STANDARD.encode(hmac::sign(&key, username.as_bytes()))
+    PasswordKey::new(secret).password(username)
+}
+
+/// A secret made ready for many passwords: half of what one takes is done once. Never shown in logs or `Debug`.
+pub struct PasswordKey(hmac::Key);
+
+impl fmt::Debug for PasswordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordKey(..)")
+    }
+}
+
+impl PasswordKey {
+    /// Of this secret.
+    pub fn new(secret: &Secret) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.expose()))
+    }
+
+    /// The password that belongs to `username`.
+    pub fn password(&self, username: &str) -> String {
+        BASE64_STANDARD.encode(hmac::sign(&self.0, username.as_bytes()))
+    }
 }
 
 /// Splits a username into its expiry (Unix seconds) and its user, as coturn does: the part before the first colon is
@@ -289,6 +309,7 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
-        assert_eq!(format!("{:?}", Secret::new(*b"hidden")), "Secret(..)");
+        let secret = Secret::new(*b"hidden");
+        assert_eq!(format!("{secret:?} {:?}", PasswordKey::new(&secret)), "Secret(..) PasswordKey(..)");
     }
 }

@@ -15,7 +15,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::hmac;
 
 use crate::{
-    credentials::{self, MemberKey, Secret, User},
+    credentials::{MemberKey, PasswordKey, Secret, User},
     turn::wire::keys::{Key, PasswordAlgorithm},
     values::label::labels,
 };
@@ -126,16 +126,17 @@ fn signed_part(client: SocketAddr, time: [u8; 4]) -> [u8; 22] {
 #[derive(Debug)]
 pub struct Authority {
     realm: String,
-    secrets: Vec<Secret>,
-    /// The secret derived from each of `secrets`.
-    member_secrets: Vec<Secret>,
+    secrets: Vec<PasswordKey>,
+    /// The one of each secret.
+    member_secrets: Vec<PasswordKey>,
 }
 
 impl Authority {
     /// All `secrets` verify, so that one can be replaced without an interruption.
     pub fn new(realm: String, secrets: Vec<Secret>, member_key: &MemberKey) -> Self {
-        let member_secrets = secrets.iter().map(|secret| member_key.secret(secret)).collect();
-        Self { realm, secrets, member_secrets }
+        let of_member = |secret| PasswordKey::new(&member_key.secret(secret));
+        let member_secrets = secrets.iter().map(of_member).collect();
+        Self { realm, secrets: secrets.iter().map(PasswordKey::new).collect(), member_secrets }
     }
 
     /// The realm of every challenge.
@@ -149,10 +150,7 @@ impl Authority {
             User::Member(_) => &self.member_secrets,
             User::Api(_) => &self.secrets,
         };
-        secrets.iter().map(move |secret| {
-            let password = credentials::password(secret, username);
-            Key::new(algorithm, username, &self.realm, &password)
-        })
+        secrets.iter().map(move |secret| Key::new(algorithm, username, &self.realm, &secret.password(username)))
     }
 }
 
