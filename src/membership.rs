@@ -23,7 +23,7 @@ use std::{
 
 use crate::{
     locks::{self, LockName, ReadGuard, ReadWriteLock, WriteGuard},
-    values::member::MemberId,
+    values::{member::MemberId, roomy::give_back_room},
 };
 
 /// How many verified addresses are kept for a member; these are the latest ones.
@@ -174,11 +174,13 @@ impl Directory {
         let Some(entry) = state.members.remove(&member) else {
             return;
         };
+        give_back_room(&mut state.members);
         if let Some(room) = state.rooms.get_mut(&entry.room) {
             room.members.retain(|other| *other != member);
             room.watch.advance();
             if room.members.is_empty() {
                 state.rooms.remove(&entry.room);
+                give_back_room(&mut state.rooms);
             }
         }
         if let Some(ip) = entry.connected_from {
@@ -277,6 +279,7 @@ impl DirectoryState {
             *count -= 1;
             if *count == 0 {
                 self.connected.remove(&ip);
+                give_back_room(&mut self.connected);
             }
         }
     }

@@ -9,6 +9,7 @@ pub mod member;
 pub mod ports;
 pub mod prefixes;
 pub mod relayed_address;
+pub(crate) mod roomy;
 pub(crate) mod sites;
 pub mod tls_files;
 pub mod token_bucket;

@@ -8,8 +8,9 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-/// The prefix length of one site in IPv6. If each /64 counted separately, a site could take everything with its many
-/// /64s.
+use crate::values::roomy::give_back_room;
+
+/// The bits of what one site has in IPv6: with its /64s alone somebody could take all.
 const SITE_BITS: u32 = 48;
 
 /// An address for counting; in IPv6 the network of a site.
@@ -56,6 +57,7 @@ impl Sites {
             *count -= 1;
             if *count == 0 {
                 self.0.remove(&site);
+                give_back_room(&mut self.0);
             }
         }
     }

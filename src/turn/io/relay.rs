@@ -23,6 +23,7 @@ use crate::{
         family::{ByFamily, Family},
         ports::RelayPorts,
         relayed_address::RelayedAddress,
+        roomy::give_back_room,
     },
 };
 
@@ -117,7 +118,10 @@ impl HeldRelays {
     }
 
     fn take(&self, advertised: SocketAddr) -> Option<Relay<BoundRelay>> {
-        self.lock().remove(&advertised)
+        let mut held = self.lock();
+        let relay = held.remove(&advertised);
+        give_back_room(&mut held);
+        relay
     }
 
     /// Gives one back for which nobody came.

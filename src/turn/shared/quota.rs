@@ -15,6 +15,7 @@ use crate::{
     files::{FromPool, Pool},
     values::{
         family::{ByFamily, Family},
+        roomy::give_back_room,
         sites::{Site, Sites},
     },
 };
@@ -81,9 +82,14 @@ pub enum QuotaExceeded {
     Server,
 }
 
-/// A place for one allocation; dropping it gives the place back.
+/// A place for one allocation; dropping it gives the place back. Boxed, because most that have room for two have one.
 #[derive(Debug)]
 pub struct QuotaPlace {
+    _taken: Box<TakenPlace>,
+}
+
+#[derive(Debug)]
+struct TakenPlace {
     quotas: Arc<Quotas>,
     user: User,
     site: Option<Site>,
@@ -137,11 +143,12 @@ impl Quotas {
         let of_family = &mut counts.of_family[family];
         of_family.sites.add(site);
         of_family.taken += 1;
-        Ok(QuotaPlace { quotas: self.clone(), user: user.clone(), site, family, _file: file })
+        let taken = TakenPlace { quotas: self.clone(), user: user.clone(), site, family, _file: file };
+        Ok(QuotaPlace { _taken: Box::new(taken) })
     }
 }
 
-impl Drop for QuotaPlace {
+impl Drop for TakenPlace {
     fn drop(&mut self) {
         let mut counts = self.quotas.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.total -= 1;
@@ -153,6 +160,7 @@ impl Drop for QuotaPlace {
             *of_user -= 1;
             if *of_user == 0 {
                 counts.by_user.remove(&self.user);
+                give_back_room(&mut counts.by_user);
             }
         }
     }

@@ -14,9 +14,12 @@ use std::{
     time::Instant,
 };
 
-use crate::turn::{
-    shared::{quota::QuotaPlace, relayed::OwnerTag},
-    wire::message::ReservationToken,
+use crate::{
+    turn::{
+        shared::{quota::QuotaPlace, relayed::OwnerTag},
+        wire::message::ReservationToken,
+    },
+    values::roomy::give_back_room,
 };
 
 /// An address that waits for the user who has the token.
@@ -51,6 +54,7 @@ impl HeldReservations {
     fn remove(&mut self, token: &ReservationToken) -> Option<Reservation> {
         let (reservation, until) = self.by_token.remove(token)?;
         self.ends.remove(&(until, *token));
+        give_back_room(&mut self.by_token);
         Some(reservation)
     }
 }
