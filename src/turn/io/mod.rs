@@ -5,6 +5,7 @@
 //! change worker.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
+mod client_index;
 mod client_slot;
 mod driver;
 mod inbox;
@@ -118,7 +119,7 @@ impl BoundSockets {
         }
         let mailboxes = Arc::new(Mailboxes::new(mailboxes));
         let held = Arc::new(HeldRelays::default());
-        shared.relayed.offer(relay_ports);
+        shared.relayed.offer(relaying.ports);
         let limiter = Arc::new(AnswerLimiter::new(RandomState::new(), Instant::now()));
         let common = |index, counters| WorkerCommon {
             index,

@@ -6,7 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     io,
     net::SocketAddr,
     num::NonZeroU64,
@@ -39,6 +39,7 @@ use crate::{
             session::{Now, Session, Via},
         },
         io::{
+            client_index::ClientIndex,
             client_slot::{ClientSlot, slot_of},
             payload::InPlace,
         },
@@ -65,6 +66,9 @@ const MAX_ENDED: usize = 1024;
 /// How much longer than asked for a rest may be, in nanoseconds.
 const TIMER_SLACK: NonZeroU64 = NonZeroU64::new(5_000).unwrap();
 
+/// So many slots are kept when the last client goes.
+const KEPT_SLOTS: usize = 64;
+
 /// What a worker is made of.
 pub(super) struct Setup {
     pub(super) poll: Poll,
@@ -89,8 +93,9 @@ pub(super) struct Worker {
 
 /// The worker's clients and all that serving them takes.
 struct Clients {
-    slots: Slab<UdpClient>,
-    slot_by_tuple: HashMap<FiveTuple, usize>,
+    /// Each with memory of its own, which it gives back.
+    slots: Slab<Box<UdpClient>>,
+    index: ClientIndex,
     deadlines: BTreeSet<(Instant, usize)>,
     /// Those of the deadlines that belong to ended sessions.
     ended: BTreeSet<(Instant, usize)>,
@@ -195,7 +200,7 @@ impl Worker {
         Ok(Self {
             clients: Clients {
                 slots: Slab::new(),
-                slot_by_tuple: HashMap::new(),
+                index: ClientIndex::default(),
                 deadlines: BTreeSet::new(),
                 ended: BTreeSet::new(),
                 means: Means {
@@ -374,7 +379,7 @@ impl Clients {
 
     /// Sends what the client of `tuple` has for peers.
     fn flush_to_peers(&mut self, tuple: &FiveTuple) {
-        if let Some(&slot) = self.slot_by_tuple.get(tuple) {
+        if let Some(slot) = self.index.find(tuple, tuples_in(&self.slots)) {
             self.with_client(slot, |driver, transport, turn| driver.flush(transport, turn));
         }
     }
@@ -387,8 +392,8 @@ impl Clients {
 
     fn handle_client(&mut self, listener: usize, tuple: FiveTuple, InPlace { buffer, start, end }: InPlace<'_>) {
         let datagram = &buffer[start..end];
-        let handover = match self.slot_by_tuple.get(&tuple) {
-            Some(&slot) => self
+        let handover = match self.index.find(&tuple, tuples_in(&self.slots)) {
+            Some(slot) => self
                 .with_client(slot, |driver, transport, turn| driver.handle_client(datagram, transport, turn))
                 .flatten(),
             None => self.handle_stranger(listener, tuple, datagram),
@@ -413,8 +418,8 @@ impl Clients {
         let (mut transport, mut turn) = self.means.lend(listener, tuple, slot);
         let handover = driver.handle_client(datagram, &mut transport, &mut turn);
         if !driver.session().is_idle() {
-            self.slots.insert(UdpClient { driver, listener, deadline: None });
-            self.slot_by_tuple.insert(tuple, slot);
+            self.slots.insert(Box::new(UdpClient { driver, listener, deadline: None }));
+            self.index.insert(&tuple, slot as u32, tuples_in(&self.slots));
             self.tidy(slot);
         }
         handover
@@ -426,7 +431,7 @@ impl Clients {
         slot: usize,
         act: impl FnOnce(&mut Driver<UdpSocket>, &mut UdpTransport<'_>, &mut DriverTurn<'_>) -> R,
     ) -> Option<R> {
-        let UdpClient { driver, listener, .. } = self.slots.get_mut(slot)?;
+        let UdpClient { driver, listener, .. } = &mut **self.slots.get_mut(slot)?;
         let (mut transport, mut turn) = self.means.lend(*listener, driver.session().tuple(), slot);
         let result = act(driver, &mut transport, &mut turn);
         if turn.has_told {
@@ -480,8 +485,12 @@ impl Clients {
             client.deadline = deadline;
         }
         if session.is_idle() {
-            self.slot_by_tuple.remove(&session.tuple());
+            let tuple = session.tuple();
+            self.index.remove(&tuple, slot, tuples_in(&self.slots));
             self.slots.remove(slot);
+            if self.slots.is_empty() && self.slots.capacity() > KEPT_SLOTS {
+                self.slots.shrink_to_fit();
+            }
         }
         if self.ended.len() > MAX_ENDED
             && let Some((_, oldest)) = self.ended.pop_first()
@@ -538,6 +547,11 @@ impl Clients {
             self.tidy(slot);
         }
     }
+}
+
+/// The tuples of the clients in `slots`.
+fn tuples_in(slots: &Slab<Box<UdpClient>>) -> impl Fn(usize) -> Option<FiveTuple> {
+    move |slot| slots.get(slot).map(|client| client.driver.session().tuple())
 }
 
 /// Where in `whole` its slice `part` begins.
