@@ -217,6 +217,10 @@ impl<S: DatagramSocket> Sending<'_, S> {
                 let behind = singles.len().min(sent + count.max(1));
                 singles[sent..behind].iter().for_each(|(.., contents)| contents.count(self.counters));
                 sent = behind;
+                if sent < singles.len() {
+                    // The call has swallowed the error that a report stands for, so nothing else would show the report.
+                    self.reports.extend(self.socket.take_icmp());
+                }
                 continue;
             }
             // By itself it tells what is wrong with it.
@@ -314,10 +318,12 @@ fn refuse(refusers: &mut HashMap<IpAddr, Instant>, ip: IpAddr, now: Instant) {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     use super::*;
     use crate::observe::metrics::Metrics;
+
+    const UNREACHABLE: IcmpError = IcmpError { kind: 3, code: 3, data: 0 };
 
     /// A socket that refuses what it is told to, and remembers the rest.
     #[derive(Default)]
@@ -329,6 +335,10 @@ mod tests {
         /// Runs to these fail.
         without_runs: Vec<IpAddr>,
         icmp: RefCell<Vec<(SocketAddr, IcmpError)>>,
+        /// Whether the next call fails for what is in `icmp`.
+        is_reported: Cell<bool>,
+        /// What is sent there comes back as a report.
+        nobody_at: Option<SocketAddr>,
         calls: RefCell<usize>,
         /// Receiver, segment size, bytes.
         sent: RefCell<Vec<(SocketAddr, Option<u16>, Vec<u8>)>>,
@@ -337,7 +347,7 @@ mod tests {
     impl DatagramSocket for Recorder {
         fn send(&self, to: SocketAddr, _: Option<IpAddr>, bytes: &[u8], segment: Option<u16>) -> io::Result<()> {
             let call = self.calls.replace_with(|calls| *calls + 1);
-            if !self.icmp.borrow().is_empty() {
+            if self.is_reported.take() {
                 return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
             }
             if segment.is_none() && self.unsendable.is_some_and(|first| bytes.first() == Some(&first)) {
@@ -350,6 +360,10 @@ mod tests {
                 return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
             }
             self.sent.borrow_mut().push((to, segment, bytes.to_vec()));
+            if self.nobody_at == Some(to) {
+                self.icmp.borrow_mut().push((to, UNREACHABLE));
+                self.is_reported.set(true);
+            }
             Ok(())
         }
 
@@ -370,6 +384,7 @@ mod tests {
         }
 
         fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)> {
+            self.is_reported.set(false);
             self.icmp.take()
         }
     }
@@ -462,11 +477,23 @@ mod tests {
 
     #[test]
     fn a_report_about_an_earlier_datagram_costs_nothing() {
-        let report = (to(9), IcmpError { kind: 3, code: 3, data: 0 });
         for datagrams in [vec![(1, 100); 8], vec![(1, 100)], vec![(1, 100), (2, 50), (2, 50)]] {
-            let socket = Recorder { icmp: vec![report].into(), ..Recorder::default() };
+            let icmp = vec![(to(9), UNREACHABLE)].into();
+            let socket = Recorder { icmp, is_reported: true.into(), ..Recorder::default() };
             assert_eq!(flush(&socket, &datagrams), (datagrams.len() as u64, 0));
             assert_eq!(socket.datagrams(), expected(&datagrams));
+            assert!(socket.icmp.take().is_empty());
+        }
+    }
+
+    /// A report comes back at once, while the next datagram leaves by the same call.
+    #[test]
+    fn what_was_reported_meanwhile_is_taken() {
+        for datagrams in [vec![(9, 10), (1, 20), (2, 30)], vec![(9, 10), (9, 20), (1, 10), (9, 10), (1, 10)]] {
+            let socket = Recorder { nobody_at: Some(to(9)), ..Recorder::default() };
+            assert_eq!(flush(&socket, &datagrams), (datagrams.len() as u64, 0));
+            assert_eq!(socket.datagrams(), expected(&datagrams));
+            assert!(socket.icmp.take().is_empty(), "{datagrams:?}");
         }
     }
 
