@@ -14,8 +14,8 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use super::{
     client_slot::ClientSlot,
+    datagram_queue::{DatagramQueue, DatagramSocket, Tally, send_past_reports},
     mailbox::Mailboxes,
-    outbox::{Contents, DatagramSocket, Outbox, send_past_reports},
     payload::InPlace,
     relay::{HeldRelays, Opener, Relays},
     relay_socket::RelaySocket,
@@ -51,7 +51,7 @@ pub(super) trait ClientTransport {
     type Relay: RelaySocket;
 
     /// Sends a message to the client, soon, and sees to it that it is counted.
-    fn send(&mut self, message: &[u8], contents: Contents, turn: &DriverTurn<'_>);
+    fn send(&mut self, message: &[u8], tally: Tally, turn: &DriverTurn<'_>);
 
     /// Takes a relay socket that was bound.
     fn adopt(&mut self, family: Family, socket: BoundRelay) -> io::Result<Self::Relay>;
@@ -92,7 +92,7 @@ impl WorkerCommon {
 }
 
 /// Datagrams for peers, by the family of the relay socket that they leave from.
-type ToPeers = ByFamily<Outbox>;
+type ToPeers = ByFamily<DatagramQueue>;
 
 /// What a thread lends to the client that it is busy with. Empty when another has its turn.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ pub(super) struct DriverDesk {
 
 impl DriverDesk {
     pub(super) fn new() -> Self {
-        Self { events: EventQueue::new(), peers: ByFamily::new(|_| Outbox::new(DropReason::SendToPeer)) }
+        Self { events: EventQueue::new(), peers: ByFamily::new(|_| DatagramQueue::new(DropReason::SendToPeer)) }
     }
 }
 
@@ -136,8 +136,8 @@ impl<'a> DriverTurn<'a> {
     /// Sends what waits for peers of a family; returns what the network has reported meanwhile.
     fn flush(&mut self, family: Family, socket: &impl DatagramSocket) -> Vec<(SocketAddr, IcmpError)> {
         match &mut self.peers[family] {
-            outbox if outbox.is_empty() => Vec::new(),
-            outbox => outbox.flush(socket, &self.common.counters, self.now.instant),
+            queue if queue.is_empty() => Vec::new(),
+            queue => queue.flush(socket, &self.common.counters, self.now.instant),
         }
     }
 }
@@ -194,7 +194,7 @@ impl<S: RelaySocket> Driver<S> {
         match output {
             Output::Nothing => {}
             Output::Dropped(reason) => turn.dropped(reason),
-            Output::Reply(reply) => transport.send(&reply, Contents::Own, turn),
+            Output::Reply(reply) => transport.send(&reply, Tally::Own, turn),
             Output::BindRelay(wish) => self.bind_relay(wish, transport, turn),
             Output::ToPeer { peer, payload, reach, dont_fragment } => {
                 return self.send_to_peer((peer, reach, dont_fragment), payload, transport, turn);
@@ -340,7 +340,7 @@ impl<S: RelaySocket> Driver<S> {
             transport.move_out();
         }
         if let Output::Reply(reply) = output {
-            transport.send(&reply, Contents::Own, turn);
+            transport.send(&reply, Tally::Own, turn);
         }
     }
 
@@ -387,8 +387,8 @@ impl<S: RelaySocket> Driver<S> {
             return turn.dropped(DropReason::SendToPeer);
         };
         if !dont_fragment {
-            let contents = Contents::relayed(Path::ToPeerKernel, payload);
-            return turn.peers[family].push(peer, None, payload, contents);
+            let tally = Tally::relayed(Path::ToPeerKernel, payload);
+            return turn.peers[family].push(peer, None, payload, tally);
         }
         let mut reports = Vec::new();
         match send_past_reports(socket, &mut reports, || socket.send_unfragmented(peer, payload)) {
@@ -421,7 +421,7 @@ impl<S: RelaySocket> Driver<S> {
             let told = self.session.handle_icmp(*peer, *error, &mut turn.context());
             self.hear(transport, turn);
             if let Some(indication) = told {
-                transport.send(&indication, Contents::Own, turn);
+                transport.send(&indication, Tally::Own, turn);
             }
         }
     }
@@ -447,8 +447,8 @@ impl<S: RelaySocket> Driver<S> {
                     Via::Network => Path::ToClientKernel,
                     Via::InProcess => Path::InProcess,
                 };
-                let contents = Contents::relayed(path, &buffer[start..end]);
-                transport.send(&buffer[begin..end_of_message], contents, turn);
+                let tally = Tally::relayed(path, &buffer[start..end]);
+                transport.send(&buffer[begin..end_of_message], tally, turn);
             }
             Err(reason) => turn.dropped(reason),
         }

@@ -7,10 +7,12 @@
 
 mod client_index;
 mod client_slot;
+mod datagram_queue;
 mod driver;
+#[cfg(test)]
+mod faults;
 mod inbox;
 mod mailbox;
-mod outbox;
 mod payload;
 mod relay;
 mod relay_socket;

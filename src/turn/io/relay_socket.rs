@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use super::outbox::DatagramSocket;
+use super::datagram_queue::DatagramSocket;
 
 /// A socket of a relayed address.
 pub(super) trait RelaySocket: DatagramSocket {

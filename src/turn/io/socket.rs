@@ -28,8 +28,10 @@ use rustix::net::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::ReadBuf;
 
+#[cfg(test)]
+use crate::turn::io::faults;
 use crate::turn::{
-    io::{outbox::DatagramSocket, relay_socket::RelaySocket},
+    io::{datagram_queue::DatagramSocket, relay_socket::RelaySocket},
     wire::data::{HEADROOM, IcmpError, TAILROOM},
 };
 
@@ -397,29 +399,6 @@ impl Received {
         let one_empty = (self.len == 0).then_some((HEADROOM, HEADROOM));
         let many = (0..self.len).step_by(self.stride);
         one_empty.into_iter().chain(many.map(move |at| (HEADROOM + at, HEADROOM + (at + self.stride).min(self.len))))
-    }
-}
-
-/// A seam for tests: sockets at one address cannot always send.
-#[cfg(test)]
-pub(super) mod faults {
-    use std::{
-        net::Ipv4Addr,
-        sync::atomic::{AtomicBool, Ordering},
-    };
-
-    use super::*;
-
-    /// While it is so, one in a hundred sends from [`ADDRESS`] fails, as when the kernel has no room.
-    pub(in crate::turn::io) static ARE_THERE: AtomicBool = AtomicBool::new(false);
-    pub(in crate::turn::io) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 77, 0, 1));
-
-    pub(super) fn befall(local: SocketAddr) -> io::Result<()> {
-        if local.ip() != ADDRESS || !ARE_THERE.load(Ordering::Relaxed) || !rand::random_ratio(1, 100) {
-            return Ok(());
-        }
-        let error = if rand::random() { libc::ENOBUFS } else { libc::EAGAIN };
-        Err(io::Error::from_raw_os_error(error))
     }
 }
 

@@ -26,7 +26,6 @@ use crate::{
     turn::{
         self,
         core::five_tuple::FiveTuple,
-        io::socket::faults,
         shared::{
             auth::{Authority, NonceKeys},
             peer_policy::{HostAddresses, Mode, PeerPolicy, PeerRules},

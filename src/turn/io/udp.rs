@@ -23,9 +23,9 @@ use rustix::{
 use slab::Slab;
 
 use super::{
+    datagram_queue::{DatagramQueue, Tally},
     driver::{ClientTransport, Driver, DriverDesk, DriverTurn, Handover, WorkerCommon},
     mailbox::{Parcel, WorkerCommand},
-    outbox::{Contents, Outbox},
     rest::Rests,
     socket::{BoundRelay, Buffers, LISTENER_BATCH, RELAY_BATCH, Received, UdpSocket},
 };
@@ -117,7 +117,7 @@ struct Means {
 /// A socket that clients send to, and what waits to leave by it.
 struct Listener {
     socket: UdpSocket,
-    outbox: Outbox,
+    queue: DatagramQueue,
 }
 
 struct UdpClient {
@@ -155,8 +155,8 @@ impl Means {
 impl Listener {
     /// Sends what waits. There are no reports: it has not asked for them.
     fn flush(&mut self, common: &WorkerCommon, now: Instant) {
-        if !self.outbox.is_empty() {
-            self.outbox.flush(&self.socket, &common.counters, now);
+        if !self.queue.is_empty() {
+            self.queue.flush(&self.socket, &common.counters, now);
         }
     }
 }
@@ -164,11 +164,11 @@ impl Listener {
 impl ClientTransport for UdpTransport<'_> {
     type Relay = UdpSocket;
 
-    fn send(&mut self, message: &[u8], contents: Contents, turn: &DriverTurn<'_>) {
-        if self.listener.outbox.is_full() {
+    fn send(&mut self, message: &[u8], tally: Tally, turn: &DriverTurn<'_>) {
+        if self.listener.queue.is_full() {
             self.listener.flush(turn.common, turn.now.instant);
         }
-        self.listener.outbox.push(self.tuple.client, Some(self.tuple.server.ip()), message, contents);
+        self.listener.queue.push(self.tuple.client, Some(self.tuple.server.ip()), message, tally);
     }
 
     fn adopt(&mut self, family: Family, socket: BoundRelay) -> io::Result<UdpSocket> {
@@ -195,7 +195,7 @@ impl Worker {
         let mut listeners = Vec::new();
         for (index, mut socket) in setup.listeners.into_iter().enumerate() {
             socket.register(setup.poll.registry(), Token(index))?;
-            listeners.push(Listener { socket, outbox: Outbox::new(DropReason::SendToClient) });
+            listeners.push(Listener { socket, queue: DatagramQueue::new(DropReason::SendToClient) });
         }
         Ok(Self {
             clients: Clients {

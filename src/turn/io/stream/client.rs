@@ -30,9 +30,9 @@ use crate::{
         },
         io::{
             client_slot::ClientSlot,
+            datagram_queue::Tally,
             driver::{ClientTransport, Driver, DriverDesk, DriverTurn, WorkerCommon},
             inbox::{Inbox, Letter},
-            outbox::Contents,
             payload::{InPlace, Payload},
             socket::{BoundRelay, TaskSocket},
             udp::read_clocks,
@@ -91,9 +91,9 @@ impl ClientTransport for StreamTransport {
     type Relay = TaskSocket;
 
     /// It waits for its turn, however long.
-    fn send(&mut self, message: &[u8], contents: Contents, turn: &DriverTurn<'_>) {
+    fn send(&mut self, message: &[u8], tally: Tally, turn: &DriverTurn<'_>) {
         self.outgoing.push(message);
-        contents.count(&turn.common.counters);
+        tally.count(&turn.common.counters);
     }
 
     fn adopt(&mut self, _: Family, socket: BoundRelay) -> io::Result<TaskSocket> {

@@ -2,7 +2,7 @@
 //!
 //! A worker gathers here what one turn sends. Datagrams that follow each other to one receiver and have one length (the
 //! last may be shorter) are a *run*: the kernel takes it in one call and cuts it up itself (UDP_SEGMENT), which costs a
-//! fraction of sending one by one. Runs are found when the outbox is emptied, so whoever fills it need not know of them.
+//! fraction of sending one by one. Runs are found when the queue is emptied, so whoever fills it need not know of them.
 //! The order of datagrams is kept.
 //!
 //! A way with a small MTU, or an interface that cannot do it, refuses a run before anything of it is sent. Its datagrams
@@ -69,14 +69,14 @@ pub(super) trait DatagramSocket {
 
 /// What a datagram is, to those who count.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Contents {
+pub(super) enum Tally {
     /// An answer, or an indication of ours.
     Own,
     /// Relayed data, with this many bytes of payload.
     Relayed(Path, usize),
 }
 
-impl Contents {
+impl Tally {
     /// Of a datagram that carries `payload` along `path`.
     pub(super) fn relayed(path: Path, payload: &[u8]) -> Self {
         Self::Relayed(path, payload.len())
@@ -92,9 +92,9 @@ impl Contents {
 
 /// See the module's header.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub(super) struct DatagramQueue {
     bytes: Vec<u8>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<QueuedDatagram>,
     /// Receivers that get no runs, and until when.
     refusers: HashMap<IpAddr, Instant>,
     /// What a datagram counts as that the kernel does not take.
@@ -102,14 +102,14 @@ pub(super) struct Outbox {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+struct QueuedDatagram {
     to: SocketAddr,
     source: Option<IpAddr>,
     len: usize,
-    contents: Contents,
+    tally: Tally,
 }
 
-impl Outbox {
+impl DatagramQueue {
     /// An empty one. What the kernel does not take counts as `lost`.
     pub(super) fn new(lost: DropReason) -> Self {
         Self { bytes: Vec::new(), waiting: Vec::new(), refusers: HashMap::new(), lost }
@@ -125,9 +125,9 @@ impl Outbox {
     }
 
     /// Puts a datagram behind the others.
-    pub(super) fn push(&mut self, to: SocketAddr, source: Option<IpAddr>, datagram: &[u8], contents: Contents) {
+    pub(super) fn push(&mut self, to: SocketAddr, source: Option<IpAddr>, datagram: &[u8], tally: Tally) {
         self.bytes.extend_from_slice(datagram);
-        self.waiting.push(Waiting { to, source, len: datagram.len(), contents });
+        self.waiting.push(QueuedDatagram { to, source, len: datagram.len(), tally });
     }
 
     /// Sends all, and counts it. Returns what the network has reported meanwhile about earlier datagrams.
@@ -141,7 +141,7 @@ impl Outbox {
         let mut bytes = &self.bytes[..];
         let mut waiting = &self.waiting[..];
         if let [only] = waiting {
-            sending.one((only.to, only.source, bytes, only.contents));
+            sending.one((only.to, only.source, bytes, only.tally));
             waiting = &[];
         }
         let mut singles = Vec::new();
@@ -161,7 +161,7 @@ impl Outbox {
             for datagram in run {
                 let (this, behind) = contents.split_at(datagram.len);
                 contents = behind;
-                singles.push((datagram.to, datagram.source, this, datagram.contents));
+                singles.push((datagram.to, datagram.source, this, datagram.tally));
             }
         }
         sending.each(&mut singles);
@@ -173,7 +173,7 @@ impl Outbox {
     }
 }
 
-/// An outbox that is being emptied.
+/// An queue that is being emptied.
 struct Sending<'a, S> {
     socket: &'a S,
     counters: &'a TurnCounters,
@@ -185,17 +185,17 @@ struct Sending<'a, S> {
 struct NoRun;
 
 /// Receiver, address to send from, what is sent, and what that is.
-type Single<'b> = (SocketAddr, Option<IpAddr>, &'b [u8], Contents);
+type Single<'b> = (SocketAddr, Option<IpAddr>, &'b [u8], Tally);
 
 impl<S: DatagramSocket> Sending<'_, S> {
     /// Sends a run, whole or, where the kernel has no room for it, perhaps in part.
-    fn run(&mut self, run: &[Waiting], bytes: &[u8]) -> Result<(), NoRun> {
-        let Waiting { to, source, len, .. } = run[0];
+    fn run(&mut self, run: &[QueuedDatagram], bytes: &[u8]) -> Result<(), NoRun> {
+        let QueuedDatagram { to, source, len, .. } = run[0];
         let (socket, segment) = (self.socket, u16::try_from(len).ok());
         match send_past_reports(socket, &mut self.reports, || socket.send(to, source, bytes, segment)) {
             Ok(()) => {
                 self.counters.sent_run();
-                run.iter().for_each(|datagram| datagram.contents.count(self.counters));
+                run.iter().for_each(|datagram| datagram.tally.count(self.counters));
             }
             Err(error) if is_about_runs(&error) => {
                 self.counters.refused_run();
@@ -215,7 +215,7 @@ impl<S: DatagramSocket> Sending<'_, S> {
                 && let Ok(count) = self.socket.send_each(&datagrams[sent..])
             {
                 let behind = singles.len().min(sent + count.max(1));
-                singles[sent..behind].iter().for_each(|(.., contents)| contents.count(self.counters));
+                singles[sent..behind].iter().for_each(|(.., tally)| tally.count(self.counters));
                 sent = behind;
                 if sent < singles.len() {
                     // The call has swallowed the error that a report stands for, so nothing else would show the report.
@@ -230,10 +230,10 @@ impl<S: DatagramSocket> Sending<'_, S> {
         singles.clear();
     }
 
-    fn one(&mut self, (to, source, bytes, contents): Single<'_>) {
+    fn one(&mut self, (to, source, bytes, tally): Single<'_>) {
         let socket = self.socket;
         match send_past_reports(socket, &mut self.reports, || socket.send(to, source, bytes, None)) {
-            Ok(()) => contents.count(self.counters),
+            Ok(()) => tally.count(self.counters),
             Err(error) => self.cannot_send(&error),
         }
     }
@@ -245,7 +245,7 @@ impl<S: DatagramSocket> Sending<'_, S> {
 }
 
 /// How many of the first datagrams are a run.
-fn run_len(waiting: &[Waiting]) -> usize {
+fn run_len(waiting: &[QueuedDatagram]) -> usize {
     let Some((first, rest)) = waiting.split_first() else {
         return 0;
     };
@@ -415,18 +415,18 @@ mod tests {
 
     /// Sends datagrams of these lengths to these hosts, each with its number inside; returns what was sent and lost.
     fn flush(socket: &Recorder, datagrams: &[(u8, usize)]) -> (u64, u64) {
-        flush_at(socket, &mut Outbox::new(DropReason::SendToPeer), datagrams, Instant::now())
+        flush_at(socket, &mut DatagramQueue::new(DropReason::SendToPeer), datagrams, Instant::now())
     }
 
-    fn flush_at(socket: &Recorder, outbox: &mut Outbox, datagrams: &[(u8, usize)], now: Instant) -> (u64, u64) {
+    fn flush_at(socket: &Recorder, queue: &mut DatagramQueue, datagrams: &[(u8, usize)], now: Instant) -> (u64, u64) {
         let metrics = Metrics::new();
         let counters = metrics.add_turn_worker();
         for (number, (host, len)) in datagrams.iter().enumerate() {
-            let contents = Contents::Relayed(Path::ToPeerKernel, *len);
-            outbox.push(to(*host), None, &vec![number as u8; *len], contents);
+            let tally = Tally::Relayed(Path::ToPeerKernel, *len);
+            queue.push(to(*host), None, &vec![number as u8; *len], tally);
         }
-        outbox.flush(socket, &counters, now);
-        assert!(outbox.is_empty());
+        queue.flush(socket, &counters, now);
+        assert!(queue.is_empty());
         let page = metrics.encode();
         let value = |name: &str| {
             let line = page.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -462,13 +462,13 @@ mod tests {
     #[test]
     fn a_receiver_that_refuses_a_run_gets_all_singly_for_a_while() {
         let socket = Recorder { without_runs: vec![to(1).ip()], ..Recorder::default() };
-        let mut outbox = Outbox::new(DropReason::SendToPeer);
+        let mut queue = DatagramQueue::new(DropReason::SendToPeer);
         let start = Instant::now();
         let datagrams = [(1, 100), (1, 100), (1, 100), (2, 100), (2, 100)];
         for (after, calls) in [(Duration::ZERO, 5), (Duration::from_secs(1), 4), (REFUSED_FOR, 5)] {
             socket.calls.take();
             socket.sent.take();
-            assert_eq!(flush_at(&socket, &mut outbox, &datagrams, start + after), (5, 0));
+            assert_eq!(flush_at(&socket, &mut queue, &datagrams, start + after), (5, 0));
             assert_eq!(socket.runs(), [1, 1, 1, 2]);
             assert_eq!(socket.datagrams(), expected(&datagrams));
             assert_eq!(socket.calls.take(), calls, "after {after:?}");
