@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -10,8 +11,8 @@ use bimcc_rtc::{
     credentials::{Credential, Secret, User, mint},
     turn::wire::keys::long_term_key,
 };
-use mio::{Events, Interest, Poll, Token, net::UdpSocket};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use mio::{Events, Poll, Token};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use stun::{
     agent::TransactionId,
     attributes::{
@@ -20,11 +21,19 @@ use stun::{
     },
     error_code::ErrorCodeAttribute,
     integrity::MessageIntegrity,
-    message::{CLASS_REQUEST, Getter, METHOD_ALLOCATE, METHOD_CHANNEL_BIND, Message, MessageType, Method, Setter},
+    message::{
+        CLASS_REQUEST, Getter, METHOD_ALLOCATE, METHOD_CHANNEL_BIND, METHOD_CREATE_PERMISSION, Message, MessageType,
+        Method, Setter,
+    },
     xoraddr::XorMappedAddress,
 };
 
-use crate::server::{REALM, SECRET};
+use crate::{
+    link::{Link, Transport},
+    program::{REALM, SECRET},
+    report::REFUSED,
+    server::Server,
+};
 
 /// Requests in flight while clients are set up.
 const WINDOW: usize = 16;
@@ -38,10 +47,10 @@ const TRIES: usize = 8;
 /// REQUESTED-TRANSPORT: UDP.
 const UDP: [u8; 4] = [17, 0, 0, 0];
 
-/// One client. Its socket is connected to the server.
+/// One client.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) socket: UdpSocket,
+    pub(crate) link: Link,
     pub(crate) channel: u16,
     pub(crate) relayed: Option<SocketAddr>,
     nonce: Vec<u8>,
@@ -58,15 +67,16 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// `count` clients of `server`, spread over `hosts` loopback addresses: servers limit their answers per address.
-    pub(crate) fn new(server: SocketAddr, count: usize, hosts: usize) -> anyhow::Result<Self> {
+    pub(crate) fn new(server: &Server, transport: Transport, count: usize, hosts: usize) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
+        let tls = (transport == Transport::Tls).then(|| trusting(server)).transpose()?;
+        let address = server.address(transport);
         let mut all = Vec::with_capacity(count);
         for index in 0..count {
-            let mut socket = udp_socket(client_host(index % hosts))?;
-            socket.connect(server)?;
-            poll.registry().register(&mut socket, Token(index), Interest::READABLE)?;
+            let mut link = Link::open(client_host(index % hosts), address, transport, tls.as_ref())?;
+            link.register(poll.registry(), Token(index))?;
             let channel = 0x4000 + (index % 0x1000) as u16;
-            all.push(Client { socket, channel, relayed: None, nonce: Vec::new() });
+            all.push(Client { link, channel, relayed: None, nonce: Vec::new() });
         }
         let tomorrow = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + 86_400;
         let credential = mint(&Secret::new(SECRET.as_bytes()), &User::api("bench")?, tomorrow);
@@ -80,7 +90,7 @@ impl Clients {
             request.add(ATTR_REQUESTED_TRANSPORT, &UDP);
         })?;
         for (client, response) in self.all.iter_mut().zip(responses) {
-            ensure!(error_code(&response) == Some(401), "no challenge: {response}");
+            ensure!(error_code(&response) == Some(401), "no challenge: {}", told(&response));
             client.nonce = response.get(ATTR_NONCE)?;
         }
         Ok(())
@@ -92,7 +102,7 @@ impl Clients {
             request.add(ATTR_REQUESTED_TRANSPORT, &UDP);
         })?;
         for (client, response) in self.all.iter_mut().zip(responses) {
-            ensure!(error_code(&response).is_none(), "Allocate refused: {response}");
+            ensure!(error_code(&response).is_none(), "Allocate {REFUSED}: {}", told(&response));
             let mut relayed = XorMappedAddress::default();
             relayed.get_from_as(&response, ATTR_XOR_RELAYED_ADDRESS)?;
             client.relayed = Some(SocketAddr::new(relayed.ip, relayed.port));
@@ -110,7 +120,20 @@ impl Clients {
             let _ = XorMappedAddress { ip: peer.ip(), port: peer.port() }.add_to_as(request, ATTR_XOR_PEER_ADDRESS);
         })?;
         for response in responses {
-            ensure!(error_code(&response).is_none(), "ChannelBind refused: {response}");
+            ensure!(error_code(&response).is_none(), "ChannelBind {REFUSED}: {}", told(&response));
+        }
+        Ok(())
+    }
+
+    /// Permits the peer that `peer` gives for the client's index.
+    pub(crate) fn permit(&mut self, peer: impl Fn(usize) -> SocketAddr) -> anyhow::Result<()> {
+        let responses = self.exchange(METHOD_CREATE_PERMISSION, true, |index, _, request| {
+            let peer = peer(index);
+            // Never fails for a typed address.
+            let _ = XorMappedAddress { ip: peer.ip(), port: peer.port() }.add_to_as(request, ATTR_XOR_PEER_ADDRESS);
+        })?;
+        for response in responses {
+            ensure!(error_code(&response).is_none(), "CreatePermission {REFUSED}: {}", told(&response));
         }
         Ok(())
     }
@@ -128,7 +151,6 @@ impl Clients {
         let mut tries = 0;
         let mut heard = Instant::now();
         let mut events = Events::with_capacity(256);
-        let mut buffer = [0; 2048];
         while next < self.all.len() || !in_flight.is_empty() {
             while in_flight.len() < WINDOW && next < self.all.len() {
                 let mut request = Message::new();
@@ -142,15 +164,15 @@ impl Clients {
                     request.add(ATTR_NONCE, &self.all[next].nonce);
                     MessageIntegrity(self.key.to_vec()).add_to(&mut request)?;
                 }
-                self.all[next].socket.send(&request.raw)?;
+                self.all[next].link.send(&request.raw)?;
                 in_flight.push((next, request));
                 next += 1;
             }
             self.poll.poll(&mut events, Some(PATIENCE))?;
             for event in &events {
                 let Token(index) = event.token();
-                while let Ok(len) = self.all[index].socket.recv(&mut buffer) {
-                    let mut response = Message { raw: buffer[..len].to_vec(), ..Message::new() };
+                self.all[index].link.receive(|message| {
+                    let mut response = Message { raw: message.to_vec(), ..Message::new() };
                     let awaited = response.decode().ok().and_then(|()| {
                         let id = response.transaction_id;
                         in_flight.iter().position(|(_, request)| request.transaction_id == id)
@@ -160,7 +182,7 @@ impl Clients {
                         responses[index] = Some(response);
                         (heard, tries) = (Instant::now(), 0);
                     }
-                }
+                })?;
             }
             if heard.elapsed() >= PATIENCE {
                 tries += 1;
@@ -168,7 +190,7 @@ impl Clients {
                     bail!("{} of {} clients got no answer", in_flight.len(), self.all.len());
                 }
                 for (index, request) in &in_flight {
-                    self.all[*index].socket.send(&request.raw)?;
+                    self.all[*index].link.send(&request.raw)?;
                 }
                 heard = Instant::now();
             }
@@ -182,18 +204,28 @@ pub(crate) fn client_host(n: usize) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 1, 1)) + n as u32)
 }
 
-/// A socket on any port of `host`, with room for a whole window of packets.
-pub(crate) fn udp_socket(host: Ipv4Addr) -> anyhow::Result<UdpSocket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::from((host, 0)).into())?;
-    let socket = UdpSocket::from_std(socket.into());
-    SockRef::from(&socket).set_recv_buffer_size(1 << 20)?;
-    Ok(socket)
+/// Trusts the certificate that the server was started with.
+fn trusting(server: &Server) -> anyhow::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(server.certificate())?;
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 /// The code of an error response.
 pub(crate) fn error_code(response: &Message) -> Option<u16> {
     let mut code = ErrorCodeAttribute::default();
     code.get_from(response).ok().map(|()| code.code.0)
+}
+
+/// What an error response says.
+fn told(response: &Message) -> String {
+    let mut code = ErrorCodeAttribute::default();
+    match code.get_from(response) {
+        Ok(()) => format!("{} {}", code.code.0, String::from_utf8_lossy(&code.reason)).trim_end().to_owned(),
+        Err(_) => response.to_string(),
+    }
 }

@@ -11,7 +11,9 @@ use stun::{
 };
 
 use crate::{
-    client::{Clients, client_host, udp_socket},
+    client::{Clients, client_host},
+    datagrams::udp_socket,
+    link::Transport,
     server::Server,
 };
 
@@ -45,10 +47,10 @@ pub(crate) struct AllocationCost {
 /// Makes `count` allocations and holds them.
 pub(crate) fn allocations(server: &Server, count: usize) -> anyhow::Result<AllocationCost> {
     // What the first client makes the server prepare once and for all is on nobody's bill.
-    let mut first = Clients::new(server.address, 1, 1)?;
+    let mut first = Clients::new(server, Transport::Udp, 1, 1)?;
     first.challenge()?;
     first.allocate()?;
-    let mut clients = Clients::new(server.address, count, ALLOCATING_HOSTS)?;
+    let mut clients = Clients::new(server, Transport::Udp, count, ALLOCATING_HOSTS)?;
     std::thread::sleep(SETTLE);
     let (cpu, resident) = (server.cpu()?, server.resident()?);
     clients.challenge()?;
@@ -77,7 +79,7 @@ pub(crate) fn flood(server: &Server, count: usize) -> anyhow::Result<FloodCost> 
     let mut sockets = Vec::with_capacity(sources);
     for index in 0..sources {
         let mut socket = udp_socket(client_host(index % FLOODING_HOSTS))?;
-        socket.connect(server.address)?;
+        socket.connect(server.address(Transport::Udp))?;
         poll.registry().register(&mut socket, Token(index), Interest::READABLE)?;
         sockets.push(socket);
     }

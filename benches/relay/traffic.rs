@@ -1,5 +1,5 @@
-//! Relayed traffic as a closed loop: a fixed number of packets is on its way at any time, so that overload lowers the
-//! rate and does not measure drops.
+//! Relayed traffic, and what it costs. In a closed loop a fixed number of packets is on its way at any time, so that overload
+//! lowers the rate and does not measure drops; by the clock packets leave whatever comes back, and latency means something.
 //!
 //! The load polls and never sleeps: a sleeping receiver would have to be woken by whoever sends to it, and that is the
 //! server, on whose bill it would be.
@@ -10,251 +10,255 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use mio::{Events, Interest, Token, net::UdpSocket};
 
 use crate::{
-    client::{Client, Clients, udp_socket},
+    client::Clients,
+    datagrams::{Inbox, Outbox, udp_socket},
+    form::{Form, Frames, HEAD_ROOM},
+    ledger::{Flow, Ledger, Origin, Place},
+    link::Link,
+    pace::{Due, Schedule, longest_of_call},
+    plan::{Mode, Pace, Plan},
     server::Server,
 };
 
-/// Packets on their way, over all clients.
+/// Packets on their way in a closed loop, over all clients.
 const WINDOW: usize = 64;
 
 /// After which silence what is on its way counts as lost.
 const LOST_AFTER: Duration = Duration::from_millis(100);
 
-/// Where the peer of [`Mode::Relay`] is: on an address of its own.
+/// How long what is still on its way in the end is awaited.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// Where the peers are that are no clients: on an address of their own.
 const PEER_HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 200);
 
-const MARK: [u8; 4] = *b"load";
-
-const CHANNEL_HEADER_LEN: usize = 4;
-
-/// Between whom the traffic goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Each client and a UDP peer that is no client, both ways.
-    Relay,
-    /// Clients two by two, each the other's peer: both ends are relayed.
-    Pair,
-}
-
-/// One kind of traffic.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    pub(crate) mode: Mode,
-    /// Payload bytes.
-    pub(crate) size: usize,
-    pub(crate) clients: usize,
-    pub(crate) warm_up: Duration,
-    pub(crate) measured: Duration,
-}
-
 /// What was seen in the measured time.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     /// The server's CPU per packet that reached its receiver, in microseconds.
     pub(crate) micros_per_packet: f64,
     /// Packets that reached their receivers per second.
     pub(crate) packets_per_second: f64,
-    /// The share of a core that the server used.
+    /// The share of a core that the server used. Below 1 the cost contains wake-ups: the server has slept in between.
     pub(crate) utilisation: f64,
-    /// Packets that did not reach their receivers, per packet that did.
+    /// The share of packets that did not reach their receivers.
     pub(crate) loss: f64,
+    /// How long half of the packets were on their way at most, and 99 of 100, in milliseconds.
+    pub(crate) median_millis: f64,
+    pub(crate) slow_millis: f64,
 }
 
 /// Sets clients up and measures.
 pub(crate) fn run(plan: &Plan, server: &Server) -> anyhow::Result<Outcome> {
-    let mut clients = Clients::new(server.address, plan.clients, 1)?;
-    let mut peer = udp_socket(PEER_HOST)?;
-    clients.poll.registry().register(&mut peer, Token(plan.clients), Interest::READABLE)?;
-    let peer_address = peer.local_addr()?;
+    let mut clients = Clients::new(server, plan.transport, plan.clients, 1)?;
+    let count = match plan.mode {
+        Mode::Pair => 0,
+        _ if plan.own_peers => plan.clients,
+        _ => 1,
+    };
+    let mut peers = Vec::with_capacity(count);
+    for index in 0..count {
+        let mut socket = udp_socket(PEER_HOST)?;
+        clients.poll.registry().register(&mut socket, Token(plan.clients + index), Interest::READABLE)?;
+        peers.push((socket.local_addr()?, socket));
+    }
     clients.challenge()?;
     clients.allocate()?;
-    clients.bind_channels(|index, all| match plan.mode {
-        Mode::Relay => peer_address,
-        Mode::Pair => all[index ^ 1].relayed.expect("all have allocated"),
-    })?;
-    Load::new(plan, clients, peer)?.measure(plan, server)
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Sender {
-    Client(usize),
-    /// The peer, to this relayed address.
-    Peer(SocketAddr),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Receiver {
-    Client(usize),
-    /// The peer, from this relayed address.
-    Peer(SocketAddr),
-}
-
-#[derive(Debug)]
-struct Stream {
-    from: Sender,
-    to: Receiver,
+    match plan.mode {
+        Mode::Relay => clients.bind_channels(|index, _| peers[index % count].0)?,
+        Mode::Pair => clients.bind_channels(|index, all| all[index ^ 1].relayed.expect("all have allocated"))?,
+        Mode::Send => clients.permit(|index| peers[index % count].0)?,
+    }
+    Load::new(plan, clients, peers)?.measure(plan, server)
 }
 
 #[derive(Debug)]
 struct Load {
     clients: Clients,
-    peer: UdpSocket,
-    streams: Vec<Stream>,
-    next: usize,
-    /// A channel header and a payload.
-    frame: Vec<u8>,
-    buffer: Vec<u8>,
+    peers: Vec<(SocketAddr, UdpSocket)>,
+    frames: Frames,
+    ledger: Ledger,
+    /// `None`: a closed loop.
+    schedule: Option<Schedule>,
+    /// In a closed loop: the flow whose turn it is, and what it sends.
+    next: Due,
+    outbox: Outbox,
+    inbox: Inbox,
     events: Events,
-    in_flight: usize,
-    delivered: u64,
-    lost: u64,
-    /// Packets that came to the wrong place or changed.
-    wrong: u64,
+    /// How long to sleep while nothing comes.
+    rest: Duration,
+    began: Instant,
     heard: Instant,
 }
 
 impl Load {
-    fn new(plan: &Plan, clients: Clients, peer: UdpSocket) -> anyhow::Result<Self> {
-        let mut streams = Vec::new();
+    fn new(plan: &Plan, clients: Clients, peers: Vec<(SocketAddr, UdpSocket)>) -> anyhow::Result<Self> {
+        let form = if plan.mode == Mode::Send { Form::Indication } else { Form::Channel };
+        let mut flows = Vec::new();
+        let mut heads = Vec::new();
         for (index, client) in clients.all.iter().enumerate() {
-            let relayed = client.relayed.context("all have allocated")?;
-            match plan.mode {
-                Mode::Relay => {
-                    streams.push(Stream { from: Sender::Client(index), to: Receiver::Peer(relayed) });
-                    streams.push(Stream { from: Sender::Peer(relayed), to: Receiver::Client(index) });
-                }
-                Mode::Pair => streams.push(Stream { from: Sender::Client(index), to: Receiver::Client(index ^ 1) }),
+            let at = Place::Client(index);
+            if plan.mode == Mode::Pair {
+                flows.push(Flow::new(at, Place::Client(index ^ 1), Origin::Channel(clients.all[index ^ 1].channel)));
+                heads.push(form.head(client.channel, None)?);
+                continue;
             }
+            let number = index % peers.len();
+            let (address, peer) = (peers[number].0, Place::Peer(number));
+            let seen_as =
+                if form == Form::Channel { Origin::Channel(client.channel) } else { Origin::Address(address) };
+            flows.push(Flow::new(at, peer, Origin::Address(client.relayed.context("all have allocated")?)));
+            flows.push(Flow::new(peer, at, seen_as));
+            heads.push(form.head(client.channel, Some(address))?);
         }
-        let mut frame: Vec<u8> = (0..CHANNEL_HEADER_LEN + plan.size).map(|index| index as u8).collect();
-        frame[2..4].copy_from_slice(&u16::try_from(plan.size)?.to_be_bytes());
-        frame[4..8].copy_from_slice(&MARK);
+        let longest = if plan.pace == Pace::Call { longest_of_call()? } else { plan.size };
+        let schedule = match plan.pace {
+            Pace::Loop => None,
+            Pace::Rate(rate) => Some(Schedule::even(rate, flows.len(), plan.size, plan.burst)),
+            Pace::Call => Some(Schedule::call(flows.len())?),
+        };
+        let inbox = Inbox::new(longest + HEAD_ROOM, plan.gro);
+        for socket in
+            peers.iter().map(|(_, socket)| socket).chain(clients.all.iter().filter_map(|client| match &client.link {
+                Link::Udp(socket) => Some(socket),
+                Link::Stream(_) => None,
+            }))
+        {
+            inbox.prepare(socket)?;
+        }
         Ok(Self {
             clients,
-            peer,
-            streams,
-            next: 0,
-            frame,
-            buffer: vec![0; 65_536],
+            peers,
+            frames: Frames::new(form, heads, longest),
+            ledger: Ledger::new(flows),
+            schedule,
+            next: Due { flow: 0, len: plan.size, count: plan.burst },
+            outbox: Outbox::new(plan.gso),
+            inbox,
             events: Events::with_capacity(1024),
-            in_flight: 0,
-            delivered: 0,
-            lost: 0,
-            wrong: 0,
+            rest: if plan.sleeps { Duration::from_millis(1) } else { Duration::ZERO },
+            began: Instant::now(),
             heard: Instant::now(),
         })
     }
 
     fn measure(mut self, plan: &Plan, server: &Server) -> anyhow::Result<Outcome> {
-        self.drive(plan.warm_up)?;
-        (self.delivered, self.lost) = (0, 0);
+        self.drive(plan.measured / 4)?;
+        self.ledger.begin();
         let (cpu, started) = (server.cpu()?, Instant::now());
         self.drive(plan.measured)?;
         let (cpu, elapsed) = ((server.cpu()? - cpu).as_secs_f64(), started.elapsed().as_secs_f64());
-        ensure!(self.delivered > 0, "nothing was relayed");
-        ensure!(self.wrong == 0, "{} packets came to the wrong place or changed", self.wrong);
+        self.ledger.end();
+        let ended = Instant::now();
+        while self.ledger.in_flight > 0 && ended.elapsed() < DRAIN {
+            self.receive()?;
+        }
+        self.ledger.check()?;
+        let delivered = self.ledger.delivered as f64;
+        let loss = self.ledger.loss();
+        let mut delays = self.ledger.delays;
+        delays.sort_unstable();
+        let within = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize] as f64 / 1e6;
         Ok(Outcome {
-            micros_per_packet: cpu * 1e6 / self.delivered as f64,
-            packets_per_second: self.delivered as f64 / elapsed,
+            micros_per_packet: cpu * 1e6 / delivered,
+            packets_per_second: delivered / elapsed,
             utilisation: cpu / elapsed,
-            loss: self.lost as f64 / self.delivered as f64,
+            loss,
+            median_millis: within(0.5),
+            slow_millis: within(0.99),
         })
     }
 
-    fn drive(&mut self, time: Duration) -> anyhow::Result<()> {
+    fn drive(&mut self, time: Duration) -> io::Result<()> {
         let started = Instant::now();
         let mut idle = true;
         while started.elapsed() < time {
-            let free = WINDOW - self.in_flight;
-            // A few at a time, as they come from a network card.
-            if idle || free * 4 >= WINDOW {
-                for _ in 0..free {
-                    self.send_next()?;
+            if let Some(schedule) = &mut self.schedule {
+                if let Some(due) = schedule.due(self.began.elapsed()) {
+                    self.send(due)?;
                 }
+            } else {
+                self.fill(idle)?;
             }
             idle = !self.receive()?;
             if !idle {
                 self.heard = Instant::now();
             } else if self.heard.elapsed() > LOST_AFTER {
-                self.lost += self.in_flight as u64;
-                self.in_flight = 0;
+                self.ledger.give_up();
                 self.heard = Instant::now();
             }
         }
         Ok(())
     }
 
-    fn send_next(&mut self) -> io::Result<()> {
-        let number = self.next;
-        self.next = (number + 1) % self.streams.len();
-        let at = CHANNEL_HEADER_LEN + MARK.len();
-        self.frame[at..at + 4].copy_from_slice(&(number as u32).to_be_bytes());
-        let sent = match self.streams[number].from {
-            Sender::Client(index) => {
-                let Client { socket, channel, .. } = &self.clients.all[index];
-                self.frame[..2].copy_from_slice(&channel.to_be_bytes());
-                socket.send(&self.frame)
+    /// Sends what the window has room for: some at a time, as they come from a network card.
+    fn fill(&mut self, idle: bool) -> io::Result<()> {
+        let window = WINDOW.max(2 * self.next.count);
+        if !idle && (window.saturating_sub(self.ledger.in_flight)) * 4 < window {
+            return Ok(());
+        }
+        while self.ledger.in_flight + self.next.count <= window {
+            let all_left = self.send(self.next)?;
+            self.next.flow = (self.next.flow + 1) % self.ledger.flows.len();
+            if !all_left {
+                break;
             }
-            Sender::Peer(to) => self.peer.send_to(&self.frame[CHANNEL_HEADER_LEN..], to),
-        };
-        match sent {
-            Ok(_) => self.in_flight += 1,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Takes all that is there. Whether there was anything.
-    fn receive(&mut self) -> io::Result<bool> {
-        self.clients.poll.poll(&mut self.events, Some(Duration::ZERO))?;
-        let mut any = false;
-        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        for event in &events {
-            let Token(token) = event.token();
-            loop {
-                let received = match self.clients.all.get(token) {
-                    Some(client) => client.socket.recv(&mut self.buffer).map(|len| (len, Receiver::Client(token))),
-                    None => self.peer.recv_from(&mut self.buffer).map(|(len, from)| (len, Receiver::Peer(from))),
-                };
-                match received {
-                    Ok((len, receiver)) => {
-                        any = true;
-                        self.account(len, receiver);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error),
+    /// Whether all of it left.
+    fn send(&mut self, due: Due) -> io::Result<bool> {
+        let now = self.began.elapsed().as_nanos() as u64;
+        let from = self.ledger.flows[due.flow].from;
+        let head = match from {
+            Place::Client(index) => Some(index),
+            Place::Peer(_) => None,
+        };
+        let (run, len) = self.frames.run(head, due.len, (0..due.count).map(|_| self.ledger.stamp(due.flow, now)));
+        let left = match from {
+            Place::Client(index) => match &mut self.clients.all[index].link {
+                Link::Udp(socket) => self.outbox.send(socket, None, run, len)?,
+                Link::Stream(stream) => {
+                    run.chunks(len).try_for_each(|frame| stream.send(frame))?;
+                    due.count
                 }
+            },
+            Place::Peer(index) => {
+                let Origin::Address(SocketAddr::V4(to)) = self.ledger.flows[due.flow ^ 1].origin else {
+                    return Err(io::Error::other("a peer sends to a relayed address of IPv4"));
+                };
+                self.outbox.send(&self.peers[index].1, Some(to), run, len)?
             }
-        }
-        self.events = events;
-        Ok(any)
+        };
+        self.ledger.take_back(due.flow, due.count - left);
+        Ok(left == due.count)
     }
 
-    fn account(&mut self, len: usize, receiver: Receiver) {
-        let size = self.frame.len() - CHANNEL_HEADER_LEN;
-        let packet = &self.buffer[..len];
-        let payload = match receiver {
-            Receiver::Client(index) => {
-                let head = self.clients.all[index].channel.to_be_bytes();
-                packet.strip_prefix(&head).and_then(|rest| rest.strip_prefix(&(size as u16).to_be_bytes()))
+    /// Takes all that is there. Whether there was anything.
+    fn receive(&mut self) -> io::Result<bool> {
+        self.clients.poll.poll(&mut self.events, Some(self.rest))?;
+        let mut any = false;
+        for event in &self.events {
+            let Token(token) = event.token();
+            let now = self.began.elapsed().as_nanos() as u64;
+            let (ledger, form) = (&mut self.ledger, self.frames.form);
+            if let Some(peer) = token.checked_sub(self.clients.all.len()) {
+                any |= self.inbox.receive(&self.peers[peer].1, |payload, from| {
+                    ledger.arrived(Place::Peer(peer), Some((Origin::Address(from), payload)), now);
+                })?;
+                continue;
             }
-            Receiver::Peer(_) => Some(packet),
-        };
-        let number = payload
-            .filter(|payload| payload.len() == size)
-            .and_then(|payload| payload.strip_prefix(&MARK)?.first_chunk())
-            .map(|number| u32::from_be_bytes(*number) as usize);
-        match number.and_then(|number| self.streams.get(number)) {
-            Some(stream) if stream.to == receiver => {
-                self.delivered += 1;
-                self.in_flight = self.in_flight.saturating_sub(1);
-            }
-            _ => self.wrong += 1,
+            let mut take = |message: &[u8]| ledger.arrived(Place::Client(token), form.read(message), now);
+            any |= match &mut self.clients.all[token].link {
+                Link::Udp(socket) => self.inbox.receive(socket, |message, _| take(message))?,
+                Link::Stream(stream) => stream.receive(take)?,
+            };
         }
+        Ok(any)
     }
 }
