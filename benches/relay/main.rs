@@ -18,6 +18,7 @@
 //! Linux only. coturn is found in the PATH or by `--turnserver`; without it there is nothing to compare with.
 
 mod bench;
+mod chart;
 mod client;
 mod cores;
 mod datagrams;
@@ -79,8 +80,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts a table into the document, at once, so that nothing is lost if a later one fails. Without a table
-/// sees whether it has a place for it.
+/// Puts a table into the document, at once, so that nothing is lost if a later one fails, and draws the chart anew. Without
+/// a table sees whether it has a place for it.
 fn replace(file: &Path, key: &str, table: Option<&str>) -> anyhow::Result<()> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let part = document::part(&text, key).with_context(|| {
@@ -90,6 +91,8 @@ fn replace(file: &Path, key: &str, table: Option<&str>) -> anyhow::Result<()> {
         return Ok(());
     };
     let new = format!("{}\n{table}\n{}", &text[..part.start], &text[part.end..]);
+    let chart = file.with_file_name("benchmarks.svg");
+    fs::write(&chart, chart::draw(&new)).with_context(|| chart.display().to_string())?;
     fs::write(file, new).with_context(|| file.display().to_string())
 }
 
