@@ -66,6 +66,9 @@ browsers *flags: (step "browsers" flags)
 # Whether the fuzz targets compile
 fuzz *flags: (step "fuzz" flags)
 
+# Instructions of the relay's core, beside those it took
+instructions *flags: (step "instructions" flags)
+
 # The crate, with its pages in it
 package *flags: (step "package" flags)
 

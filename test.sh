@@ -35,6 +35,7 @@ define build           always "rust node +cc"        "the server with its pages"
 define test-rust       always "rust node-packages python-packages +cc +network +servers +clients" "tests of the server"
 define test-docs       always "rust node +cc"        "tests in the documentation"
 define browsers        always "build client +network +servers +browsers" "tests with real browsers and coturn's tools"
+define instructions    asked  "rust +cc +valgrind"   "instructions of the relay's core, beside those it took"
 define package         asked  "rust node +cc"        "the crate with its pages (deploy/package.sh)"
 define package-npm     asked  "node-packages +web"   "the browser client for npm, in target/packages"
 define archive         asked  "rust node +cc"        "the program for who does not build it (deploy/archive.sh)"
@@ -137,6 +138,7 @@ lacks() {
 missing_packages() {
     ! lacks +cc cc || echo build-essential
     ! lacks +scripts shellcheck || echo shellcheck
+    ! lacks +valgrind valgrind || echo valgrind
     ! lacks +node node || echo nodejs
     ! lacks +node npm || echo npm
     ! lacks +network ip || echo iproute2
@@ -391,6 +393,9 @@ step_browsers() {
     BIMCC_RTC_BINARY="$target/debug/bimcc-rtc" \
         node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs
 }
+
+# Without pages, so that Node.js is not needed; the kept figures are those of such a build.
+step_instructions() { cargo bench --locked --no-default-features --bench session -- --gate; }
 
 step_package() {
     local version target

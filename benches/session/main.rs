@@ -1,15 +1,18 @@
 //! Measures the cost of a relayed datagram in the core: drives one session in a loop, without sockets.
 //!
-//! It is made for counting instructions, which a busy machine does not disturb: run it twice with different counts, and
-//! divide the difference.
+//! Made for counting instructions, which a busy machine does not disturb.
 //!
 //! ```text
-//! valgrind --tool=callgrind --callgrind-out-file=/dev/null target/release/deps/session-… channel-in 10000
+//! cargo bench --bench session -- --gate         fails if an operation takes more than it took
+//! cargo bench --bench session -- --accept       keeps what it takes now
+//! valgrind --tool=callgrind target/release/deps/session-… channel-in 10000
 //! ```
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../tests/turn_rules/harness.rs"]
 mod harness;
+
+mod gate;
 
 use std::hint::black_box;
 
@@ -22,12 +25,16 @@ use harness::*;
 const PAYLOAD: usize = 1000;
 const ON_CHANNEL: &str = "203.0.113.1:1";
 const PERMITTED: &str = "203.0.113.2:2";
-const WAYS: [&str; 5] = ["channel-in", "send-in", "channel-out", "data-out", "allocate"];
+const WAYS: [&str; 6] = ["channel-in", "send-in", "channel-out", "data-out", "refresh", "allocate"];
 
 fn main() {
-    let args: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let (flags, args): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    let is_told = |flag: &str| flags.iter().any(|told| told == flag);
+    if is_told("--gate") || is_told("--accept") {
+        std::process::exit(if gate::run(is_told("--accept")) { 0 } else { 1 });
+    }
     let [way, count] = &args[..] else {
-        println!("which way, and how often: {}", WAYS.join(" | "));
+        println!("--gate, --accept, or which way and how often: {}", WAYS.join(" | "));
         return;
     };
     let count: u32 = count.parse().unwrap();
@@ -40,6 +47,7 @@ fn main() {
         "send-in" => from_client(&mut world, &alice, Req::send(addr(PERMITTED), &[7; PAYLOAD]).bytes(), count),
         "channel-out" => to_client(&mut world, &alice, ON_CHANNEL, count),
         "data-out" => to_client(&mut world, &alice, PERMITTED, count),
+        "refresh" => from_client(&mut world, &alice, Req::refresh(600).auth(&alice).bytes(), count),
         "allocate" => allocate(&mut world, count),
         other => panic!("{other} is none of {WAYS:?}"),
     }
@@ -63,7 +71,7 @@ fn to_client(world: &mut World, client: &Client, peer: &str, count: u32) {
     });
 }
 
-/// Makes allocations with a permission and a channel, and gives each one back.
+/// Allocations with a permission and a channel, each given back. What the client takes for its requests is counted too.
 fn allocate(world: &mut World, count: u32) {
     let client = world.api_client("carol", "192.0.2.3:1");
     for _ in 0..count {
