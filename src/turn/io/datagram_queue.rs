@@ -340,8 +340,14 @@ mod tests {
         /// What is sent there comes back as a report.
         nobody_at: Option<SocketAddr>,
         calls: RefCell<usize>,
-        /// Receiver, segment size, bytes.
-        sent: RefCell<Vec<(SocketAddr, Option<u16>, Vec<u8>)>>,
+        sent: RefCell<Vec<Call>>,
+    }
+
+    /// What the kernel took in one call.
+    struct Call {
+        to: SocketAddr,
+        segment: Option<u16>,
+        bytes: Vec<u8>,
     }
 
     impl DatagramSocket for Recorder {
@@ -359,7 +365,7 @@ mod tests {
             if segment.is_some() && self.without_runs.contains(&to.ip()) {
                 return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
             }
-            self.sent.borrow_mut().push((to, segment, bytes.to_vec()));
+            self.sent.borrow_mut().push(Call { to, segment, bytes: bytes.to_vec() });
             if self.nobody_at == Some(to) {
                 self.icmp.borrow_mut().push((to, UNREACHABLE));
                 self.is_reported.set(true);
@@ -393,7 +399,7 @@ mod tests {
         /// Each datagram as its receiver sees it.
         fn datagrams(&self) -> Vec<(SocketAddr, Vec<u8>)> {
             let sent = self.sent.borrow();
-            let each = sent.iter().flat_map(|(to, segment, bytes)| match segment {
+            let each = sent.iter().flat_map(|Call { to, segment, bytes }| match segment {
                 None => vec![(*to, bytes.clone())],
                 Some(segment) => bytes.chunks((*segment).into()).map(|chunk| (*to, chunk.to_vec())).collect(),
             });
@@ -402,9 +408,8 @@ mod tests {
 
         /// Calls that sent something, by their numbers of datagrams.
         fn runs(&self) -> Vec<usize> {
-            let len = |(_, segment, bytes): &(_, Option<u16>, Vec<u8>)| {
-                segment.map_or(1, |segment| bytes.len().div_ceil(segment.into()))
-            };
+            let len =
+                |Call { segment, bytes, .. }: &Call| segment.map_or(1, |segment| bytes.len().div_ceil(segment.into()));
             self.sent.borrow().iter().map(len).collect()
         }
     }

@@ -361,12 +361,12 @@ impl Clients {
             }
             let Received { from, to_ip, .. } = buffers.received(first);
             let tuple = FiveTuple { client: from, server: SocketAddr::new(to_ip.unwrap_or(local.ip()), local.port()) };
-            for index in first..count {
+            for (index, is_handled) in is_handled.iter_mut().enumerate().take(count).skip(first) {
                 let received = buffers.received(index);
-                if is_handled[index] || received.from != from || received.to_ip != to_ip {
+                if *is_handled || received.from != from || received.to_ip != to_ip {
                     continue;
                 }
-                is_handled[index] = true;
+                *is_handled = true;
                 let buffer = buffers.buffer(index);
                 for (start, end) in received.datagrams() {
                     self.means.datagrams += 1;
