@@ -53,8 +53,8 @@ use crate::{
 
 pub(super) const WAKER: Token = Token(usize::MAX);
 
-/// Batches read from one socket before the others get their turn.
-const READ_BUDGET: usize = 16;
+/// Datagrams read from one socket before the others get their turn. The last batch may go beyond, by what its runs hold.
+const READ_BUDGET: usize = 256;
 
 /// Datagrams taken from the mailbox per turn.
 const MAILBOX_BUDGET: usize = 256;
@@ -288,7 +288,8 @@ impl Worker {
         let relay = self.clients.relay_of(token);
         // Preparing for many costs, and at a relayed address one at a time is usual.
         let mut batch = if relay.is_some() { RELAY_BATCH } else { LISTENER_BATCH };
-        for _ in 0..READ_BUDGET {
+        let budget = self.clients.means.datagrams + READ_BUDGET;
+        while self.clients.means.datagrams < budget {
             let Some(socket) = self.clients.socket(token) else {
                 return;
             };
@@ -301,6 +302,7 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // An error of an earlier send, reported late: the next datagram may follow it.
                 Err(_) => {
+                    self.clients.means.datagrams += 1;
                     self.clients.handle_reports(token);
                     continue;
                 }
