@@ -1,4 +1,4 @@
-//! Which slot the client has that a datagram comes from.
+//! Finds the slot of the client that a datagram comes from.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -6,8 +6,8 @@ use hashbrown::HashTable;
 
 use crate::{turn::core::five_tuple::FiveTuple, values::roomy::room_to_keep};
 
-/// Slots by their clients' 5-tuples. The tuples themselves are with the clients, which makes an entry five bytes in place
-/// of seventy.
+/// Slots by their clients' 5-tuples. The tuples themselves are stored with the clients, so an entry takes five bytes
+/// and not seventy.
 #[derive(Debug, Default)]
 pub(super) struct ClientIndex {
     slots: HashTable<u32>,
@@ -15,21 +15,21 @@ pub(super) struct ClientIndex {
 }
 
 impl ClientIndex {
-    /// The slot of the client with this tuple. `tuple_of` says which one a slot's client has.
+    /// The slot of the client with this tuple. `tuple_of` returns the tuple of a slot's client.
     pub(super) fn find(&self, tuple: &FiveTuple, tuple_of: impl Fn(usize) -> Option<FiveTuple>) -> Option<usize> {
         let is_it = |slot: &u32| tuple_of(*slot as usize) == Some(*tuple);
         self.slots.find(self.hasher.hash_one(tuple), is_it).map(|slot| *slot as usize)
     }
 
-    /// Adds a client that is not here. Its slot's tuple must be known already.
+    /// Adds a client that is not in the index. `tuple_of` must already know its slot.
     pub(super) fn insert(&mut self, tuple: &FiveTuple, slot: u32, tuple_of: impl Fn(usize) -> Option<FiveTuple>) {
         let Self { slots, hasher } = self;
         let hash = |slot: &u32| tuple_of(*slot as usize).map_or(0, |tuple| hasher.hash_one(tuple));
         slots.insert_unique(hasher.hash_one(tuple), slot, hash);
     }
 
-    /// Removes the client with this tuple and slot, while its slot's tuple is still known. Memory is given back when most
-    /// of it is not needed any more.
+    /// Removes the client with this tuple and slot, while `tuple_of` still knows the slot. Memory is given back when
+    /// most of it is no longer needed.
     pub(super) fn remove(&mut self, tuple: &FiveTuple, slot: usize, tuple_of: impl Fn(usize) -> Option<FiveTuple>) {
         let Self { slots, hasher } = self;
         if let Ok(entry) = slots.find_entry(hasher.hash_one(tuple), |other| *other as usize == slot) {

@@ -1,12 +1,12 @@
-//! Datagrams that wait to leave by one socket, and then leave together.
+//! Datagrams that wait to be sent from one socket, and are then sent together.
 //!
-//! A worker gathers here what one turn sends. Datagrams that follow each other to one receiver and have one length (the
-//! last may be shorter) are a *run*: the kernel takes it in one call and cuts it up itself (UDP_SEGMENT), which costs a
-//! fraction of sending one by one. Runs are found when the queue is emptied, so whoever fills it need not know of them.
-//! The order of datagrams is kept.
+//! A worker gathers here what one turn sends. Consecutive datagrams to one receiver that have the same length (the last
+//! may be shorter) are a *run*: the kernel takes the run in one call and splits it itself (UDP_SEGMENT), which costs a
+//! fraction of sending the datagrams one by one. Runs are found when the queue is emptied, so the code that fills it
+//! need not know about them. The order of datagrams is kept.
 //!
-//! A way with a small MTU, or an interface that cannot do it, refuses a run before anything of it is sent. Its datagrams
-//! then go singly, and so does everything to that receiver for a while.
+//! The kernel refuses a run, before it has sent any of it, if the path has a small MTU or the interface does not
+//! support runs. The datagrams are then sent one by one, and so is everything to that receiver for a while.
 
 use std::{
     collections::HashMap,
@@ -25,64 +25,66 @@ use crate::{
     },
 };
 
-/// Datagrams that wait at most: as many as the kernel takes as one run, in every version that can do it.
+/// The maximum number of waiting datagrams: as many as the kernel takes as one run, in every version that supports
+/// runs.
 const MAX_DATAGRAMS: usize = 64;
 
-/// Bytes that wait at most, but for the last datagram.
+/// The maximum number of waiting bytes. The last datagram may exceed it.
 const MAX_BYTES: usize = 128 * 1024;
 
-/// Bytes of a run at most: what fits into an IPv4 datagram, less a little for options.
+/// The maximum number of bytes in a run: what fits into an IPv4 datagram, with a little left for options.
 const MAX_RUN_BYTES: usize = 65_000;
 
 /// How long a receiver gets no runs after one was refused.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
-/// Receivers that are remembered for that. Beyond, a run may be tried in vain, which costs one call.
+/// How many such receivers are remembered. If there are more, a run to one of them may be tried in vain, which costs
+/// one call.
 const MAX_REFUSERS: usize = 256;
 
-/// How often a call is repeated that failed for an earlier datagram.
+/// How often a call is tried that fails because of an earlier datagram.
 const ATTEMPTS: usize = 4;
 
-/// Buffers that grew beyond this are given back when they are empty.
+/// A buffer that grew beyond this size gives the excess back when it is empty.
 const KEPT_CAPACITY: usize = MAX_BYTES + 65_536;
 
-/// What datagrams leave by.
+/// A socket that datagrams are sent from.
 pub(super) trait DatagramSocket {
-    /// Sends `bytes` as one datagram or, with a `segment` size, as a run of such that are that long, now or never. `source`
-    /// is the address to send from, if the socket has several.
+    /// Sends `bytes` as one datagram or, with a `segment` size, as a run of datagrams of that size. It never waits.
+    /// `source` is the address to send from, if the socket has several.
     fn send(&self, to: SocketAddr, source: Option<IpAddr>, bytes: &[u8], segment: Option<u16>) -> io::Result<()>;
 
-    /// Sends datagrams to several receivers, each as [`Self::send`] would; returns how many of the first were sent, which is
-    /// one at least.
+    /// Sends datagrams to several receivers, each as [`Self::send`] would. Returns how many of them, counted from the
+    /// first, were sent; this is at least one.
     ///
     /// # Errors
-    /// Why the first of them was not sent.
+    /// The reason why the first datagram was not sent.
     fn send_each(&self, datagrams: &[(SocketAddr, Option<IpAddr>, &[u8])]) -> io::Result<usize>;
 
-    /// Whether runs can be sent at all.
+    /// Whether the socket can send runs at all.
     fn takes_runs(&self) -> bool;
 
-    /// Takes what the network has reported about datagrams that were sent. While a report waits, the next call on the
-    /// socket fails in its place.
+    /// Takes the network's reports about datagrams that were sent. While a report waits, the next call on the socket
+    /// fails because of it.
     fn take_icmp(&self) -> Vec<(SocketAddr, IcmpError)>;
 }
 
-/// What a datagram is, to those who count.
+/// What a datagram counts as in the metrics.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Tally {
-    /// An answer, or an indication of ours.
+    /// An answer or an indication that the server itself has made.
     Own,
     /// Relayed data, with this many bytes of payload.
     Relayed(Path, usize),
 }
 
 impl Tally {
-    /// Of a datagram that carries `payload` along `path`.
+    /// The tally of a datagram that carries `payload` along `path`.
     pub(super) fn relayed(path: Path, payload: &[u8]) -> Self {
         Self::Relayed(path, payload.len())
     }
 
-    /// It is gone.
+    /// Counts a datagram that has been sent.
     pub(super) fn count(self, counters: &TurnCounters) {
         if let Self::Relayed(path, bytes) = self {
             counters.relayed(path, bytes);
@@ -95,9 +97,9 @@ impl Tally {
 pub(super) struct DatagramQueue {
     bytes: Vec<u8>,
     waiting: Vec<QueuedDatagram>,
-    /// Receivers that get no runs, and until when.
+    /// Receivers that get no runs, each with the time at which this ends.
     refusers: HashMap<IpAddr, Instant>,
-    /// What a datagram counts as that the kernel does not take.
+    /// The reason that is counted for a datagram that the kernel does not take.
     lost: DropReason,
 }
 
@@ -110,7 +112,7 @@ struct QueuedDatagram {
 }
 
 impl DatagramQueue {
-    /// An empty one. What the kernel does not take counts as `lost`.
+    /// An empty queue. A datagram that the kernel does not take counts as `lost`.
     pub(super) fn new(lost: DropReason) -> Self {
         Self { bytes: Vec::new(), waiting: Vec::new(), refusers: HashMap::new(), lost }
     }
@@ -119,18 +121,18 @@ impl DatagramQueue {
         self.waiting.is_empty()
     }
 
-    /// Whether it must be emptied before more is put in.
+    /// Whether the queue must be emptied before more is added.
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= MAX_DATAGRAMS || self.bytes.len() >= MAX_BYTES
     }
 
-    /// Puts a datagram behind the others.
+    /// Adds a datagram at the end.
     pub(super) fn push(&mut self, to: SocketAddr, source: Option<IpAddr>, datagram: &[u8], tally: Tally) {
         self.bytes.extend_from_slice(datagram);
         self.waiting.push(QueuedDatagram { to, source, len: datagram.len(), tally });
     }
 
-    /// Sends all, and counts it. Returns what the network has reported meanwhile about earlier datagrams.
+    /// Sends and counts all datagrams. Returns the reports about earlier datagrams that the network has made meanwhile.
     pub(super) fn flush(
         &mut self,
         socket: &impl DatagramSocket,
@@ -173,7 +175,7 @@ impl DatagramQueue {
     }
 }
 
-/// An queue that is being emptied.
+/// A queue that is being emptied.
 struct Sending<'a, S> {
     socket: &'a S,
     counters: &'a TurnCounters,
@@ -181,14 +183,14 @@ struct Sending<'a, S> {
     reports: Vec<(SocketAddr, IcmpError)>,
 }
 
-/// The kernel takes no run to this receiver. Nothing was sent.
+/// The kernel does not take runs to this receiver. Nothing was sent.
 struct NoRun;
 
-/// Receiver, address to send from, what is sent, and what that is.
+/// The receiver, the address to send from, the datagram, and what it counts as.
 type Single<'b> = (SocketAddr, Option<IpAddr>, &'b [u8], Tally);
 
 impl<S: DatagramSocket> Sending<'_, S> {
-    /// Sends a run, whole or, where the kernel has no room for it, perhaps in part.
+    /// Sends a run. If the kernel has no room for all of it, a part may be sent.
     fn run(&mut self, run: &[QueuedDatagram], bytes: &[u8]) -> Result<(), NoRun> {
         let QueuedDatagram { to, source, len, .. } = run[0];
         let (socket, segment) = (self.socket, u16::try_from(len).ok());
@@ -206,7 +208,7 @@ impl<S: DatagramSocket> Sending<'_, S> {
         Ok(())
     }
 
-    /// Sends each by itself, with few calls.
+    /// Sends each datagram by itself, with few calls.
     fn each(&mut self, singles: &mut Vec<Single<'_>>) {
         let datagrams: Vec<_> = singles.iter().map(|(to, source, bytes, _)| (*to, *source, *bytes)).collect();
         let mut sent = 0;
@@ -218,12 +220,13 @@ impl<S: DatagramSocket> Sending<'_, S> {
                 singles[sent..behind].iter().for_each(|(.., tally)| tally.count(self.counters));
                 sent = behind;
                 if sent < singles.len() {
-                    // The call has swallowed the error that a report stands for, so nothing else would show the report.
+                    // The call has cleared the error that announces a report, so nothing else would show that there is
+                    // one.
                     self.reports.extend(self.socket.take_icmp());
                 }
                 continue;
             }
-            // By itself it tells what is wrong with it.
+            // A datagram that is sent by itself returns its own error.
             self.one(single);
             sent += 1;
         }
@@ -244,7 +247,7 @@ impl<S: DatagramSocket> Sending<'_, S> {
     }
 }
 
-/// How many of the first datagrams are a run.
+/// How many datagrams, counted from the first, make up a run.
 fn run_len(waiting: &[QueuedDatagram]) -> usize {
     let Some((first, rest)) = waiting.split_first() else {
         return 0;
@@ -269,8 +272,8 @@ fn run_len(waiting: &[QueuedDatagram]) -> usize {
     count
 }
 
-/// Sends by `attempt`, again if an earlier datagram is to blame that it failed: what was reported about such is added to
-/// `reports`.
+/// Sends with `attempt`, and tries again if an earlier datagram may have caused the failure. The reports about earlier
+/// datagrams are added to `reports`.
 pub(super) fn send_past_reports(
     socket: &impl DatagramSocket,
     reports: &mut Vec<(SocketAddr, IcmpError)>,
@@ -292,13 +295,14 @@ pub(super) fn send_past_reports(
     sent
 }
 
-/// Whether the kernel may mean a report that waits, and not what it was given. If it has run out of memory, part of a run
-/// may be on its way.
+/// Whether the error may come from a waiting report and not from what the kernel was given. The error codes excluded
+/// here do not: if the kernel has run out of memory, a part of a run may already be sent.
 fn is_perhaps_of_earlier(error: &io::Error) -> bool {
     !matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN | libc::EINVAL | libc::EIO))
 }
 
-/// Whether it is because of UDP_SEGMENT that the kernel refuses: larger than the way takes, or an interface that cannot.
+/// Whether the kernel refuses because of UDP_SEGMENT: the datagrams are too large for the path, or the interface does
+/// not support it.
 fn is_about_runs(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMSGSIZE | libc::EINVAL | libc::EIO))
 }
@@ -325,19 +329,19 @@ mod tests {
 
     const UNREACHABLE: IcmpError = IcmpError { kind: 3, code: 3, data: 0 };
 
-    /// A socket that refuses what it is told to, and remembers the rest.
+    /// A socket that fails where it is told to, and records everything else.
     #[derive(Default)]
     struct Recorder {
-        /// For each call that is to fail: its number, and why.
+        /// The calls that are to fail: the number of each, and its error.
         errors: HashMap<usize, i32>,
-        /// Datagrams that begin with this cannot be sent.
+        /// Datagrams that begin with this byte cannot be sent.
         unsendable: Option<u8>,
-        /// Runs to these fail.
+        /// Runs to these addresses fail.
         without_runs: Vec<IpAddr>,
         icmp: RefCell<Vec<(SocketAddr, IcmpError)>>,
-        /// Whether the next call fails for what is in `icmp`.
+        /// Whether the next call fails because of what is in `icmp`.
         is_reported: Cell<bool>,
-        /// What is sent there comes back as a report.
+        /// A datagram to this address causes a report.
         nobody_at: Option<SocketAddr>,
         calls: RefCell<usize>,
         sent: RefCell<Vec<Call>>,
@@ -373,7 +377,7 @@ mod tests {
             Ok(())
         }
 
-        /// As sendmmsg: up to the first that fails.
+        /// Works like sendmmsg: it stops at the first datagram that fails.
         fn send_each(&self, datagrams: &[(SocketAddr, Option<IpAddr>, &[u8])]) -> io::Result<usize> {
             for (count, (to, source, bytes)) in datagrams.iter().enumerate() {
                 match self.send(*to, *source, bytes, None) {
@@ -406,7 +410,7 @@ mod tests {
             each.collect()
         }
 
-        /// Calls that sent something, by their numbers of datagrams.
+        /// The number of datagrams in each call that sent something.
         fn runs(&self) -> Vec<usize> {
             let len =
                 |Call { segment, bytes, .. }: &Call| segment.map_or(1, |segment| bytes.len().div_ceil(segment.into()));
@@ -418,7 +422,8 @@ mod tests {
         SocketAddr::from(([203, 0, 113, host], 9))
     }
 
-    /// Sends datagrams of these lengths to these hosts, each with its number inside; returns what was sent and lost.
+    /// Sends datagrams of these lengths to these hosts, each filled with its number. Returns how many were sent and how
+    /// many were lost.
     fn flush(socket: &Recorder, datagrams: &[(u8, usize)]) -> (u64, u64) {
         flush_at(socket, &mut DatagramQueue::new(DropReason::SendToPeer), datagrams, Instant::now())
     }
@@ -491,7 +496,7 @@ mod tests {
         }
     }
 
-    /// A report comes back at once, while the next datagram leaves by the same call.
+    /// A report comes back at once, while the same call sends the next datagram.
     #[test]
     fn what_was_reported_meanwhile_is_taken() {
         for datagrams in [vec![(9, 10), (1, 20), (2, 30)], vec![(9, 10), (9, 20), (1, 10), (9, 10), (1, 10)]] {

@@ -1,12 +1,12 @@
-//! Drives one client's session, over whatever the client comes: the one place where sockets meet the rules.
+//! Drives the session of one client, whatever transport the client uses: the one place where sockets meet the rules.
 //!
-//! A [`Driver`] has the session and its relay sockets. After each input it hears what the session tells, before it performs
-//! what the session wants: relays are closed, the directory told and everything counted here and nowhere else. Who owns
-//! the client's transport supplies a [`ClientTransport`], reads the relay sockets, keeps the time, and brings a
-//! [`Handover`] to the client it is for.
+//! A [`Driver`] has the session and its relay sockets. After each input it reads the session's events before it does
+//! what the session wants. Relays are closed, the directory is told and everything is counted here and nowhere else.
+//! The owner of the client's transport supplies a [`ClientTransport`], reads the relay sockets, keeps the time, and
+//! passes a [`Handover`] to the client that it is for.
 //!
-//! What goes to peers is gathered for as long as inputs of one client follow each other. Whoever drives says
-//! [`Driver::flush`] before another client has its turn, so what waits is always of the client at hand.
+//! Datagrams to peers are gathered as long as inputs of the same client follow each other. The owner calls
+//! [`Driver::flush`] before it serves another client, so all waiting datagrams are always those of the current client.
 //!
 //! A failed send never ends an allocation.
 
@@ -45,27 +45,27 @@ use crate::{
     },
 };
 
-/// How one client is reached.
+/// The way to reach one client.
 pub(super) trait ClientTransport {
-    /// A relay socket as the owner of this transport reads it.
+    /// A relay socket in the form in which the owner of this transport reads it.
     type Relay: RelaySocket;
 
-    /// Sends a message to the client, soon, and sees to it that it is counted.
+    /// Sends a message to the client soon, and makes sure that it is counted.
     fn send(&mut self, message: &[u8], tally: Tally, turn: &DriverTurn<'_>);
 
-    /// Takes a relay socket that was bound.
+    /// Takes over a relay socket that was bound.
     fn adopt(&mut self, family: Family, socket: BoundRelay) -> io::Result<Self::Relay>;
 
-    /// Takes a place at which datagrams for the client's relayed addresses come in. `None` if there is none.
+    /// Takes a place at which datagrams for the client's relayed addresses arrive. `None` if none is left.
     fn move_in(&mut self) -> Option<ClientSlot>;
 
-    /// That place is not needed any more.
+    /// Gives that place up, because it is no longer needed.
     fn move_out(&mut self);
 
-    /// There is an allocation now.
+    /// Called when an allocation was made.
     fn allocated(&mut self);
 
-    /// There is none any more.
+    /// Called when the allocation has ended.
     fn ended(&mut self, now: Now);
 }
 
@@ -83,7 +83,7 @@ pub(super) struct WorkerCommon {
 }
 
 impl WorkerCommon {
-    /// Brings a datagram to a client of another worker, or of the streams.
+    /// Passes a datagram to a client of another worker, or to a client on a stream.
     pub(super) fn hand_over(&self, Handover { home, from, to, payload }: Handover<'_>) {
         if !self.mailboxes.send(self.index, home, (from, to), payload) {
             self.counters.dropped(DropReason::QueueFull);
@@ -91,13 +91,13 @@ impl WorkerCommon {
     }
 }
 
-/// Datagrams for peers, by the family of the relay socket that they leave from.
+/// Datagrams for peers, by the family of the relay socket that sends them.
 type ToPeers = ByFamily<DatagramQueue>;
 
-/// What a thread lends to the client that it is busy with. Empty when another has its turn.
+/// What a thread lends to the client that it is serving. It is empty when the next client is served.
 #[derive(Debug)]
 pub(super) struct DriverDesk {
-    /// What the session that had the last input has told.
+    /// The events of the session that had the last input.
     events: EventQueue,
     peers: ToPeers,
 }
@@ -113,9 +113,9 @@ pub(super) struct DriverTurn<'a> {
     pub(super) common: &'a WorkerCommon,
     pub(super) now: Now,
     events: &'a mut EventQueue,
-    /// What waits to leave from the relay sockets of the client at hand.
+    /// Datagrams that wait to be sent from the relay sockets of the current client.
     peers: &'a mut ToPeers,
-    /// Whether the session told anything: then its deadline may be another.
+    /// Whether the session reported any event; its deadline may then have changed.
     pub(super) has_told: bool,
 }
 
@@ -133,7 +133,7 @@ impl<'a> DriverTurn<'a> {
         self.common.counters.dropped(reason);
     }
 
-    /// Sends what waits for peers of a family; returns what the network has reported meanwhile.
+    /// Sends the waiting datagrams for peers of a family. Returns the reports that the network has made meanwhile.
     fn flush(&mut self, family: Family, socket: &impl DatagramSocket) -> Vec<(SocketAddr, IcmpError)> {
         match &mut self.peers[family] {
             queue if queue.is_empty() => Vec::new(),
@@ -145,11 +145,11 @@ impl<'a> DriverTurn<'a> {
 /// A relayed datagram for another client of this process.
 #[derive(Debug)]
 pub(super) struct Handover<'p> {
-    /// Where that client lives.
+    /// Where that client is.
     pub(super) home: Home,
-    /// The sender, by its relayed address.
+    /// The relayed address of the sender.
     pub(super) from: PeerAddr,
-    /// The receiver's relayed address.
+    /// The relayed address of the receiver.
     pub(super) to: RelayedAddr,
     pub(super) payload: &'p [u8],
 }
@@ -172,12 +172,13 @@ impl<S: RelaySocket> Driver<S> {
         &self.session
     }
 
-    /// The socket behind the relayed address of a family, if there are sockets.
+    /// The socket of the relayed address of a family, if relayed addresses have sockets.
     pub(super) fn relay_socket(&self, family: Family) -> Option<&S> {
         self.relays[family].as_ref()?.socket.as_ref()
     }
 
-    /// A datagram from the client. What it has for another client of this process is left to the caller.
+    /// Handles a datagram from the client. If it carries data for another client of this process, the caller must
+    /// deliver that.
     pub(super) fn handle_client<'p>(
         &mut self,
         datagram: &'p [u8],
@@ -187,9 +188,9 @@ impl<S: RelaySocket> Driver<S> {
         let _client = turn.common.counters.client(self.session.tuple());
         tracing::trace!(target: "bimcc_rtc::turn", bytes = datagram.len(), "from the client");
         let output = self.session.handle_client(datagram, &mut turn.context());
-        // What a request gave up is given back before it is answered. And the session may just have found that its
-        // allocation is over: the next Allocate, possibly this very datagram, must not take the place of a relay that is
-        // open.
+        // What a request gave up is given back before the request is answered. Also, the session may just have found
+        // that its allocation is over: the next Allocate, possibly this very datagram, must not replace a relay that is
+        // still open.
         self.hear(transport, turn);
         match output {
             Output::Nothing => {}
@@ -203,7 +204,7 @@ impl<S: RelaySocket> Driver<S> {
         None
     }
 
-    /// A datagram that a peer sent to the relayed address over the network.
+    /// Handles a datagram that a peer sent to the relayed address over the network.
     pub(super) fn handle_network(
         &mut self,
         peer: PeerAddr,
@@ -214,8 +215,8 @@ impl<S: RelaySocket> Driver<S> {
         self.pass_to_client((peer, Via::Network), datagram, transport, turn);
     }
 
-    /// A datagram that has waited, for whoever then was `owner` of the relayed address `to`. Meanwhile that may have come
-    /// to somebody to whom the sender may not talk.
+    /// Handles a datagram that has waited, for the `owner` that the relayed address `to` had when it was sent. The
+    /// address may meanwhile belong to an owner to whom the sender may not send.
     pub(super) fn handle_delivery(
         &mut self,
         from: (PeerAddr, Via),
@@ -231,7 +232,8 @@ impl<S: RelaySocket> Driver<S> {
         self.pass_to_client(from, datagram, transport, turn);
     }
 
-    /// Tells the client what the network has reported about what it sent from the relayed address of a family.
+    /// Reports to the client what the network has reported about datagrams that were sent from the relayed address of a
+    /// family.
     pub(super) fn handle_reports(
         &mut self,
         family: Family,
@@ -244,7 +246,7 @@ impl<S: RelaySocket> Driver<S> {
         }
     }
 
-    /// Time has passed.
+    /// Handles the passing of time.
     pub(super) fn handle_timeout(
         &mut self,
         transport: &mut impl ClientTransport<Relay = S>,
@@ -254,7 +256,8 @@ impl<S: RelaySocket> Driver<S> {
         self.hear(transport, turn);
     }
 
-    /// The directory says that the owner of an allocation is gone. Said late, it must not end another one.
+    /// Handles the directory's message that the owner of an allocation is gone. If it comes late, it must not end
+    /// another allocation.
     pub(super) fn handle_departure(
         &mut self,
         key: u64,
@@ -277,7 +280,7 @@ impl<S: RelaySocket> Driver<S> {
         self.hear(transport, turn);
     }
 
-    /// Takes what the session has told.
+    /// Handles the events of the session.
     fn hear(&mut self, transport: &mut impl ClientTransport<Relay = S>, turn: &mut DriverTurn<'_>) {
         while let Some(event) = turn.events.poll() {
             turn.has_told = true;
@@ -286,7 +289,8 @@ impl<S: RelaySocket> Driver<S> {
             match event {
                 SessionEvent::RelayEnded { family, .. } => {
                     if let Some(relay) = self.relays[family].take() {
-                        // It was sent while the relay was open. Of reports nobody can be told any more.
+                        // These datagrams were sent while the relay was open. There is no longer anybody to whom
+                        // reports could be passed.
                         if let Some(socket) = &relay.socket {
                             turn.flush(family, socket);
                         }
@@ -344,7 +348,7 @@ impl<S: RelaySocket> Driver<S> {
         }
     }
 
-    /// From the client to a peer: by the kernel, or what is to be handed over in this process.
+    /// Sends data from the client to a peer through the kernel, or returns what must be handed over in this process.
     fn send_to_peer<'p>(
         &mut self,
         (peer, reach, dont_fragment): (SocketAddr, Reach, bool),
@@ -370,7 +374,7 @@ impl<S: RelaySocket> Driver<S> {
         }
     }
 
-    /// Puts a datagram for a peer behind those that wait. One with DF goes by itself.
+    /// Adds a datagram for a peer to those that wait. A datagram with DF is sent by itself.
     fn send_to_network(
         &mut self,
         peer: SocketAddr,
@@ -401,7 +405,7 @@ impl<S: RelaySocket> Driver<S> {
         self.tell_client(&reports, transport, turn);
     }
 
-    /// Sends what waits for peers. The client is told what the network has reported meanwhile.
+    /// Sends the waiting datagrams for peers. The reports that the network has made meanwhile are passed to the client.
     pub(super) fn flush(&mut self, transport: &mut impl ClientTransport<Relay = S>, turn: &mut DriverTurn<'_>) {
         for family in Family::BOTH {
             if let Some(socket) = self.relay_socket(family) {
@@ -433,7 +437,7 @@ impl<S: RelaySocket> Driver<S> {
         transport: &mut impl ClientTransport<Relay = S>,
         turn: &mut DriverTurn<'_>,
     ) {
-        // Padding may reach into the next datagram of a run.
+        // The padding may overwrite the beginning of the next datagram of a run.
         let Some(behind) = buffer.get(end..).and_then(<[u8]>::first_chunk::<TAILROOM>).copied() else {
             return turn.dropped(DropReason::Malformed);
         };
@@ -456,26 +460,26 @@ impl<S: RelaySocket> Driver<S> {
     }
 }
 
-/// Which way data for a peer goes.
+/// The way that data for a peer takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PeerRoute {
-    /// To the client of this process that lives there.
+    /// To the client of this process at that place.
     InProcess(Home),
     /// To the network.
     Network,
 }
 
-/// The way from the allocation of `owner` at `advertised` to a peer that it has a permission for.
+/// The way from the allocation of `owner` at `advertised` to a peer for which it has a permission.
 ///
 /// # Errors
-/// Why it goes nowhere.
+/// The reason why the data is dropped.
 fn route(
     shared: &Shared,
     (owner, advertised): (OwnerTag, SocketAddr),
     peer: SocketAddr,
     reach: Reach,
 ) -> Result<PeerRoute, DropReason> {
-    // With loopback peers allowed (in tests), own addresses are reached both ways.
+    // If loopback peers are allowed (in tests), addresses of this host can be reached both ways.
     if reach == Reach::Own || peer.ip() == advertised.ip() {
         match shared.relayed.home(Family::of(peer.ip()), peer.port()) {
             Some(home) if shared.policy.may_talk(owner, home.owner) => return Ok(PeerRoute::InProcess(home)),

@@ -1,4 +1,4 @@
-//! A seam for tests: sockets at one address cannot always send.
+//! A hook for tests that makes some sends from one address fail.
 
 use std::{
     io,
@@ -8,13 +8,13 @@ use std::{
 
 use nix::libc;
 
-/// Whether one in a hundred sends from [`ADDRESS`] fails, as when the kernel has no room.
+/// Whether one in a hundred sends from [`ADDRESS`] fails, as it would if the kernel had no room.
 pub(super) static ARE_THERE: AtomicBool = AtomicBool::new(false);
 
-/// Where sends can fail.
+/// The address from which sends can fail.
 pub(super) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 77, 0, 1));
 
-/// Fails once in a while.
+/// Returns an error once in a while.
 pub(super) fn befall(local: SocketAddr) -> io::Result<()> {
     if local.ip() != ADDRESS || !ARE_THERE.load(Ordering::Relaxed) || !rand::random_ratio(1, 100) {
         return Ok(());

@@ -1,8 +1,8 @@
-//! What waits for the clients that are reached over streams.
+//! What waits for clients that are connected over streams.
 //!
-//! Each has an [`Inbox`]: a bounded queue of datagrams from peers, filled by UDP workers, by other streams, and by the
-//! client's own task while the client is slow. When it is full the oldest goes, whole, because of live media the newest
-//! is worth most; so nobody who sends ever waits, and no client takes more memory by reading less.
+//! Each client has an [`Inbox`]: a bounded queue of datagrams from peers. UDP workers, other streams, and the client's
+//! own task while the client is slow add to it. When it is full, the oldest datagrams are dropped, because the newest
+//! are worth most in live media. So a sender never waits, and no client takes more memory by reading less.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
@@ -38,13 +38,13 @@ pub(super) const MAX_LETTERS: usize = 512;
 /// A datagram on its way to a client.
 #[derive(Debug)]
 pub(super) struct Letter {
-    /// The peer, and how its datagram came.
+    /// The peer, and the way on which its datagram came.
     pub(super) from: (PeerAddr, Via),
-    /// The client's relayed address when it was sent.
+    /// The client's relayed address when the datagram was sent.
     pub(super) to: RelayedAddr,
-    /// The client's owner when it was sent.
+    /// The client's owner when the datagram was sent.
     pub(super) owner: OwnerTag,
-    /// When it came in.
+    /// When the datagram arrived.
     pub(super) since: Instant,
     pub(super) payload: Payload,
 }
@@ -60,7 +60,7 @@ pub(super) struct Inbox {
 struct InboxState {
     letters: VecDeque<Letter>,
     bytes: usize,
-    /// The allocation whose owner is gone.
+    /// The key of an allocation whose owner is gone.
     ended: Option<u64>,
     waker: Option<Waker>,
     /// Whether the client's task wants to be woken by a letter.
@@ -68,12 +68,12 @@ struct InboxState {
 }
 
 impl Inbox {
-    /// An empty one. What is dropped counts in `counters`.
+    /// An empty inbox. Dropped datagrams are counted in `counters`.
     pub(super) fn new(counters: Arc<TurnCounters>) -> Arc<Self> {
         Arc::new(Self { counters, state: Mutex::default() })
     }
 
-    /// Puts a letter in. The oldest go if there is no room.
+    /// Adds a letter. The oldest letters are dropped if there is no room.
     pub(super) fn push(&self, letter: Letter) {
         let mut state = self.lock();
         while state.letters.len() >= MAX_LETTERS || state.bytes + letter.payload.len() > MAX_BYTES {
@@ -103,7 +103,8 @@ impl Inbox {
         }
     }
 
-    /// To be called at the beginning of each poll: notes whom to wake, and says which allocation is to end.
+    /// Must be called at the beginning of each poll: notes the task to wake, and returns the key of the allocation that
+    /// must end.
     pub(super) fn begin(&self, cx: &Context<'_>) -> Option<u64> {
         let mut state = self.lock();
         if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -113,7 +114,7 @@ impl Inbox {
         state.ended.take()
     }
 
-    /// The next letter; else the task that said [`Self::begin`] is woken by one.
+    /// The next letter. If there is none, the next one wakes the task that called [`Self::begin`].
     pub(super) fn poll_next(&self) -> Poll<Letter> {
         let mut state = self.lock();
         match state.letters.pop_front() {
@@ -152,7 +153,7 @@ pub(super) struct Inboxes {
 }
 
 impl Inboxes {
-    /// A place for this inbox. `None` if there are more than can be told apart.
+    /// A place for this inbox. `None` if there are already as many as can be distinguished.
     pub(super) fn insert(&self, inbox: Arc<Inbox>) -> Option<ClientSlot> {
         let slot = self.write().insert(inbox);
         let generation = self.generations.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
@@ -170,7 +171,7 @@ impl Inboxes {
         self.write().try_remove(place.slot as usize);
     }
 
-    /// Hands `payload` to the client that lives at `home`. `false` if nobody does.
+    /// Hands `payload` to the client at `home`. `false` if there is no client.
     pub(super) fn send(&self, home: Home, (from, to): (PeerAddr, RelayedAddr), payload: &[u8]) -> bool {
         let Some(inbox) = self.read().get(home.slot as usize).cloned() else {
             return false;
@@ -185,7 +186,7 @@ impl Inboxes {
         true
     }
 
-    /// The owner of this allocation is gone.
+    /// Tells the client that the owner of this allocation is gone.
     pub(super) fn end(&self, allocation: AllocationRef) {
         let inbox = self.read().get(slot_of(allocation)).cloned();
         if let Some(inbox) = inbox {

@@ -1,7 +1,9 @@
-//! How workers and streams reach each other: datagrams for another's clients, and commands from the rest of the process.
+//! How workers and streams reach each other: datagrams for clients of others, and commands from the rest of the
+//! process.
 //!
-//! Datagrams travel in bounded lock-free queues, in buffers that go back to the sender's pool, so that passing one on
-//! neither locks nor (once warm) allocates. A full queue means drop: the network would do the same.
+//! Datagrams travel in bounded lock-free queues, in buffers that return to the sender's pool, so passing one on needs
+//! no lock and (once the pool is filled) allocates no memory. If a queue is full, the datagram is dropped, as a network
+//! would do.
 
 use std::{
     io,
@@ -24,7 +26,7 @@ use crate::{
 /// Datagrams that may wait for one worker.
 const QUEUE: usize = 1024;
 
-/// Bytes that may wait for one worker: more than a full queue of what fits into one packet each.
+/// Bytes that may wait for one worker: more than a full queue of datagrams that each fit into one packet.
 const QUEUED_BYTES: usize = 4 << 20;
 
 /// Buffers that a worker keeps for sending.
@@ -36,15 +38,15 @@ const POOLED_CAPACITY: usize = 4096;
 /// A relayed datagram on its way to the worker of its receiver.
 #[derive(Debug)]
 pub(super) struct Parcel {
-    /// The sender, by its relayed address.
+    /// The relayed address of the sender.
     pub(super) from: PeerAddr,
-    /// The receiver's relayed address.
+    /// The relayed address of the receiver.
     pub(super) to: RelayedAddr,
-    /// The receiver when it was looked up; it may have gone meanwhile.
+    /// The receiver when it was looked up. It may be gone by now.
     pub(super) home: Home,
-    /// The sender's worker, whose buffer this is.
+    /// The worker of the sender, to which the buffer belongs.
     sender: u16,
-    /// What it carries.
+    /// The data.
     pub(super) payload: Payload,
 }
 
@@ -53,9 +55,9 @@ pub(super) struct Parcel {
 pub(super) enum WorkerCommand {
     /// The owner of this allocation is gone.
     End(AllocationRef),
-    /// A relayed address is held for somebody: there may be a new deadline.
+    /// A relayed address is held for a later allocation, so there may be a new deadline.
     Held,
-    /// The process ends.
+    /// The process is shutting down.
     Stop,
 }
 
@@ -63,7 +65,7 @@ pub(super) enum WorkerCommand {
 #[derive(Debug)]
 pub(super) struct Mailbox {
     parcels: ArrayQueue<Parcel>,
-    /// Of payloads in `parcels`: added before they come in, taken off after they went out.
+    /// The number of payload bytes in `parcels`, increased before a parcel is added and decreased after it is removed.
     queued_bytes: AtomicUsize,
     pool: ArrayQueue<Vec<u8>>,
     commands: mpsc::Sender<WorkerCommand>,
@@ -87,22 +89,23 @@ impl Mailbox {
         (mailbox, receiver)
     }
 
-    /// Gives a command; the owner sees it soon.
+    /// Gives a command, which the owner sees soon.
     pub(super) fn command(&self, command: WorkerCommand) {
-        // Fails only when the owner is gone, and so is what the command is about. Woken in any case: the owner looks at
-        // its datagrams, not at its commands, before it falls asleep.
+        // This fails only if the owner is gone, and then the command is of no use. The owner is always woken, because
+        // before it falls asleep it checks for datagrams but not for commands.
         if self.commands.send(command).is_ok() {
             let _: io::Result<()> = self.waker.wake();
         }
     }
 
-    /// The owner is about to wait in the kernel. `false` if it must not, because something is here already.
+    /// Must be called when the owner is about to wait in the kernel. `false` if it must not wait, because a datagram is
+    /// already here.
     pub(super) fn fall_asleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
         self.parcels.is_empty()
     }
 
-    /// The owner is awake: senders need not wake it.
+    /// Must be called when the owner is awake, so that senders need not wake it.
     pub(super) fn wake_up(&self) {
         self.asleep.store(false, Ordering::SeqCst);
     }
@@ -114,7 +117,7 @@ impl Mailbox {
         Some(parcel)
     }
 
-    /// Makes room for `bytes` among those that wait, if there is any.
+    /// Reserves room for `bytes`, if there is enough.
     fn enter(&self, bytes: usize) -> bool {
         let fits = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= QUEUED_BYTES;
         if !fits {
@@ -129,13 +132,13 @@ impl Mailbox {
 
     fn wake(&self) {
         if self.asleep.swap(false, Ordering::SeqCst) {
-            // Fails only when the owner's poll is gone.
+            // This fails only if the owner's poll is gone.
             let _: io::Result<()> = self.waker.wake();
         }
     }
 }
 
-/// All mailboxes, by worker, and the inboxes of the clients that have none: those on streams.
+/// The mailboxes of all workers, and the inboxes of the clients that have no worker: those on streams.
 #[derive(Debug)]
 pub(super) struct Mailboxes {
     workers: Box<[Mailbox]>,
@@ -155,7 +158,7 @@ impl Mailboxes {
         self.workers.iter()
     }
 
-    /// The clients on streams. For addresses of clients and allocations they are one more worker, the last.
+    /// The clients on streams. In the addresses of clients and allocations, they count as one more worker, the last.
     pub(super) fn streams(&self) -> &Inboxes {
         &self.streams
     }
@@ -165,14 +168,14 @@ impl Mailboxes {
         u16::try_from(self.workers.len()).expect("there are no more than MAX_WORKERS")
     }
 
-    /// A relayed address is held for somebody: the first worker sees to it that this ends.
+    /// Tells the first worker that a relayed address is held, because that worker ends what has expired.
     pub(super) fn holds(&self) {
         if let Some(first) = self.workers.first() {
             first.command(WorkerCommand::Held);
         }
     }
 
-    /// The owner of this allocation is gone.
+    /// Tells the worker or the stream that the owner of this allocation is gone.
     pub(super) fn end(&self, allocation: AllocationRef) {
         match self.workers.get(usize::from(allocation.worker)) {
             Some(mailbox) => mailbox.command(WorkerCommand::End(allocation)),
@@ -180,7 +183,8 @@ impl Mailboxes {
         }
     }
 
-    /// Hands `payload` to another worker or to a stream. `false` if its queue is full, or the stream gone.
+    /// Hands `payload` to another worker or to a stream. `false` if the queue of the worker is full, or the stream is
+    /// gone.
     pub(super) fn send(&self, sender: u16, home: Home, (from, to): (PeerAddr, RelayedAddr), payload: &[u8]) -> bool {
         let Some(receiver) = self.workers.get(usize::from(home.worker)) else {
             return self.streams.send(home, (from, to), payload);
@@ -203,13 +207,13 @@ impl Mailboxes {
         }
     }
 
-    /// Returns the buffer of a delivered datagram to its sender, if that keeps any.
+    /// Returns the buffer of a delivered datagram to its sender, if the sender keeps buffers.
     pub(super) fn give_back(&self, parcel: Parcel) {
         let buffer = parcel.payload.into_buffer();
         if buffer.capacity() <= POOLED_CAPACITY
             && let Some(sender) = self.workers.get(usize::from(parcel.sender))
         {
-            // A full pool lets it go.
+            // If the pool is full, the buffer is freed.
             let _ = sender.pool.push(buffer);
         }
     }
@@ -225,14 +229,14 @@ mod tests {
 
     const HOME: Home = Home { worker: 1, slot: 0, owner: OwnerTag::Api };
 
-    /// Two workers, and what keeps their wakers alive.
+    /// Two workers, and the polls that keep their wakers alive.
     fn two() -> (Mailboxes, [Poll; 2]) {
         let polls = [(); 2].map(|()| Poll::new().unwrap());
         let mailbox = |poll: &Poll| Mailbox::new(Waker::new(poll.registry(), Token(0)).unwrap()).0;
         (Mailboxes::new(polls.iter().map(mailbox).collect()), polls)
     }
 
-    /// Sends datagrams of `len` bytes from the first to the second worker until one is refused.
+    /// Sends datagrams of `len` bytes from the first worker to the second until one is refused.
     fn fill(mailboxes: &Mailboxes, len: usize) -> usize {
         let at = std::net::SocketAddr::from(([192, 0, 2, 1], 1));
         (0..).take_while(|_| mailboxes.send(0, HOME, (PeerAddr(at), RelayedAddr(at)), &vec![0; len])).count()

@@ -1,8 +1,9 @@
-//! The TURN server's I/O: UDP workers with listeners of their own, and clients on streams that others have accepted.
+//! The I/O of the TURN server: UDP workers with their own listeners, and clients on streams that other modules have
+//! accepted.
 //!
-//! [`BoundSockets::new`] binds everything, or fails naming the address; [`BoundSockets::start`] starts the threads.
-//! All sockets of a SO_REUSEPORT group are bound before the first is read and none joins later: else clients would
-//! change worker.
+//! [`BoundSockets::new`] binds everything, or fails and names the address; [`BoundSockets::start`] starts the threads.
+//! All sockets of a SO_REUSEPORT group are bound before the first is read, and none joins later, because clients would
+//! otherwise move to another worker.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 mod client_index;
@@ -58,20 +59,21 @@ use crate::{
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
-    /// Why.
+    /// The cause.
     pub source: io::Error,
 }
 
 /// How workers relay.
 #[derive(Clone, Copy, Debug)]
 pub struct Relaying {
-    /// Which ports relayed addresses have.
+    /// The ports that relayed addresses may have.
     pub ports: RelayPorts,
-    /// How long a worker may rest to find more packets, which delays those that come meanwhile; zero: it never rests.
+    /// How long a worker may rest to find more packets. This delays packets that arrive meanwhile; zero means that it
+    /// never rests.
     pub latency_budget: Duration,
 }
 
-/// Listening sockets, not read yet.
+/// Listening sockets that are not read yet.
 #[derive(Debug)]
 pub struct BoundSockets {
     /// For each worker, a socket per address.
@@ -80,18 +82,21 @@ pub struct BoundSockets {
 }
 
 impl BoundSockets {
-    /// Binds `addresses` once per worker. Port 0 means any: all workers then share the port that the kernel chose.
+    /// Binds `addresses` once for each worker. Port 0 means any port: all workers then share the port that the kernel
+    /// chose.
     ///
     /// # Errors
-    /// [`BindError`] names the address. One that another process listens on is in use even if that process would share.
+    /// [`BindError`] names the address. An address on which another process listens is in use, even if that process
+    /// would share it.
     pub fn new(addresses: &[SocketAddr], workers: usize) -> Result<Self, BindError> {
-        // One is left for the streams.
+        // One worker number is left for the streams.
         let workers = workers.clamp(1, MAX_WORKERS - 1);
         let mut groups: Vec<Vec<UdpSocket>> = (0..workers).map(|_| Vec::new()).collect();
         let mut bound = Vec::new();
         for &wanted in addresses {
             let error = |source| BindError { address: wanted, source };
-            // SO_REUSEPORT would let two servers split the clients between them, to the surprise of both.
+            // SO_REUSEPORT would otherwise let two servers divide the clients between them, which the operator of
+            // neither would expect.
             let address = UdpSocket::bind(wanted).map_err(error)?.local();
             for group in &mut groups {
                 group.push(UdpSocket::listen(address).map_err(error)?);
@@ -106,10 +111,10 @@ impl BoundSockets {
         &self.addresses
     }
 
-    /// Starts a thread per worker, and makes them end the allocations of members that leave.
+    /// Starts one thread for each worker, and makes them end the allocations of members that leave.
     ///
     /// # Errors
-    /// When the system refuses an epoll instance or a thread.
+    /// When the system does not provide an epoll instance or a thread.
     pub fn start(self, shared: Arc<Shared>, relaying: Relaying, metrics: &Metrics) -> io::Result<Workers> {
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
@@ -163,12 +168,12 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Where clients over TCP and TLS are served.
+    /// Serves the clients over TCP and TLS.
     pub fn streams(&self) -> &Arc<Streams> {
         &self.streams
     }
 
-    /// Whether a worker ended by itself, which is a reason to end the process.
+    /// Whether a worker has ended by itself. The process should then end.
     pub fn has_failed(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
     }
@@ -176,7 +181,7 @@ impl Workers {
     /// Ends all allocations and joins the threads.
     ///
     /// # Errors
-    /// The first error that ended a worker before.
+    /// The first error with which a worker has ended by itself.
     pub fn stop(mut self) -> io::Result<()> {
         self.stop_threads()
     }
@@ -194,7 +199,7 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        // Reported by `stop`, if anybody asks.
+        // An error is reported only if `stop` is called.
         let _ = self.stop_threads();
     }
 }

@@ -1,9 +1,9 @@
-//! A datagram that waits, with room around it to become a message for a client.
+//! A waiting datagram, with room around it so that it can become a message for a client.
 
 use crate::turn::wire::data::{HEADROOM, TAILROOM};
 
-/// A payload that becomes a message for a client where it is: it has [`crate::turn::wire::data::HEADROOM`] before it
-/// and [`TAILROOM`] behind. What is before it is no longer needed; what is behind it stays.
+/// A payload that becomes a message for a client without being moved: it has [`crate::turn::wire::data::HEADROOM`]
+/// before it and [`TAILROOM`] behind it. The bytes before it are no longer needed; the bytes behind it are kept.
 #[derive(Debug)]
 pub(super) struct InPlace<'b> {
     pub(super) buffer: &'b mut [u8],
@@ -11,12 +11,12 @@ pub(super) struct InPlace<'b> {
     pub(super) end: usize,
 }
 
-/// The payload of a datagram, and the room that a message made of it takes.
+/// The payload of a datagram, with the room that a message made of it needs.
 #[derive(Debug)]
 pub(super) struct Payload(Vec<u8>);
 
 impl Payload {
-    /// A copy of `payload` in the memory of `buffer`.
+    /// A copy of `payload` that uses the memory of `buffer`.
     pub(super) fn copy_of(payload: &[u8], mut buffer: Vec<u8>) -> Self {
         buffer.clear();
         buffer.reserve(HEADROOM + payload.len() + TAILROOM);
@@ -26,18 +26,18 @@ impl Payload {
         Self(buffer)
     }
 
-    /// How long the payload is.
+    /// The length of the payload.
     pub(super) fn len(&self) -> usize {
         self.0.len() - HEADROOM - TAILROOM
     }
 
-    /// Where it can become a message.
+    /// The place where it can become a message.
     pub(super) fn in_place(&mut self) -> InPlace<'_> {
         let end = HEADROOM + self.len();
         InPlace { buffer: &mut self.0, start: HEADROOM, end }
     }
 
-    /// The memory, for another.
+    /// Returns the memory, to be used again.
     pub(super) fn into_buffer(self) -> Vec<u8> {
         self.0
     }

@@ -1,4 +1,4 @@
-//! Relayed addresses, whoever owns the client: finding free ports, and holding some for later.
+//! Relayed addresses for clients of all transports: finding free ports, and holding some for later allocations.
 
 use std::{
     collections::HashMap,
@@ -27,22 +27,23 @@ use crate::{
     },
 };
 
-/// How many ports that other programs had are tried again when no other is free.
+/// How many ports that other programs had are tried again when no other port is free.
 const SECOND_CHANCES: u32 = 16;
 
 /// A relayed address and the socket behind it.
 #[derive(Debug)]
 pub(super) struct Relay<S> {
-    /// None without relay ports: then the address exists in the table only.
+    /// `None` without relay ports; the address is then only in the table.
     pub(super) socket: Option<S>,
     pub(super) advertised: SocketAddr,
 }
 
-/// One of each family, as far as there is one.
+/// One relay of each family, where there is one.
 pub(super) type Relays<S> = ByFamily<Option<Relay<S>>>;
 
 impl Relay<BoundRelay> {
-    /// Uses `port`, which was taken, for `home`, or holds it for nobody yet. What fails is given back.
+    /// Uses `port`, which was taken from the table, for `home`, or holds it for a later allocation. If this fails, the
+    /// port is given back.
     fn at(
         shared: &Shared,
         ports: RelayPorts,
@@ -76,7 +77,7 @@ impl Relay<BoundRelay> {
         }
     }
 
-    /// The same with a socket as its owner needs it.
+    /// The same relay, with the socket in the form that its owner needs.
     fn adopted<S>(self, table: &RelayedTable, adopt: impl FnOnce(BoundRelay) -> io::Result<S>) -> Option<Relay<S>> {
         let Self { socket, advertised } = self;
         match socket.map(adopt).transpose() {
@@ -91,24 +92,24 @@ impl Relay<BoundRelay> {
 }
 
 impl<S> Relay<S> {
-    /// Gives socket and port back.
+    /// Closes the socket and gives the port back.
     pub(super) fn close(self, table: &RelayedTable) {
-        // The socket first: whoever claims the port next must be able to bind it.
+        // The socket must be closed first: the next one that claims the port must be able to bind it.
         drop(self.socket);
         table.release(Family::of(self.advertised.ip()), self.advertised.port());
     }
 }
 
-/// Why a port cannot be had.
+/// The reason why a port cannot be used.
 enum PortError {
-    /// Another program has it.
+    /// Another program uses it.
     Taken,
-    /// No port can be had: out of files, an address that is gone, a home that the table has no room for.
+    /// No port can be used: there are too many open files, the address is gone, or the table has no room for the home.
     Broken,
 }
 
-/// Relayed addresses that wait for whoever has their token; [`crate::turn::shared::reservation`] knows who and until
-/// when.
+/// Relayed addresses that wait for the user who has their token. [`crate::turn::shared::reservation`] knows which user
+/// that is, and how long they wait.
 #[derive(Debug, Default)]
 pub(super) struct HeldRelays(Mutex<HashMap<SocketAddr, Relay<BoundRelay>>>);
 
@@ -124,7 +125,7 @@ impl HeldRelays {
         relay
     }
 
-    /// Gives one back for which nobody came.
+    /// Gives back an address that nobody has claimed in time.
     pub(super) fn free(&self, advertised: SocketAddr, table: &RelayedTable) {
         if let Some(relay) = self.take(advertised) {
             relay.close(table);
@@ -136,7 +137,7 @@ impl HeldRelays {
     }
 }
 
-/// What opening relayed addresses takes.
+/// What is needed to open relayed addresses.
 pub(super) struct Opener<'a, R> {
     pub(super) shared: &'a Shared,
     pub(super) ports: RelayPorts,
@@ -145,7 +146,8 @@ pub(super) struct Opener<'a, R> {
 }
 
 impl<R: Rng> Opener<'_, R> {
-    /// Relays for `home` as an Allocate wishes them, as far as they can be had, and what to tell its session.
+    /// Opens relays for `home` as an Allocate asks for them, as far as possible. Also returns what to report to the
+    /// session.
     pub(super) fn open<S>(
         &mut self,
         home: Home,
@@ -184,13 +186,13 @@ impl<R: Rng> Opener<'_, R> {
         (relays, bound)
     }
 
-    /// A relay on a random free port, any or an even one.
+    /// A relay on a random free port of this kind.
     fn search(&mut self, home: Home, family: Family, kind: PortKind) -> Option<Relay<BoundRelay>> {
         let (shared, ports) = (self.shared, self.ports);
         self.probe(family, kind, |at| Relay::at(shared, ports, at, Some(home)))
     }
 
-    /// A relay on an even port, the next of which is held.
+    /// A relay on an even port. The next port is held.
     fn search_pair(&mut self, home: Home, family: Family) -> Option<(Relay<BoundRelay>, SocketAddr)> {
         let (shared, ports) = (self.shared, self.ports);
         let (relay, behind) = self.probe(family, PortKind::EvenAndNext, |(address, port)| {
@@ -209,8 +211,8 @@ impl<R: Rng> Opener<'_, R> {
         Some((relay, advertised))
     }
 
-    /// Tries free ports of a kind until one can be had. What other programs have is passed over, and tried again when there
-    /// is nothing else.
+    /// Tries free ports of a kind until one can be used. Ports that other programs use are skipped, and tried again
+    /// when no others are left.
     fn probe<T>(
         &mut self,
         family: Family,
@@ -223,7 +225,7 @@ impl<R: Rng> Opener<'_, R> {
         loop {
             match table.take(family, kind, self.rng).map(|port| attempt((address, port))) {
                 Some(Ok(found)) => {
-                    // So that what was in use once is not out of use forever.
+                    // A port that another program once used must not stay unused forever.
                     table.try_again(family);
                     return Some(found);
                 }

@@ -1,44 +1,44 @@
 //! When a worker rests before it looks for more packets, so that several are there when it does.
 //!
-//! A server lives at moderate load: packets come one by one, and waking up for each costs more than relaying it. A worker
-//! that rests a moment after a turn finds several, and serves them with one wake-up, fewer calls, and longer runs. A rest
-//! delays packets by at most its length, so none exceeds the budget. There is none when nothing comes, because the worker
-//! waits in the kernel then and is woken by the first packet, and none below [`LEAST_RATE`].
+//! Under moderate load, packets come one by one, and waking up for each costs more than relaying it. A worker that
+//! rests a moment after a turn finds several, and serves them with one wake-up, fewer calls, and longer runs. A rest
+//! delays packets by at most its own length, so no delay exceeds the budget. A worker does not rest when nothing comes,
+//! because it then waits in the kernel and the first packet wakes it, nor when fewer packets come than [`LEAST_RATE`].
 //!
-//! Above that, whether rests pay depends on the machine, the load and the clients: those that wait for an answer before
-//! they send more are only held up. So [`Rests`] tries: it compares periods with and without rests by what a packet costs
-//! and how many come, stays with the better, and tries the other again from time to time.
+//! At higher rates, whether rests pay depends on the machine, the load and the clients: clients that wait for an answer
+//! before they send more are only delayed. So [`Rests`] measures: it compares periods with and without rests by the
+//! cost of a packet and by the number of packets, keeps the better way, and tries the other again from time to time.
 //!
-//! Sans-IO: both times come in.
+//! Sans-IO: the caller passes in the time and the processor time.
 
 use std::time::{Duration, Instant};
 
-/// Packets that a rest shall bring. With more there is little left to win, and the delay is felt.
+/// How many packets a rest should bring. With more there is little left to gain, and the delay becomes noticeable.
 const WANTED: f64 = 16.0;
 
-/// Packets that the budget must be expected to bring, or the rest costs more than it saves.
+/// If the budget is expected to bring fewer packets than this, a rest costs more than it saves.
 const WORTH_IT: f64 = 3.0;
 
-/// Packets per second below which nothing is delayed, whatever the budget.
+/// At fewer packets per second than this, nothing is delayed, whatever the budget.
 const LEAST_RATE: f64 = 2_000.0;
 
-/// Over how much time the rate is averaged: longer than the pause between two video frames' runs, shorter than what a
-/// person notices.
+/// The time over which the rate is averaged: longer than the pause between the runs of two video frames, shorter than
+/// what a person notices.
 const MEMORY: Duration = Duration::from_millis(20);
 
 /// A rest shorter than this is not worth its timer.
 const SHORTEST: Duration = Duration::from_micros(30);
 
-/// How long one way is kept before it is judged.
+/// How long one way is kept before it is evaluated.
 const PERIOD: Duration = Duration::from_millis(40);
 
-/// Fewer packets in a period tell nothing.
+/// Fewer packets in a period than this say nothing about it.
 const LEAST_PACKETS: usize = 60;
 
-/// Every so many periods the other way is tried for one.
+/// The other way is tried for one period out of this many.
 const TRIAL: u32 = 16;
 
-/// How much of what was learnt before is kept.
+/// The weight of earlier periods in the average.
 const KEPT: f64 = 0.6;
 
 /// Decides how long one worker rests.
@@ -47,7 +47,7 @@ pub(super) struct Rests {
     budget: Duration,
     /// Packets per second.
     rate: f64,
-    /// When the last turn was over.
+    /// When the last turn ended.
     since: Option<Instant>,
     period: Option<Period>,
     awake: Option<Experience>,
@@ -57,16 +57,16 @@ pub(super) struct Rests {
     periods: u32,
 }
 
-/// A period under way.
+/// A period that is not over yet.
 #[derive(Debug)]
 struct Period {
     start: Instant,
-    /// Processor time of the thread at the start.
+    /// The processor time of the thread at the start.
     cpu: Duration,
     packets: usize,
 }
 
-/// What periods of one kind have brought.
+/// The average result of periods of one kind.
 #[derive(Clone, Copy, Debug)]
 struct Experience {
     /// Processor time per packet, in seconds.
@@ -76,13 +76,13 @@ struct Experience {
 }
 
 impl Rests {
-    /// Rests of at most `budget`; none if that is zero.
+    /// Rests take at most `budget`; if it is zero, there are none.
     pub(super) fn new(budget: Duration) -> Self {
         Self { budget, rate: 0.0, since: None, period: None, awake: None, resting: None, is_resting: false, periods: 0 }
     }
 
-    /// A turn with so many packets is over: how long to rest, if at all. `cpu` is the thread's processor time, which is
-    /// asked for once in a while.
+    /// Must be called after a turn with this many packets; returns how long to rest, if at all. `cpu` returns the
+    /// thread's processor time, and is called only once in a while.
     pub(super) fn after(&mut self, packets: usize, now: Instant, cpu: impl FnOnce() -> Duration) -> Option<Duration> {
         if self.budget.is_zero() {
             return None;
@@ -99,7 +99,7 @@ impl Rests {
             return None;
         }
         self.learn(packets, now, cpu);
-        // A worker that has found nothing waits for the next packet in the kernel.
+        // A worker that has found nothing waits in the kernel for the next packet.
         if packets == 0 || !self.is_resting {
             return None;
         }
@@ -129,7 +129,7 @@ impl Rests {
         self.periods += 1;
         let is_better = match (self.awake, self.resting) {
             (Some(awake), Some(resting)) => resting.is_better_than(awake),
-            // What is not known yet is tried.
+            // The way that has no result yet is tried.
             (awake, resting) => awake.is_some() && resting.is_none(),
         };
         self.is_resting = is_better != self.periods.is_multiple_of(TRIAL);
@@ -142,7 +142,7 @@ impl Experience {
         Self { cost: mix(self.cost, new.cost), rate: mix(self.rate, new.rate) }
     }
 
-    /// Whether resting, which is this, pays: clearly cheaper, and nobody sends less for it.
+    /// Whether resting, described by `self`, pays: it is clearly cheaper, and clients do not send less because of it.
     fn is_better_than(self, awake: Self) -> bool {
         self.cost < 0.95 * awake.cost && self.rate > 0.9 * awake.rate
     }
@@ -154,7 +154,7 @@ mod tests {
 
     const BUDGET: Duration = Duration::from_micros(300);
 
-    /// What the thread pays for waking up, for a rest, and for a packet.
+    /// What a wake-up, a rest and a packet cost the thread.
     #[derive(Clone, Copy)]
     struct Machine {
         wake_up: u64,
@@ -167,13 +167,13 @@ mod tests {
     /// How packets come.
     #[derive(Clone, Copy)]
     enum Load {
-        /// So many per second, whatever becomes of them.
+        /// This many per second, whatever happens to them.
         Paced(u32),
-        /// So many at a time; the next come when these were relayed.
+        /// This many at a time; the next come after these were relayed.
         Closed(usize),
     }
 
-    /// What was seen in a while.
+    /// What was measured in a while.
     #[derive(Debug, Default)]
     struct Seen {
         packets: usize,
@@ -191,7 +191,7 @@ mod tests {
         let mut seen = Seen::default();
         while now < start + Duration::from_secs(seconds) {
             if now < next {
-                // Asleep until a packet comes.
+                // The worker is asleep until a packet comes.
                 now = next;
                 seen.cpu += micros(machine.wake_up);
             }
@@ -203,7 +203,7 @@ mod tests {
                     }
                 }
                 Load::Closed(window) => {
-                    // The others need a moment to answer.
+                    // The clients need a moment to answer.
                     (found, next) = (window, now + micros(machine.packet * window as u64) + micros(20));
                 }
             }

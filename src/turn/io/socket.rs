@@ -1,4 +1,5 @@
-//! UDP sockets as TURN needs them: replies leave from the address the request came to, and DF is ours to decide.
+//! UDP sockets as TURN needs them: replies are sent from the address that received the request, and the server decides
+//! about DF.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -35,40 +36,40 @@ use crate::turn::{
     wire::data::{HEADROOM, IcmpError, TAILROOM},
 };
 
-/// Buffers taken from the kernel at once, at most.
+/// The maximum number of buffers that are filled by one call.
 pub(super) const LISTENER_BATCH: usize = 32;
 
-/// The same for a relayed address that has not shown yet that it has many.
+/// The same for a relayed address that has not yet shown that it receives many datagrams.
 pub(super) const RELAY_BATCH: usize = 4;
 
 /// With GRO the kernel may hand over many datagrams of one sender in one buffer.
 const BUFFER: usize = HEADROOM + 65_536 + TAILROOM;
 
-/// Reports about sent datagrams that are taken in one go.
+/// How many reports about sent datagrams are taken by one call.
 const REPORTS_AT_ONCE: usize = 16;
 
-/// What a listener asks the kernel to buffer; the kernel gives what its limit allows.
+/// The size of the receive buffer that a listener asks the kernel for. The kernel grants what its limit allows.
 const LISTENER_RECV_BUFFER: usize = 4 << 20;
 
 /// A non-blocking UDP socket that is bound to one address, possibly a wildcard.
 #[derive(Debug)]
 pub(super) struct UdpSocket {
     socket: mio::net::UdpSocket,
-    /// A listener's, which its relay sockets have too.
+    /// The state of a listener, which its relay sockets share.
     state: Arc<UdpSocketState>,
     local: SocketAddr,
 }
 
 impl UdpSocket {
-    /// One of several sockets on the same address: the kernel spreads clients over them.
+    /// Binds one of several sockets on the same address. The kernel distributes the clients among them.
     pub(super) fn listen(address: SocketAddr) -> io::Result<Self> {
         let socket = Self::adopt(bind(address, |socket| socket.set_reuse_port(true))?)?;
-        // Best effort: a smaller buffer works.
+        // An error is ignored: a smaller buffer works too.
         let _ = SockRef::from(&socket.socket).set_recv_buffer_size(LISTENER_RECV_BUFFER);
         Ok(socket)
     }
 
-    /// The only socket on its address.
+    /// Binds the only socket on its address.
     pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
         Self::adopt(bind(address, |_| Ok(()))?)
     }
@@ -77,7 +78,7 @@ impl UdpSocket {
         let local = local_address(&socket)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?.into();
         switch_off_unread(&socket, local)?;
-        // quinn-udp forbids fragmentation, as QUIC must. TURN relays what it is given (RFC 8656 section 14).
+        // quinn-udp forbids fragmentation, as QUIC requires. TURN relays what it is given (RFC 8656 section 14).
         if local.is_ipv6() {
             setsockopt(&socket, sockopt::Ipv6DontFrag, &false)?;
         }
@@ -85,13 +86,13 @@ impl UdpSocket {
         Ok(Self { local, socket: mio::net::UdpSocket::from_std(socket.into()), state })
     }
 
-    /// A relay socket of a client of this listener.
+    /// Makes a relay socket for a client of this listener.
     ///
-    /// What quinn-udp sets up is for sockets that learn and choose addresses, which costs a dozen calls and as many to take
-    /// it back. Of all that a relay socket has use for runs of datagrams only.
+    /// What quinn-udp sets up is for sockets that learn and choose addresses; it costs a dozen calls, and as many to
+    /// undo it. Of all that, a relay socket only needs runs of datagrams.
     pub(super) fn adopt_relay(&self, relay: BoundRelay) -> io::Result<Self> {
         let BoundRelay { socket, local } = relay;
-        // Best effort: without it datagrams come one by one.
+        // An error is ignored: without this option, datagrams come one by one.
         let _ = setsockopt(&socket, sockopt::UdpGroSegment, &true);
         set_dont_fragment(&socket, local.is_ipv4(), false)?;
         Ok(Self { socket: mio::net::UdpSocket::from_std(socket.into()), state: self.state.clone(), local })
@@ -102,12 +103,13 @@ impl UdpSocket {
         registry.register(&mut self.socket, token, Interest::READABLE)
     }
 
-    /// The address it is bound to.
+    /// The address that the socket is bound to.
     pub(super) fn local(&self) -> SocketAddr {
         self.local
     }
 
-    /// Takes up to `N` buffers full of datagrams, [`LISTENER_BATCH`] at most. Fewer means that there are no more.
+    /// Fills up to `N` buffers with datagrams, [`LISTENER_BATCH`] at most. If fewer are filled, there are no more
+    /// datagrams.
     pub(super) fn recv<const N: usize>(&self, buffers: &mut Buffers) -> io::Result<usize> {
         let mut memory = buffers.memory.chunks_exact_mut(BUFFER);
         let mut slices: [IoSliceMut<'_>; N] = std::array::from_fn(|_| {
@@ -117,7 +119,7 @@ impl UdpSocket {
         self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut buffers.metas)
     }
 
-    /// Sends one datagram with DF set: too large for the path means lost (RFC 8656 section 14).
+    /// Sends one datagram with DF set. If it is too large for the path, it is lost (RFC 8656 section 14).
     fn send_unfragmented(&self, to: SocketAddr, contents: &[u8]) -> io::Result<()> {
         set_dont_fragment(&self.socket, self.local.is_ipv4(), true)?;
         let sent = self.send(to, None, contents, None);
@@ -168,13 +170,13 @@ impl RelaySocket for UdpSocket {
     }
 }
 
-/// For a socket that cannot send to several receivers at once: as if only the first were there.
+/// For a socket that cannot send to several receivers at once: sends only the first datagram.
 fn send_first(socket: &impl DatagramSocket, datagrams: &[(SocketAddr, Option<IpAddr>, &[u8])]) -> io::Result<usize> {
     let (to, source, bytes) = datagrams.first().ok_or(io::ErrorKind::InvalidInput)?;
     socket.send(*to, *source, bytes, None).map(|()| 1)
 }
 
-/// Sends with what is said in control messages: where from, and how long each datagram is.
+/// Sends with control messages that say where to send from, and how long each datagram is.
 fn send_with_control(
     socket: RawFd,
     to: SocketAddr,
@@ -207,7 +209,7 @@ fn send_with_control(
     Ok(())
 }
 
-/// A socket for a relayed address, not read yet: it keeps others from the port.
+/// A socket for a relayed address that is not read yet. It keeps the port from other programs.
 #[derive(Debug)]
 pub(super) struct BoundRelay {
     socket: Socket,
@@ -215,7 +217,7 @@ pub(super) struct BoundRelay {
 }
 
 impl BoundRelay {
-    /// On the port that `local` names. Errors that the network reports about what it sends are kept for [`take_icmp`].
+    /// Binds a socket to `local`. Errors that the network reports about its datagrams are kept for [`take_icmp`].
     pub(super) fn bind(local: SocketAddr) -> io::Result<Self> {
         let socket = bind(local, |socket| match local {
             SocketAddr::V4(_) => Ok(setsockopt(socket, sockopt::Ipv4RecvErr, &true)?),
@@ -239,13 +241,13 @@ fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// Takes what the network has reported about datagrams that a relay socket sent: to whom they went, and what became of
-/// them. What this host itself found wrong is left out. While a report waits, the next call on the socket fails in its
-/// place, so whoever sees a call fail takes the reports and tries again.
+/// Takes the network's reports about datagrams that a relay socket sent: their receivers, and what happened to them.
+/// Errors that this host itself has found are left out. While a report waits, the next call on the socket fails because
+/// of it; after a failed call, the caller therefore takes the reports and tries again.
 fn take_icmp(socket: RawFd) -> Vec<(SocketAddr, IcmpError)> {
     let mut reports = Vec::new();
     for _ in 0..REPORTS_AT_ONCE {
-        // Of the datagram itself nothing is wanted.
+        // The content of the datagram itself is not needed.
         let mut nothing = [IoSliceMut::new(&mut [])];
         let mut control = nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
@@ -283,7 +285,7 @@ fn set_dont_fragment(socket: impl AsFd, is_ipv4: bool, on: bool) -> io::Result<(
     Ok(())
 }
 
-/// A relay socket that belongs to a task.
+/// A relay socket that is owned by a task.
 #[derive(Debug)]
 pub(super) struct TaskSocket {
     socket: tokio::net::UdpSocket,
@@ -291,23 +293,23 @@ pub(super) struct TaskSocket {
 }
 
 impl TaskSocket {
-    /// Needs a runtime.
+    /// Takes over a relay socket. This needs a runtime.
     pub(super) fn adopt(relay: BoundRelay) -> io::Result<Self> {
         let BoundRelay { socket, local } = relay;
         let is_ipv4 = local.is_ipv4();
-        // The system's default depends on its configuration.
+        // The default depends on the configuration of the system.
         set_dont_fragment(&socket, is_ipv4, false)?;
         Ok(Self { socket: tokio::net::UdpSocket::from_std(socket.into())?, is_ipv4 })
     }
 
-    /// Takes one datagram from the kernel.
+    /// Reads one datagram.
     pub(super) fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
         self.socket.poll_recv_from(cx, buffer)
     }
 }
 
 impl DatagramSocket for TaskSocket {
-    /// Past the runtime: a new socket is not known to be writable yet.
+    /// This bypasses the runtime, which does not yet know whether a new socket is writable.
     fn send(&self, to: SocketAddr, _: Option<IpAddr>, bytes: &[u8], segment: Option<u16>) -> io::Result<()> {
         match segment {
             None => SockRef::from(&self.socket).send_to(bytes, &to.into()).map(|_| ()),
@@ -337,8 +339,8 @@ impl RelaySocket for TaskSocket {
     }
 }
 
-/// quinn-udp asks for ECN and time of arrival of each datagram, and for the address it was sent to: costly to deliver, and
-/// only the last is read, on sockets that have more than one.
+/// quinn-udp asks for ECN, the time of arrival and the destination address of each datagram. These are costly to
+/// deliver, and only the destination address is read, on sockets that have more than one address.
 fn switch_off_unread(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     setsockopt(socket, sockopt::ReceiveTimestampns, &false)?;
     let has_one_address = !address.ip().is_unspecified();
@@ -356,7 +358,7 @@ fn switch_off_unread(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Memory for what a worker receives, with room around each datagram to turn it into a message for a client.
+/// Memory for the datagrams that a worker receives, with room around each to turn it into a message for a client.
 pub(super) struct Buffers {
     memory: Box<[u8]>,
     metas: [RecvMeta; LISTENER_BATCH],
@@ -367,11 +369,11 @@ pub(super) struct Buffers {
 pub(super) struct Received {
     /// The sender.
     pub(super) from: SocketAddr,
-    /// The address of ours that it was sent to, if the socket is bound to a wildcard.
+    /// The server address that it was sent to, if the socket is bound to a wildcard.
     pub(super) to_ip: Option<IpAddr>,
-    /// Bytes in all.
+    /// The total number of bytes.
     len: usize,
-    /// Bytes of each datagram but the last.
+    /// The length of each datagram except the last.
     stride: usize,
 }
 
@@ -380,21 +382,21 @@ impl Buffers {
         Self { memory: vec![0; BUFFER * LISTENER_BATCH].into(), metas: [RecvMeta::default(); LISTENER_BATCH] }
     }
 
-    /// What the buffer `index` holds after [`UdpSocket::recv`].
+    /// What the buffer `index` contains after [`UdpSocket::recv`].
     pub(super) fn received(&self, index: usize) -> Received {
         let meta = &self.metas[index];
         let to_ip = meta.dst_ip.map(|ip| ip.to_canonical());
         Received { from: meta.addr, to_ip, len: meta.len, stride: meta.stride.max(1) }
     }
 
-    /// The buffer `index`, with its head- and tailroom.
+    /// The buffer `index`, with its headroom and tailroom.
     pub(super) fn buffer(&mut self, index: usize) -> &mut [u8] {
         &mut self.memory[index * BUFFER..(index + 1) * BUFFER]
     }
 }
 
 impl Received {
-    /// Where each datagram begins and ends in its buffer.
+    /// The beginning and end of each datagram in its buffer.
     pub(super) fn datagrams(self) -> impl Iterator<Item = (usize, usize)> {
         let one_empty = (self.len == 0).then_some((HEADROOM, HEADROOM));
         let many = (0..self.len).step_by(self.stride);
@@ -430,7 +432,7 @@ mod tests {
                 wildcard.send(client.local(), Some(ip), b"response", None).unwrap();
                 assert_eq!(client.recv::<RELAY_BATCH>(&mut buffers).unwrap(), 1);
                 assert_eq!(buffers.received(0).from, address);
-                // It is bound to the only address that it can be sent to.
+                // The socket is bound to the only address at which it can receive.
                 assert_eq!(buffers.received(0).to_ip, None);
             }
         }

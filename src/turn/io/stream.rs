@@ -1,8 +1,8 @@
-//! TURN clients over TCP and TLS: one task, one session and (with an allocation) one relay socket each.
+//! TURN clients over TCP and TLS. Each has one task, one session and (with an allocation) one relay socket.
 //!
-//! Others accept connections and find out that they speak STUN; [`Streams::serve`] does the rest. To UDP workers, to the
-//! directory and to the table of relayed addresses, all streams together are one more worker, and each client's
-//! [`Inbox`](super::inbox::Inbox) is where their datagrams wait.
+//! Other modules accept connections and find out that they carry STUN; [`Streams::serve`] does the rest. For UDP
+//! workers, the directory and the table of relayed addresses, all streams together are one more worker, and the
+//! datagrams for each client wait in its [`Inbox`](super::inbox::Inbox).
 
 mod client;
 mod desk;
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// How long the end may take.
+/// How long closing a connection may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What all clients on streams share.
@@ -37,12 +37,12 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Clients over TCP and over TLS have all in common but the counters.
+    /// Clients over TCP and over TLS share everything except the counters.
     pub(super) fn new(tcp: WorkerCommon, tls: WorkerCommon, metrics: Arc<StreamMetrics>) -> Self {
         Self { tcp: Arc::new(tcp), tls: Arc::new(tls), metrics }
     }
 
-    /// Serves one client until its connection ends, or until `must_go` comes true. Dropping the future ends the
+    /// Serves one client until its connection ends, or until `must_go` is ready. Dropping the future ends the
     /// allocation too.
     pub async fn serve<S>(self: Arc<Self>, stream: S, client: StreamClient, must_go: impl Future<Output = ()>)
     where
@@ -64,7 +64,7 @@ impl Streams {
             _ => EndReason::TransportGone,
         });
         counted.end(reason);
-        // Without it a client over TLS could not tell the end from an attack.
+        // Without a proper close, a client over TLS could not distinguish the end from an attack.
         let _ = timeout(FAREWELL, farewell::end(&mut stream)).await;
     }
 
@@ -74,7 +74,7 @@ impl Streams {
     }
 }
 
-/// A connection in the metrics, also if its future is dropped.
+/// Counts a connection in the metrics, until the end even if its future is dropped.
 struct Counted {
     metrics: Arc<StreamMetrics>,
     transport: Transport,

@@ -1,4 +1,4 @@
-//! What only the inside can bring about: deliveries that come too late, to clients over each transport.
+//! Tests of what cannot be caused from outside: deliveries that come too late, to clients over each transport.
 
 use std::{
     net::{IpAddr, Ipv4Addr, UdpSocket},
@@ -42,7 +42,7 @@ use crate::{
 };
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-/// What must come has come by then.
+/// Everything that must arrive has arrived after this time.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 const OWN_ADDRESS: &str = "bimcc_rtc_turn_dropped_packets_total{reason=\"own_address\"}";
 
@@ -105,7 +105,7 @@ impl World {
         line.trim().parse().unwrap()
     }
 
-    /// What a client at `at` asks.
+    /// The request of a client at `at`.
     fn request(&self, at: SocketAddr, method: Method, attribute: AttrType, value: &[u8]) -> Vec<u8> {
         let Credential { username, password, .. } = self.credential.clone();
         let mut message = Message::new();
@@ -196,7 +196,8 @@ async fn allocated(world: &World, (at, mut client): (SocketAddr, Wire)) -> (Wire
     (client, SocketAddr::new(relayed.ip, relayed.port), home)
 }
 
-/// A datagram that has waited meets somebody else at the address it was sent to, or the same client elsewhere.
+/// A datagram that has waited finds another client at the address it was sent to, or the same client at another
+/// address.
 async fn what_comes_too_late_goes_nowhere(wire: fn(&World) -> (SocketAddr, Wire)) {
     let world = World::start();
     let (mut client, relayed, home) = allocated(&world, wire(&world)).await;
@@ -213,13 +214,14 @@ async fn what_comes_too_late_goes_nowhere(wire: fn(&World) -> (SocketAddr, Wire)
     assert_eq!(world.own_address_drops(), 2);
 }
 
-/// The directory's word that an owner is gone comes when somebody else lives in that slot.
+/// The directory's message that an owner is gone comes when another client is already in that slot.
 async fn a_late_command_ends_no_other_allocation(wire: fn(&World) -> (SocketAddr, Wire)) {
     let world = World::start();
     let (mut client, relayed, home) = allocated(&world, wire(&world)).await;
     let entry = |generation: u64| AllocationRef { worker: home.worker, key: generation << 32 | u64::from(home.slot) };
     world.workers.mailboxes.end(entry(7));
-    // A worker takes commands after datagrams: it has taken the first when it takes the second.
+    // A worker handles commands after datagrams, so when it takes the second datagram it has handled the command that
+    // came before.
     for payload in [b"for this one", b"and once more"] as [&[u8]; 2] {
         assert!(world.workers.mailboxes.send(
             0,
@@ -259,7 +261,8 @@ async fn a_late_command_ends_no_other_allocation_over_a_stream() {
     a_late_command_ends_no_other_allocation(Wire::stream).await;
 }
 
-/// The kernel has no room for one in a hundred sends. Each is lost and counted, and nothing else happens.
+/// The kernel has no room for one in a hundred sends. Each of these datagrams is lost and counted, and nothing else
+/// happens.
 #[tokio::test]
 async fn failing_sends_are_counted_and_end_no_allocation() {
     const ROUNDS: u64 = 200;

@@ -1,8 +1,8 @@
 //! A UDP worker: one thread with its own listening sockets, its own sessions and its own relay sockets.
 //!
-//! The kernel always brings a client to the same worker (SO_REUSEPORT), so the packet path takes no lock and switches no
-//! task. What is common to all workers is read-mostly ([`Shared`]); datagrams for a client of another worker go through
-//! its [`super::mailbox`]. A failed send never ends an allocation.
+//! The kernel always gives the datagrams of a client to the same worker (SO_REUSEPORT), so the packet path takes no
+//! lock and does not switch tasks. What all workers share is read-mostly ([`Shared`]); datagrams for a client of
+//! another worker go through that worker's [`super::mailbox`]. A failed send never ends an allocation.
 #![allow(clippy::disallowed_methods, reason = "it reads the clocks")]
 
 use std::{
@@ -53,23 +53,24 @@ use crate::{
 
 pub(super) const WAKER: Token = Token(usize::MAX);
 
-/// Datagrams read from one socket before the others get their turn. The last batch may go beyond, by what its runs hold.
+/// How many datagrams are read from one socket before the other sockets get their turn. The runs of the last batch may
+/// exceed it.
 const READ_BUDGET: usize = 256;
 
 /// Datagrams taken from the mailbox per turn.
 const MAILBOX_BUDGET: usize = 256;
 
-/// Sessions that have ended and wait for retransmissions. No quota counts them, so whoever allocates and gives back in
-/// turns makes many; one that is forgotten early costs its client a 437 for what is over anyway.
+/// How many ended sessions may wait for retransmissions. No quota counts them, so a client that allocates and gives
+/// back repeatedly makes many. If one is forgotten early, its client gets a 437 for an allocation that is over anyway.
 const MAX_ENDED: usize = 1024;
 
-/// How much longer than asked for a rest may be, in nanoseconds.
+/// By how much a rest may exceed the time asked for, in nanoseconds.
 const TIMER_SLACK: NonZeroU64 = NonZeroU64::new(5_000).unwrap();
 
-/// So many slots are kept when the last client goes.
+/// How many slots are kept when the last client is gone.
 const KEPT_SLOTS: usize = 64;
 
-/// What a worker is made of.
+/// The parts that a worker is made of.
 pub(super) struct Setup {
     pub(super) poll: Poll,
     pub(super) listeners: Vec<UdpSocket>,
@@ -83,26 +84,26 @@ pub(super) struct Worker {
     poll: Poll,
     commands: mpsc::Receiver<WorkerCommand>,
     buffers: Buffers,
-    /// Sockets that had more to read than their turn allowed: edge-triggered polling will not name them again.
+    /// Sockets that had more to read than their turn allowed. Edge-triggered polling will not report them again.
     unfinished: Vec<Token>,
-    /// The sockets to read in this turn; kept for its memory.
+    /// The sockets to read in this turn. Kept from turn to turn to reuse its memory.
     ready: Vec<Token>,
     rests: Rests,
     clients: Clients,
 }
 
-/// The worker's clients and all that serving them takes.
+/// The worker's clients, and everything that is needed to serve them.
 struct Clients {
-    /// Each with memory of its own, which it gives back.
+    /// Each client has its own memory, which is freed with the client.
     slots: Slab<Box<UdpClient>>,
     index: ClientIndex,
     deadlines: BTreeSet<(Instant, usize)>,
-    /// Those of the deadlines that belong to ended sessions.
+    /// The deadlines that belong to ended sessions.
     ended: BTreeSet<(Instant, usize)>,
     means: Means,
 }
 
-/// What every client is served with.
+/// What is needed to serve any client.
 struct Means {
     common: WorkerCommon,
     registry: Registry,
@@ -110,11 +111,11 @@ struct Means {
     now: Now,
     desk: DriverDesk,
     generation: u32,
-    /// Datagrams that this turn has brought.
+    /// The number of datagrams that were received in this turn.
     datagrams: usize,
 }
 
-/// A socket that clients send to, and what waits to leave by it.
+/// A socket that clients send to, and the datagrams that wait to be sent from it.
 struct Listener {
     socket: UdpSocket,
     queue: DatagramQueue,
@@ -132,13 +133,13 @@ struct UdpTransport<'a> {
     listener: &'a mut Listener,
     registry: &'a Registry,
     slot: usize,
-    /// The token of its first relay socket.
+    /// The token of the client's first relay socket.
     first_token: usize,
     generation: &'a mut u32,
 }
 
 impl Means {
-    /// What one input of the client of `tuple`, who has or would get `slot`, is handled with.
+    /// What is needed to handle one input of the client of `tuple`, which has or would get `slot`.
     fn lend(&mut self, listener: usize, tuple: FiveTuple, slot: usize) -> (UdpTransport<'_>, DriverTurn<'_>) {
         let transport = UdpTransport {
             tuple,
@@ -153,7 +154,7 @@ impl Means {
 }
 
 impl Listener {
-    /// Sends what waits. There are no reports: it has not asked for them.
+    /// Sends the waiting datagrams. There are no reports, because the socket has not asked for them.
     fn flush(&mut self, common: &WorkerCommon, now: Instant) {
         if !self.queue.is_empty() {
             self.queue.flush(&self.socket, &common.counters, now);
@@ -182,7 +183,7 @@ impl ClientTransport for UdpTransport<'_> {
         Some(ClientSlot { slot: u32::try_from(self.slot).ok()?, generation: *self.generation })
     }
 
-    /// The slot is given back when the session is forgotten.
+    /// The slot is freed when the session is forgotten.
     fn move_out(&mut self) {}
 
     fn allocated(&mut self) {}
@@ -222,10 +223,10 @@ impl Worker {
         })
     }
 
-    /// Serves until told to stop.
+    /// Serves clients until told to stop.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = mio::Events::with_capacity(256);
-        // Best effort: by default the kernel lets a thread sleep 50 µs longer than it wants to.
+        // An error is ignored: by default the kernel lets a thread sleep 50 µs longer than asked for.
         let _ = set_current_timer_slack(Some(TIMER_SLACK));
         loop {
             let may_wait = self.unfinished.is_empty() && self.clients.mailbox().fall_asleep();
@@ -236,8 +237,8 @@ impl Worker {
             }
             self.clients.mailbox().wake_up();
             self.clients.means.now = read_clocks();
-            // Sockets first, each once: one that is flooded is cut short and named again every time, and must not gain a
-            // turn with each.
+            // Each socket is read once, before anything else. A flooded socket does not finish in its turn and is
+            // reported again every time; it must not gain a second turn by that.
             self.ready.clear();
             self.ready.extend(events.iter().map(|event| event.token()));
             self.ready.append(&mut self.unfinished);
@@ -269,7 +270,7 @@ impl Worker {
         }
     }
 
-    /// Lets packets come together, if that pays.
+    /// Waits for packets to gather, if that pays.
     fn rest(&mut self) {
         let datagrams = std::mem::take(&mut self.clients.means.datagrams);
         let now = Instant::now();
@@ -286,7 +287,7 @@ impl Worker {
             return;
         }
         let relay = self.clients.relay_of(token);
-        // Preparing for many costs, and at a relayed address one at a time is usual.
+        // Preparing many buffers is costly, and a relayed address usually receives one datagram at a time.
         let mut batch = if relay.is_some() { RELAY_BATCH } else { LISTENER_BATCH };
         let budget = self.clients.means.datagrams + READ_BUDGET;
         while self.clients.means.datagrams < budget {
@@ -300,7 +301,7 @@ impl Worker {
             let count = match received {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // An error of an earlier send, reported late: the next datagram may follow it.
+                // This is the late report of an error of an earlier send. The next datagram may follow it.
                 Err(_) => {
                     self.clients.means.datagrams += 1;
                     self.clients.handle_reports(token);
@@ -338,7 +339,7 @@ impl Clients {
         }
     }
 
-    /// Takes what peers sent to a relay socket of the client in `slot`.
+    /// Handles what peers sent to a relay socket of the client in `slot`.
     fn handle_from_peers(&mut self, slot: usize, buffers: &mut Buffers, count: usize) {
         for index in 0..count {
             let received = buffers.received(index);
@@ -352,8 +353,8 @@ impl Clients {
         }
     }
 
-    /// Takes what clients sent to a listener: one client after the other, each in its order, so that what they send to one
-    /// peer follows each other.
+    /// Handles what clients sent to a listener. The clients are served one after the other, each with its datagrams in
+    /// order, so that datagrams to the same peer follow each other.
     fn handle_from_clients(&mut self, listener: usize, buffers: &mut Buffers, count: usize) {
         let local = self.means.listeners[listener].socket.local();
         let mut is_handled = [false; LISTENER_BATCH];
@@ -379,14 +380,14 @@ impl Clients {
         }
     }
 
-    /// Sends what the client of `tuple` has for peers.
+    /// Sends the waiting datagrams of the client of `tuple` to peers.
     fn flush_to_peers(&mut self, tuple: &FiveTuple) {
         if let Some(slot) = self.index.find(tuple, tuples_in(&self.slots)) {
             self.with_client(slot, |driver, transport, turn| driver.flush(transport, turn));
         }
     }
 
-    /// Sends what waits for clients.
+    /// Sends the waiting datagrams to clients.
     fn flush(&mut self) {
         let Means { listeners, common, now, .. } = &mut self.means;
         listeners.iter_mut().for_each(|listener| listener.flush(common, now.instant));
@@ -401,7 +402,7 @@ impl Clients {
             None => self.handle_stranger(listener, tuple, datagram),
         };
         match handover {
-            // What is for a client of this worker becomes a message for it where it is.
+            // A datagram for a client of this worker becomes a message for that client without being moved.
             Some(Handover { home, from, to, payload }) if home.worker == self.means.common.index => {
                 let start = offset_in(buffer, payload);
                 let end = start + payload.len();
@@ -413,7 +414,7 @@ impl Clients {
         }
     }
 
-    /// The session lives on the stack unless it allocates.
+    /// The session is on the stack until it allocates.
     fn handle_stranger<'p>(&mut self, listener: usize, tuple: FiveTuple, datagram: &'p [u8]) -> Option<Handover<'p>> {
         let slot = self.slots.vacant_key();
         let mut driver = Driver::new(Session::new(tuple));
@@ -427,7 +428,7 @@ impl Clients {
         handover
     }
 
-    /// Does something for the client in `slot`, if there is one, and what then is to be done for it.
+    /// Calls the function for the client in `slot`, if there is one, and then does what is due for that client.
     fn with_client<R>(
         &mut self,
         slot: usize,
@@ -456,7 +457,7 @@ impl Clients {
         self.means.common.mailboxes.give_back(parcel);
     }
 
-    /// To the client of this worker that lives in `slot`, if it still does.
+    /// Delivers a datagram to the client of this worker in `slot`, if the client still exists.
     fn deliver(&mut self, slot: usize, from: (PeerAddr, Via), to: (RelayedAddr, OwnerTag), datagram: InPlace<'_>) {
         let delivered = self.with_client(slot, |driver, transport, turn| {
             driver.handle_delivery(from, to, datagram, transport, turn);
@@ -466,7 +467,7 @@ impl Clients {
         }
     }
 
-    /// After anything that may have changed what the session holds.
+    /// Must be called after anything that may have changed what the session holds.
     fn tidy(&mut self, slot: usize) {
         let Some(client) = self.slots.get_mut(slot) else {
             return;
@@ -512,7 +513,7 @@ impl Clients {
         self.tidy(slot);
     }
 
-    /// The server ends.
+    /// Ends all sessions, because the server is shutting down.
     fn end_all(&mut self) {
         let slots: Vec<_> = self.slots.iter().map(|(slot, _)| slot).collect();
         slots.into_iter().for_each(|slot| self.end(slot, EndReason::Server));
@@ -522,11 +523,12 @@ impl Clients {
         let next = self.deadlines.first().map(|(deadline, _)| *deadline);
         let held = if self.sees_to_held() { self.means.common.shared.reservations.next_deadline() } else { None };
         let deadline = next.into_iter().chain(held).min()?;
-        // The kernel's timeout is in milliseconds and rounds down: one more avoids waking up too early, twice.
+        // The kernel's timeout is in milliseconds and rounds down. Adding one avoids waking up too early, and then a
+        // second time.
         Some(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
     }
 
-    /// Whether it is the worker that ends what is held for nobody.
+    /// Whether this worker is the one that ends held addresses that nobody has claimed.
     fn sees_to_held(&self) -> bool {
         self.means.common.index == 0
     }
@@ -556,12 +558,12 @@ fn tuples_in(slots: &Slab<Box<UdpClient>>) -> impl Fn(usize) -> Option<FiveTuple
     move |slot| slots.get(slot).map(|client| client.driver.session().tuple())
 }
 
-/// Where in `whole` its slice `part` begins.
+/// The offset of the slice `part` in `whole`.
 fn offset_in(whole: &[u8], part: &[u8]) -> usize {
     part.as_ptr().addr() - whole.as_ptr().addr()
 }
 
-/// Of this thread.
+/// The processor time of this thread.
 fn processor_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }

@@ -1,9 +1,9 @@
 //! One client on a stream, as a state machine that its task polls.
 //!
-//! In each round, and in this order: what waits to be written goes out; if the client took all of it, letters from the
-//! inbox and datagrams from the relay socket become the next batch of frames; then the client is listened to. While it
-//! does not take what it is sent, datagrams go to the inbox, where the oldest make room for the newest. Answers are never
-//! dropped: a client that does not take them is not listened to.
+//! Each round has three steps. First, what waits to be written is sent. Then, if the client took all of it, letters
+//! from the inbox and datagrams from the relay socket become the next batch of frames. Last, the client's own messages
+//! are read. While the client does not take what it is sent, datagrams go to the inbox, where the oldest are dropped to
+//! make room for the newest. Answers are never dropped: a client that does not take them is no longer read.
 
 use std::{
     io,
@@ -49,23 +49,24 @@ use crate::{
     },
 };
 
-/// Media waits no longer for a slow client: time enough for a burst, such as a video key frame, to get through.
+/// How long media waits for a slow client: long enough for a burst, such as a video key frame, to get through.
 const MAX_AGE: Duration = Duration::from_millis(400);
 
-/// What waits all the time is no burst. When the inbox was not empty for `MAX_AGE`, media waits no longer than this.
+/// A queue that does not become empty is not a burst. If the inbox was not empty for `MAX_AGE`, media waits no longer
+/// than this.
 const MAX_AGE_IN_A_QUEUE: Duration = Duration::from_millis(40);
 
-/// Datagrams taken from the relay socket before the client is written to again.
+/// How many datagrams are taken from the relay socket before the client is written to again.
 const RELAY_BUDGET: usize = 64;
 
-/// Rounds before other tasks get their turn.
+/// How many rounds are done before other tasks get their turn.
 const ROUNDS: usize = 8;
 
 pub(super) struct PolledClient<S> {
     driver: Driver<TaskSocket>,
     transport: StreamTransport,
     common: Arc<WorkerCommon>,
-    /// Taken when it is over.
+    /// Taken out at the end.
     stream: Option<S>,
     deframer: Deframer,
     /// Since when the inbox has not been empty.
@@ -79,7 +80,7 @@ struct StreamTransport {
     common: Arc<WorkerCommon>,
     outgoing: Outgoing,
     inbox: Arc<Inbox>,
-    /// Of the inbox, while there is an allocation.
+    /// The place of the inbox, while there is an allocation.
     place: Option<ClientSlot>,
     on_allocation: Box<dyn FnMut(bool) + Send>,
     without_allocation: Duration,
@@ -90,7 +91,7 @@ struct StreamTransport {
 impl ClientTransport for StreamTransport {
     type Relay = TaskSocket;
 
-    /// It waits for its turn, however long.
+    /// A message waits for its turn, however long that takes.
     fn send(&mut self, message: &[u8], tally: Tally, turn: &DriverTurn<'_>) {
         self.outgoing.push(message);
         tally.count(&turn.common.counters);
@@ -146,13 +147,13 @@ impl<S: Paced> PolledClient<S> {
         }
     }
 
-    /// The connection, to say goodbye on. The allocation ends.
+    /// Ends the allocation and returns the connection, so that it can be closed properly.
     pub(super) fn into_stream(mut self, reason: EndReason) -> S {
         self.end(reason);
         self.stream.take().expect("it is taken only here")
     }
 
-    /// Does what there is to do; ready when the connection is over.
+    /// Does what is due. Ready when the connection is over.
     pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> Poll<StreamClose> {
         self.now = read_clocks();
         if let Some(key) = self.transport.inbox.begin(cx) {
@@ -185,7 +186,7 @@ impl<S: Paced> PolledClient<S> {
         Poll::Pending
     }
 
-    /// Turns letters into frames, as far as the client takes them. Whether there were any.
+    /// Turns letters into frames, as far as the client takes them. Returns whether there were any.
     fn take_letters(&mut self, desk: &mut Desk) -> bool {
         if !self.driver.session().is_allocated() {
             return false;
@@ -205,7 +206,7 @@ impl<S: Paced> PolledClient<S> {
             were_any = true;
             self.queue_since.get_or_insert(now);
             let Letter { from, to, owner, since, mut payload } = letter;
-            // A task that was not run for a while is no slow client.
+            // A client is not slow merely because its own task was not run for a while.
             let is_late =
                 now.saturating_duration_since(since) > max_age && self.transport.outgoing.was_blocked_since(since);
             if is_late {
@@ -219,13 +220,14 @@ impl<S: Paced> PolledClient<S> {
         were_any
     }
 
-    /// Whether frames may be gathered.
+    /// Whether more frames may be gathered.
     fn takes_more(&self) -> bool {
         let outgoing = &self.transport.outgoing;
         !outgoing.is_blocked() && !outgoing.has_batch(self.now.instant)
     }
 
-    /// Takes datagrams from the relay sockets: to the client, or to the inbox while that is slow. Whether there were any.
+    /// Takes datagrams from the relay sockets and passes them to the client, or to the inbox while the client is slow.
+    /// Returns whether there were any.
     fn read_relays(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> bool {
         let mut were_any = false;
         for family in Family::BOTH {
@@ -237,7 +239,7 @@ impl<S: Paced> PolledClient<S> {
     fn read_relay(&mut self, family: Family, cx: &mut TaskContext<'_>, desk: &mut Desk) -> bool {
         let Desk { scratch, driver_desk, .. } = desk;
         let mut were_any = false;
-        // What came before must go before.
+        // Datagrams that arrived earlier must be sent first.
         let mut is_direct = !self.transport.outgoing.is_blocked() && self.transport.inbox.is_empty();
         for _ in 0..RELAY_BUDGET {
             let Some(socket) = self.driver.relay_socket(family) else {
@@ -250,7 +252,7 @@ impl<S: Paced> PolledClient<S> {
             let mut buffer = ReadBuf::new(&mut scratch[HEADROOM..room]);
             let peer = match socket.poll_recv(cx, &mut buffer) {
                 Poll::Pending => break,
-                // An error of an earlier send, reported late.
+                // This is the late report of an error of an earlier send.
                 Poll::Ready(Err(_)) => {
                     were_any = true;
                     self.act(driver_desk, |driver, transport, turn| driver.handle_reports(family, transport, turn));
@@ -274,7 +276,7 @@ impl<S: Paced> PolledClient<S> {
         were_any
     }
 
-    /// What came for the client while it is slow.
+    /// The letter for a datagram that arrives while the client is slow.
     fn letter(&self, family: Family, peer: SocketAddr, payload: &[u8]) -> Option<Letter> {
         let session = self.driver.session();
         Some(Letter {
@@ -286,7 +288,7 @@ impl<S: Paced> PolledClient<S> {
         })
     }
 
-    /// Listens to the client once. Ready if something came, or it is over.
+    /// Reads from the client once. Ready if something was read, or if the connection is over.
     fn read_client(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> Poll<Result<(), StreamClose>> {
         let stream = self.stream.as_mut().expect("it is taken only at the end");
         let Desk { read, driver_desk, .. } = desk;
@@ -299,7 +301,7 @@ impl<S: Paced> PolledClient<S> {
         let mut bytes = buffer.filled();
         let mut deframer = std::mem::take(&mut self.deframer);
         let outcome = loop {
-            // Who has proven nothing has nothing longer to say.
+            // A client without an allocation has not proven who it is, and needs no messages longer than requests.
             let longest = if self.driver.session().is_allocated() { LONGEST_MESSAGE } else { LONGEST_REQUEST };
             match deframer.next_message(&mut bytes, longest) {
                 Ok(Some(message)) => self.handle_message(message, driver_desk),
@@ -320,7 +322,8 @@ impl<S: Paced> PolledClient<S> {
         }
     }
 
-    /// Lets time pass; pending until the next deadline, or over because there was no allocation for too long.
+    /// Handles the passing of time. Pending until the next deadline; ready if the connection is over because it had no
+    /// allocation for too long.
     fn keep_time(&mut self, cx: &mut TaskContext<'_>, desk: &mut Desk) -> Poll<Result<(), StreamClose>> {
         let idle = (!self.driver.session().is_allocated()).then_some(self.transport.ends_idle);
         let next = self.driver.session().next_deadline().into_iter().chain(idle).min();

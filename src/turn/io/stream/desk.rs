@@ -1,4 +1,4 @@
-//! Buffers of a thread, for whichever client is served.
+//! Buffers that a thread lends to the client that it is serving.
 
 use std::cell::RefCell;
 
@@ -7,12 +7,12 @@ use crate::turn::{
     wire::data::{HEADROOM, TAILROOM},
 };
 
-/// Taken from a connection at once.
+/// How much is read from a connection at once.
 const READ_BUFFER: usize = 32 * 1024;
 
-/// What a thread lends to the client that it is busy with: nothing of it is kept from one turn to the next.
+/// What a thread lends to the client that it is serving. Nothing in it is kept from one turn to the next.
 pub(super) struct Desk {
-    /// For what comes from the client.
+    /// For data from the client.
     pub(super) read: Box<[u8]>,
     /// Where a datagram becomes a message for the client.
     pub(super) scratch: Box<[u8]>,

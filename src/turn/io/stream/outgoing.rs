@@ -1,7 +1,8 @@
-//! Whole frames on their way to a client.
+//! Whole frames that wait to be sent to a client.
 //!
-//! Over TLS each frame is a record of its own, as far as that is up to us: coturn's client takes what a record holds for
-//! one message. A frame that has begun to go out goes out whole, so that media is only ever dropped by whole messages.
+//! Over TLS each frame is a record of its own, as far as this program can decide that, because coturn's client takes
+//! the content of a record for one message. A frame that was sent in part is always completed, so media is only ever
+//! dropped by whole messages.
 
 use std::{
     collections::VecDeque,
@@ -15,39 +16,39 @@ use super::paced::Paced;
 
 use crate::turn::wire::framing::frame;
 
-/// Frames are gathered up to this before they are written.
+/// How many bytes of frames are gathered before they are written.
 const BATCH: usize = 16 * 1024;
 
-/// With so much to be written to it, a client is not listened to.
+/// With this many bytes left to write, a client is no longer read.
 const MAX_UNWRITTEN: usize = 64 * 1024;
 
-/// The same for a client that was slow a moment ago: what is gathered here is no longer ours to drop.
+/// The same for a client that was slow a moment ago. Frames that are gathered here can no longer be dropped.
 const SLOW_BATCH: usize = 2 * 1024;
 
-/// How long a client is taken to be slow after it did not take what it was sent.
+/// How long a client counts as slow after it did not take what it was sent.
 const SLOW_FOR: Duration = Duration::from_secs(1);
 
-/// Frames that are handed to TLS at once.
+/// How many frames are passed to TLS at once.
 const FRAMES_AT_ONCE: usize = 32;
 
-/// What a buffer keeps while there is nothing to do.
+/// The capacity that a buffer keeps while it is not used.
 const IDLE_CAPACITY: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Outgoing {
     frames: Vec<u8>,
-    /// How much of `frames` is gone.
+    /// How many bytes of `frames` have been written.
     written: usize,
-    /// Where in `frames` each one ends that is not gone, if each shall be written by itself.
+    /// Where each frame that is not yet written ends in `frames`, if each must be written by itself.
     ends: Option<VecDeque<usize>>,
     needs_flush: bool,
-    /// Whether the client does not take what it is sent at the moment, and when that was last seen.
+    /// Whether the client currently does not take what it is sent, and when that was last seen.
     is_blocked: bool,
     blocked_at: Option<Instant>,
 }
 
 impl Outgoing {
-    /// Nothing. `one_by_one`: each frame is written by itself.
+    /// An empty queue. With `one_by_one`, each frame is written by itself.
     pub(super) fn new(one_by_one: bool) -> Self {
         Self {
             frames: Vec::new(),
@@ -59,7 +60,7 @@ impl Outgoing {
         }
     }
 
-    /// Puts a message behind what is on its way out.
+    /// Adds a message at the end.
     pub(super) fn push(&mut self, message: &[u8]) {
         frame(message, &mut self.frames);
         if let Some(ends) = &mut self.ends {
@@ -67,37 +68,37 @@ impl Outgoing {
         }
     }
 
-    /// Whether the client does not take what it is sent at the moment.
+    /// Whether the client currently does not take what it is sent.
     pub(super) fn is_blocked(&self) -> bool {
         self.is_blocked
     }
 
-    /// Whether that was seen at `time` or later.
+    /// Whether the client was seen to be blocked at `time` or later.
     pub(super) fn was_blocked_since(&self, time: Instant) -> bool {
         self.blocked_at.is_some_and(|blocked_at| blocked_at >= time)
     }
 
-    /// Whether all is gone.
+    /// Whether everything has been written.
     pub(super) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// Whether so much is gathered that it is to be written before there is more.
+    /// Whether enough is gathered that it should be written before more is added.
     pub(super) fn has_batch(&self, now: Instant) -> bool {
         self.unwritten() >= self.batch(now)
     }
 
-    /// Whether so much is to be written that the client is not listened to.
+    /// Whether so much is waiting that the client must not be read.
     pub(super) fn is_full(&self) -> bool {
         self.unwritten() >= MAX_UNWRITTEN
     }
 
-    /// There is nothing to do for a while.
+    /// Gives memory back, because there is nothing to send for a while.
     pub(super) fn rest(&mut self) {
         self.frames.shrink_to(IDLE_CAPACITY);
     }
 
-    /// How much is gathered before it is written.
+    /// How many bytes are gathered before they are written.
     fn batch(&self, now: Instant) -> usize {
         let was_slow = |at| now.saturating_duration_since(at) < SLOW_FOR;
         if self.blocked_at.is_some_and(was_slow) { SLOW_BATCH } else { BATCH }

@@ -1,18 +1,19 @@
-//! Clients that come in by a connection.
+//! Clients that arrive over a connection.
 
 use std::time::Duration;
 
 use crate::turn::core::{five_tuple::FiveTuple, transport::Transport};
 
-/// A client as whoever accepted its connection knows it.
+/// A client, as described by the code that accepted its connection.
 pub struct StreamClient {
-    /// Its address, and that of ours that it connected to.
+    /// The client's address, and the server address that it connected to.
     pub tuple: FiveTuple,
-    /// Over what it comes.
+    /// The transport of the connection.
     pub transport: Transport,
-    /// How long it may be here without an allocation.
+    /// How long the client may stay without an allocation.
     pub without_allocation: Duration,
-    /// Told when it proves itself by an allocation (true), and when that is over.
+    /// Called with `true` when the client proves itself by an allocation, and with `false` when that allocation is
+    /// over.
     pub on_allocation: Box<dyn FnMut(bool) + Send>,
 }
 
