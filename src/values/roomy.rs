@@ -1,20 +1,20 @@
-//! Maps that have held much and hold little now.
+//! Gives back the memory of maps that once held many entries and now hold few.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hash},
 };
 
-/// Room for so many is never worth giving back.
+/// Room for this many entries is never worth giving back.
 const LEAST: usize = 64;
 
-/// How much room to keep, if this is the moment to give some back: after each removal that halves what there is. So no more
-/// entries are moved than were removed, and what is left has room to double.
+/// How much room to keep, if it is time to give some back, which is after each removal that halves the number of
+/// entries. So no more entries are moved than were removed, and the number of those that are left can double.
 pub(crate) fn room_to_keep(len: usize) -> Option<usize> {
     (len == 0 || len.is_power_of_two()).then(|| LEAST.max(2 * len))
 }
 
-/// Gives memory back when most of it is not needed any more; to be called after each removal.
+/// Gives memory back when most of it is no longer needed. Must be called after each removal.
 pub(crate) fn give_back_room<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
     if let Some(room) = room_to_keep(map.len()) {
         map.shrink_to(room);
@@ -40,7 +40,7 @@ mod tests {
         }
     }
 
-    /// Removes this, and tells how many others that moved.
+    /// Removes this entry, and returns how many others were moved by that.
     fn remove(map: &mut HashMap<usize, usize, Counting>, key: usize) -> usize {
         map.remove(&key);
         let before = map.hasher().0.get();

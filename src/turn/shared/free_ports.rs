@@ -1,7 +1,7 @@
-//! The free ports of one address family, found at random.
+//! The free ports of one address family, chosen at random.
 //!
-//! Each free port is as likely as any other to be the next, however many are taken, so that nobody can foretell it (RFC
-//! 8656 section 7.2, RFC 6056). Finding it takes the same few steps when one is left as when all are: the free ones are
+//! Every free port is equally likely to be the next, however many are taken, so nobody can predict it (RFC 8656 section
+//! 7.2, RFC 6056). Finding it takes the same few steps whether one port is free or all are, because the free ports are
 //! counted by groups.
 
 use std::collections::VecDeque;
@@ -10,34 +10,34 @@ use rand::Rng;
 
 use crate::values::ports::RelayPorts;
 
-/// Ports that one word has a bit for.
+/// The number of ports that have a bit in one word.
 const PER_WORD: usize = u64::BITS as usize;
 
-/// A word for each 64 of all ports. An even port and the next are in the same one.
+/// The number of words for all ports. An even port and the next one are in the same word.
 const WORDS: usize = (1 << 16) / PER_WORD;
 
-/// Words in a group, and how many groups there are: what is walked through is short.
+/// The number of words in a group, and the number of groups. Both are small, because a search goes through them.
 const PER_GROUP: usize = 32;
 const GROUPS: usize = WORDS / PER_GROUP;
 
 /// The bits of even ports.
 const EVEN: u64 = u64::MAX / 3;
 
-/// What is asked of a free port.
+/// What a free port must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortKind {
-    /// Nothing.
+    /// Any port.
     Any,
-    /// It is even.
+    /// An even port.
     Even,
-    /// It is even and the next, which is taken too, is free.
+    /// An even port whose next port is free too; both are taken.
     EvenAndNext,
 }
 
 impl PortKind {
     const ALL: [Self; 3] = [Self::Any, Self::Even, Self::EvenAndNext];
 
-    /// Those of the free ports in a word that are of this kind.
+    /// The free ports in a word that are of this kind.
     fn among(self, free: u64) -> u64 {
         match self {
             Self::Any => free,
@@ -53,21 +53,21 @@ pub struct FreePorts {
     offered: Option<(u16, u16)>,
     /// A bit for each port.
     words: Box<[u64]>,
-    /// How many of each kind are free in each group of words.
+    /// How many ports of each kind are free in each group of words.
     counts: [[u16; GROUPS]; PortKind::ALL.len()],
-    /// Those that another program had when they were tried, the oldest first.
+    /// The ports that another program used when they were tried, the oldest first.
     elsewhere: VecDeque<u16>,
 }
 
 impl FreePorts {
-    /// Offers these, all of them free.
+    /// Offers these ports, all of which are free.
     pub fn offer(&mut self, ports: RelayPorts) {
         let (first, last) = ports.bounds();
         *self = Self { offered: Some((first, last)), ..Self::default() };
         (first..=last).for_each(|port| self.give_back(port));
     }
 
-    /// Takes one at random.
+    /// Takes a free port of this kind at random.
     pub fn take(&mut self, kind: PortKind, rng: &mut impl Rng) -> Option<u16> {
         let in_group = |group: usize| u32::from(self.counts[kind as usize][group]);
         let free = (0..GROUPS).map(in_group).sum::<u32>();
@@ -84,7 +84,7 @@ impl FreePorts {
         u16::try_from(word * PER_WORD + bit).ok()
     }
 
-    /// Gives one back. What was not offered is not free either.
+    /// Gives a port back. A port that was not offered does not become free.
     pub fn give_back(&mut self, port: u16) {
         if self.offered.is_some_and(|(first, last)| (first..=last).contains(&port)) {
             let (word, bit) = (usize::from(port) / PER_WORD, usize::from(port) % PER_WORD);
@@ -92,12 +92,12 @@ impl FreePorts {
         }
     }
 
-    /// Leaves one that was taken to another program, which has it.
+    /// Marks a port that was taken as used by another program.
     pub fn leave_to_others(&mut self, port: u16) {
         self.elsewhere.push_back(port);
     }
 
-    /// Makes the port free that was left to others longest ago. `false` if there is none.
+    /// Makes the port free that was marked as used by another program longest ago. `false` if there is none.
     pub fn try_again(&mut self) -> bool {
         let port = self.elsewhere.pop_front();
         port.into_iter().for_each(|port| self.give_back(port));
@@ -125,7 +125,8 @@ impl Default for FreePorts {
     }
 }
 
-/// Which of `places`, each with so many as `count` says, has the `nth` of all, and the how manieth it is there.
+/// Finds the place that holds the `nth` item of all, and the item's number within that place. `count` tells how many
+/// items each of `places` holds.
 fn nth_of(mut nth: u32, mut places: impl Iterator<Item = usize>, count: impl Fn(usize) -> u32) -> Option<(usize, u32)> {
     places.find_map(|place| match nth.checked_sub(count(place)) {
         Some(behind) => {
@@ -191,7 +192,7 @@ mod tests {
         let rng = &mut StdRng::seed_from_u64(3);
         let mut ports = range(1000, 60_000);
         all_of(&mut ports, PortKind::Any, rng);
-        // One alone, a few in a row, and one at each end.
+        // A single port, a few in a row, and one at each end.
         let left = [1000, 1064, 20_000, 20_001, 20_002, 20_003, 43_210, 60_000];
         left.iter().for_each(|port| ports.give_back(*port));
         let mut counts = BTreeMap::<u16, u32>::new();

@@ -23,13 +23,13 @@ use crate::{
 /// The limits.
 #[derive(Clone, Debug)]
 pub struct QuotaLimits {
-    /// Of all allocations.
+    /// The limit for all allocations.
     pub total: usize,
-    /// Of each address family: the number of ports.
+    /// The limit for each address family: the number of ports.
     pub ports: usize,
-    /// Of one user.
+    /// The limit for one user.
     pub per_user: usize,
-    /// Of the clients at one address.
+    /// The limit for the clients at one address.
     pub per_address: PerAddress,
     /// If relay ports are real sockets, the pool of open files from which each takes one, as others do.
     pub files: Option<Arc<Pool>>,
@@ -82,7 +82,8 @@ pub enum QuotaExceeded {
     Server,
 }
 
-/// A place for one allocation; dropping it gives the place back. Boxed, because most that have room for two have one.
+/// A place for one allocation; dropping it gives the place back. It is boxed, because most of its owners have room for
+/// two places but hold only one.
 #[derive(Debug)]
 pub struct QuotaPlace {
     _taken: Box<TakenPlace>,

@@ -79,7 +79,7 @@ impl Home {
 pub struct RelayedTable {
     v4: Box<[AtomicU64]>,
     v6: Box<[AtomicU64]>,
-    /// Asked when a relayed address begins or ends, never per packet.
+    /// Used when a relayed address begins or ends, never per packet.
     free: ByFamily<Mutex<FreePorts>>,
 }
 
@@ -95,8 +95,8 @@ impl RelayedTable {
         Family::BOTH.into_iter().for_each(|family| self.free(family).offer(ports));
     }
 
-    /// Takes a random one of the free ports of this kind; the next too, if the kind says so. It is to be claimed or held,
-    /// and released in the end.
+    /// Takes a random free port of this kind, and the next port too if the kind says so. The port must then be claimed
+    /// or held, and finally released.
     pub fn take(&self, family: Family, kind: PortKind, rng: &mut impl Rng) -> Option<u16> {
         self.free(family).take(kind, rng)
     }
@@ -131,13 +131,13 @@ impl RelayedTable {
         self.free(family).give_back(port);
     }
 
-    /// Leaves `port` to another program, which has it.
+    /// Marks `port` as used by another program.
     pub fn leave_to_others(&self, family: Family, port: u16) {
         self.port(family, port).store(0, Ordering::Release);
         self.free(family).leave_to_others(port);
     }
 
-    /// Makes the port free that was left to others longest ago. `false` if there is none.
+    /// Makes the port free that was marked as used by another program longest ago. `false` if there is none.
     pub fn try_again(&self, family: Family) -> bool {
         self.free(family).try_again()
     }

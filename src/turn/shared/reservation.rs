@@ -60,7 +60,7 @@ impl HeldReservations {
 }
 
 impl Reservations {
-    /// Holds an address.
+    /// Holds an address until the given time.
     pub fn add(&self, token: ReservationToken, reservation: Reservation, until: Instant) {
         let mut held = self.lock();
         held.remove(&token);

@@ -42,7 +42,7 @@ impl Key {
         Self { algorithm, bytes }
     }
 
-    /// The algorithm by which it was computed.
+    /// The algorithm that the key was computed with.
     pub fn algorithm(&self) -> PasswordAlgorithm {
         self.algorithm
     }
@@ -71,7 +71,7 @@ pub enum Integrity {
 }
 
 impl Integrity {
-    /// Which attribute it is.
+    /// The type of the attribute.
     pub(super) const fn attribute(self) -> AttrType {
         match self {
             Self::Sha1 => ATTR_MESSAGE_INTEGRITY,
@@ -79,7 +79,8 @@ impl Integrity {
         }
     }
 
-    /// Length of its value. Shorter ones of SHA-256 are for usages that say so (RFC 8489 section 14.6).
+    /// The length of the attribute's value. Shorter values of SHA-256 are only for usages that define them (RFC 8489
+    /// section 14.6).
     pub(super) const fn value_len(self) -> usize {
         match self {
             Self::Sha1 => 20,
@@ -95,8 +96,8 @@ impl Integrity {
         hmac::Key::new(algorithm, key.as_bytes())
     }
 
-    /// What the attribute behind `before` signs: the header's length takes the attribute in (RFC 8489 sections 14.5 and
-    /// 14.6).
+    /// The bytes that the attribute behind `before` signs: the length in the header includes the attribute (RFC 8489
+    /// sections 14.5 and 14.6).
     fn signed(self, before: &[u8]) -> Vec<u8> {
         let mut signed = before.to_vec();
         let len = (before.len() - HEADER_LEN + 4 + self.value_len()) as u16;
@@ -105,13 +106,13 @@ impl Integrity {
     }
 }
 
-/// Signs all that is in `message`.
+/// Signs everything that `message` contains.
 pub(super) fn sign(message: &mut Message, key: &Key, integrity: Integrity) {
     let signature = hmac::sign(&integrity.with(key), &integrity.signed(&message.raw));
     message.add(integrity.attribute(), signature.as_ref());
 }
 
-/// Whether the signature of this kind in `message` was made with `key`. Compared in constant time.
+/// Whether the signature of this kind in `message` was made with `key`. The comparison takes constant time.
 pub(super) fn verify(message: &Message, key: &Key, integrity: Integrity) -> bool {
     let attributes = &message.attributes.0;
     let is_before = |a: &&RawAttribute| a.typ != integrity.attribute();
