@@ -1,4 +1,4 @@
-//! Takes the programs in turn through a table's rows.
+//! Measures the programs in turns, for each row of a table.
 
 use std::{
     io::{IsTerminal, Write, stderr},
@@ -25,9 +25,9 @@ pub(crate) struct Bench {
     rounds: usize,
     cores: Vec<usize>,
     progress: Progress,
-    /// What our own programs failed at.
+    /// The failures of this project's own programs.
     pub(crate) failures: Vec<String>,
-    /// What other programs used of the machine, in cores.
+    /// How much of the machine other programs used, in cores.
     others: Vec<f64>,
 }
 
@@ -42,7 +42,7 @@ impl Bench {
         Ok(Self { programs, rounds, cores, progress, failures: Vec::new(), others: Vec::new() })
     }
 
-    /// Where server and load run.
+    /// The cores of the server and those of the load.
     fn halves(&self) -> (usize, usize) {
         (self.cores[0], *self.cores.get(1).unwrap_or(&self.cores[0]))
     }
@@ -53,7 +53,7 @@ impl Bench {
         format!("server on core {server}, load on core {load}{alone}")
     }
 
-    /// What other programs used since this was asked the last time.
+    /// How much other programs have used since the last call.
     pub(crate) fn others(&mut self) -> f64 {
         let all = std::mem::take(&mut self.others);
         all.iter().sum::<f64>() / all.len().max(1) as f64
@@ -68,7 +68,8 @@ impl Bench {
         }
     }
 
-    /// Measures every program in every round; the one that begins changes. What a program cannot do it is not asked again.
+    /// Measures every program in every round; each round begins with another one. A program is not asked again for what
+    /// it cannot do.
     fn measure<T>(
         &mut self,
         label: &str,
@@ -138,7 +139,7 @@ impl Bench {
         Ok(sheet.text())
     }
 
-    /// The ratio is that of two workers to one.
+    /// The ratio compares two workers with one.
     fn workers(&mut self, rows: &[Plan]) -> anyhow::Result<String> {
         let names = ["two workers", "one"].map(str::to_owned);
         let mut sheet = Sheet::new("", &names, &["packets/s of two".to_owned(), "of one".to_owned()]);
@@ -146,7 +147,7 @@ impl Bench {
         if cores.len() < 2 {
             return Ok("Not measured: there is one core only.".to_owned());
         }
-        // A third core is the load's; without it the load shares one, and sleeps while nothing comes.
+        // A third core belongs to the load. Without one, the load shares a core, and sleeps while nothing comes.
         let shared = self.cores.len() < 3;
         let load = self.cores.get(2).copied().unwrap_or(cores[1]);
         for plan in rows {
@@ -204,7 +205,7 @@ impl Bench {
     }
 }
 
-/// Median and slow packets of one program.
+/// The median delay and the delay of slow packets of one program.
 fn delays(outcome: &[Series<Outcome>]) -> String {
     let show = |millis| format!("{millis:.2}");
     let median = note(&each(outcome, |outcome| outcome.median_millis), show);
@@ -212,7 +213,7 @@ fn delays(outcome: &[Series<Outcome>]) -> String {
     format!("{median}, {slow} ms")
 }
 
-/// What the machine does beside server and load.
+/// What the machine does besides server and load.
 struct Noise {
     began: Instant,
     everybody: Duration,
@@ -225,7 +226,7 @@ impl Noise {
         Ok(Self { began: Instant::now(), everybody: cores::everybodys()?, ours })
     }
 
-    /// In cores.
+    /// Returns the result in cores.
     fn end(self, server: &Server) -> anyhow::Result<f64> {
         let ours = server.cpu()? + cores::run_time(std::process::id())? - self.ours;
         let others = (cores::everybodys()? - self.everybody).saturating_sub(ours);
@@ -233,7 +234,7 @@ impl Noise {
     }
 }
 
-/// Tells on standard error how far it has come.
+/// Reports the progress on standard error.
 #[derive(Debug)]
 struct Progress {
     steps: usize,
@@ -257,7 +258,7 @@ impl Progress {
         self.done += 1;
         let (front, end) = if stderr().is_terminal() { ("\r\x1b[K", "") } else { ("", "\n") };
         eprint!("{front}[{} of {}{left}] {what}{end}", self.done, self.steps);
-        // Only for the eye.
+        // This output is only for people, so errors are ignored.
         let _ = stderr().flush();
     }
 }

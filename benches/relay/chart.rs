@@ -1,11 +1,12 @@
-//! docs/benchmarks.svg: the tables of docs/BENCHMARKS.md as bars. What it shows is read from the document, so that both say the
-//! same.
+//! docs/benchmarks.svg: the tables of docs/BENCHMARKS.md as bars. The figures are read from the document, so that both
+//! say the same.
 
 use std::fmt::Write;
 
 use crate::document::part;
 
-/// The parts that are shown, each with its heading. Each row has a scale of its own: its longest bar is as long as any other's.
+/// The parts that are shown, each with its heading. Each row has its own scale, so the longest bars of all rows have
+/// the same length.
 const SECTIONS: [(&str, &str); 7] = [
     ("relay", "Relayed to a UDP peer: CPU in µs per packet"),
     ("pair", "Both ends here: CPU in µs per packet"),
@@ -17,7 +18,7 @@ const SECTIONS: [(&str, &str); 7] = [
 ];
 
 const WIDTH: usize = 860;
-/// Where labels end, and bars begin.
+/// The place where labels end and bars begin.
 const LABELS: usize = 350;
 const LONGEST_BAR: usize = 400;
 const BAR: usize = 12;
@@ -25,7 +26,7 @@ const GAP: usize = 8;
 const HEADING: usize = 30;
 const TOP: usize = 12;
 
-/// Colors that are told apart on white and on black, also by those who see few colors.
+/// Colors that can be distinguished on white and on black, also by people with color blindness.
 const COLORS: [&str; 4] = ["#0072b2", "#e69f00", "#009e73", "#cc79a7"];
 
 const STYLE: &str = "<style>\
@@ -33,8 +34,8 @@ const STYLE: &str = "<style>\
     @media(prefers-color-scheme:dark){.paper{fill:#0d1117}text{fill:#f0f6fc}.grey{fill:#9198a1}}\
     </style>\n";
 
-/// A table's names of columns, and its rows: what they are about, and the median of each column, if there is one, as it is
-/// written.
+/// The column names of a table, and its rows. Each row has its label and, for each column, the median as it is written,
+/// if there is one.
 struct Rows {
     names: Vec<String>,
     rows: Vec<(String, Vec<String>)>,
@@ -96,11 +97,11 @@ fn section(body: &mut String, y: &mut usize, heading: &str, rows: &Rows) {
     }
 }
 
-/// Of the first table there. `None` where there is none with a figure.
+/// The rows of the first table in the text. `None` if it has no table with a figure.
 fn rows_of(text: &str) -> Option<Rows> {
     let mut lines = text.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
     let heads = cells(lines.next()?);
-    // Figures end where ratios and notes begin; where there is one program only, behind it.
+    // Figures end where ratios and notes begin. If there is only one program, they end behind it.
     let count = heads.iter().position(|head| head == "ratio").unwrap_or(2) - 1;
     let rows = lines.skip(1).map(|line| {
         let cells = cells(line);
@@ -113,7 +114,7 @@ fn rows_of(text: &str) -> Option<Rows> {
     (!rows.is_empty()).then(|| Rows { names: heads[1..=count].to_vec(), rows })
 }
 
-/// `None` of what was refused.
+/// `None` if the measurement was refused.
 fn value(figure: &str) -> Option<f64> {
     figure.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! TURN clients by the hundred: their sockets, and the requests that give them allocations and channels.
+//! Hundreds of TURN clients: their sockets, and the requests that give them allocations and channels.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -35,13 +35,13 @@ use crate::{
     server::Server,
 };
 
-/// Requests in flight while clients are set up.
+/// The number of requests in flight while clients are set up.
 const WINDOW: usize = 16;
 
-/// After which silence what is in flight is sent again.
+/// After this much silence, everything in flight is sent again.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How often.
+/// How often a request is sent.
 const TRIES: usize = 8;
 
 /// REQUESTED-TRANSPORT: UDP.
@@ -56,7 +56,7 @@ pub(crate) struct Client {
     nonce: Vec<u8>,
 }
 
-/// Clients with one credential, and the poll that watches their sockets: a client's token is its index.
+/// Clients with one credential, and the poll that watches their sockets. The token of a client is its index.
 #[derive(Debug)]
 pub(crate) struct Clients {
     pub(crate) all: Vec<Client>,
@@ -66,7 +66,8 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// `count` clients of `server`, spread over `hosts` loopback addresses: servers limit their answers per address.
+    /// `count` clients of `server`, spread over `hosts` loopback addresses, because servers limit their answers per
+    /// address.
     pub(crate) fn new(server: &Server, transport: Transport, count: usize, hosts: usize) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
         let tls = (transport == Transport::Tls).then(|| trusting(server)).transpose()?;
@@ -84,7 +85,7 @@ impl Clients {
         Ok(Self { all, poll, credential, key })
     }
 
-    /// The first half of the long-term credential mechanism: everybody gets a nonce.
+    /// The first half of the long-term credential mechanism: every client gets a nonce.
     pub(crate) fn challenge(&mut self) -> anyhow::Result<()> {
         let responses = self.exchange(METHOD_ALLOCATE, false, |_, _, request| {
             request.add(ATTR_REQUESTED_TRANSPORT, &UDP);
@@ -96,7 +97,7 @@ impl Clients {
         Ok(())
     }
 
-    /// The second half: everybody gets an allocation.
+    /// The second half: every client gets an allocation.
     pub(crate) fn allocate(&mut self) -> anyhow::Result<()> {
         let responses = self.exchange(METHOD_ALLOCATE, true, |_, _, request| {
             request.add(ATTR_REQUESTED_TRANSPORT, &UDP);
@@ -110,7 +111,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Binds everybody's channel to the peer that `peer` gives for the client's index.
+    /// Binds the channel of every client to the peer that `peer` returns for the client's index.
     pub(crate) fn bind_channels(&mut self, peer: impl Fn(usize, &[Client]) -> SocketAddr) -> anyhow::Result<()> {
         let responses = self.exchange(METHOD_CHANNEL_BIND, true, |index, clients, request| {
             let [high, low] = clients[index].channel.to_be_bytes();
@@ -125,7 +126,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Permits the peer that `peer` gives for the client's index.
+    /// Permits the peer that `peer` returns for the client's index.
     pub(crate) fn permit(&mut self, peer: impl Fn(usize) -> SocketAddr) -> anyhow::Result<()> {
         let responses = self.exchange(METHOD_CREATE_PERMISSION, true, |index, _, request| {
             let peer = peer(index);
@@ -138,7 +139,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Sends a request for every client, some at a time, and returns the responses in the clients' order.
+    /// Sends a request for every client, a few at a time, and returns the responses in the order of the clients.
     fn exchange(
         &mut self,
         method: Method,
@@ -199,7 +200,7 @@ impl Clients {
     }
 }
 
-/// The n-th address that clients come from. Not the server's: there it has its relay ports.
+/// The n-th address that clients come from. It is never the server's, where the relay ports are.
 pub(crate) fn client_host(n: usize) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 1, 1)) + n as u32)
 }
@@ -221,7 +222,7 @@ pub(crate) fn error_code(response: &Message) -> Option<u16> {
     code.get_from(response).ok().map(|()| code.code.0)
 }
 
-/// What an error response says.
+/// The text of an error response.
 fn told(response: &Message) -> String {
     let mut code = ErrorCodeAttribute::default();
     match code.get_from(response) {

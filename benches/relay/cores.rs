@@ -1,4 +1,4 @@
-//! Server and load on cores of their own: else they take turns, and the scheduler is measured.
+//! Gives server and load their own cores. Otherwise they would take turns, and the scheduler would be measured.
 
 use std::{fs, io, time::Duration};
 
@@ -25,7 +25,7 @@ pub(crate) fn pin(cores: &[usize]) -> Result<()> {
     sched_setaffinity(SELF, &set)
 }
 
-/// Does `work` on some cores, then returns to where the thread was.
+/// Does `work` on some cores, then moves the thread back to where it was.
 pub(crate) fn on<T>(cores: &[usize], work: impl FnOnce() -> T) -> Result<T> {
     let before = sched_getaffinity(SELF)?;
     pin(cores)?;
@@ -34,7 +34,7 @@ pub(crate) fn on<T>(cores: &[usize], work: impl FnOnce() -> T) -> Result<T> {
     Ok(outcome)
 }
 
-/// What the threads of a process have run so far. The kernel's work in their context is in it.
+/// The time for which the threads of a process have run so far. It includes the kernel's work in their context.
 pub(crate) fn run_time(process: u32) -> io::Result<Duration> {
     let mut nanos = 0;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
@@ -45,7 +45,7 @@ pub(crate) fn run_time(process: u32) -> io::Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
-/// What all programs of the machine have run so far, its interrupts included.
+/// The time for which all programs of the machine have run so far, interrupts included.
 pub(crate) fn everybodys() -> io::Result<Duration> {
     let text = fs::read_to_string("/proc/stat")?;
     let ticks: Vec<u64> = text.lines().next().unwrap_or_default().split_whitespace().flat_map(str::parse).collect();

@@ -1,5 +1,5 @@
-//! Datagrams by the batch, so that the load costs less than what it measures: runs leave by one system call, or as one segmented
-//! buffer, and all that a socket holds is taken at once.
+//! Sends and receives datagrams in batches, so that the load costs less than what it measures: one system call, or one
+//! segmented buffer, sends a run, and everything that a socket holds is taken at once.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -17,14 +17,15 @@ use nix::{
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// Datagrams for one system call.
+/// The number of datagrams for one system call.
 const BATCH: usize = 32;
 
-/// The most segments of one buffer, and the most bytes: the kernel's limits.
+/// The maximum number of segments in a buffer, and of bytes. These are the kernel's limits.
 const SEGMENTS: usize = 64;
 const SEGMENTED_BYTES: usize = 65_000;
 
-/// What a socket is to hold, where the system allows it: a load that does not run for a moment must not count as loss.
+/// The receive buffer of a socket, if the system allows it. A load that does not run for a moment must not count as
+/// loss.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// A socket on any port of `host`.
@@ -42,7 +43,7 @@ pub(crate) fn udp_socket(host: Ipv4Addr) -> anyhow::Result<UdpSocket> {
 /// Sends runs of datagrams of one length.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// Runs leave as one buffer (UDP_SEGMENT).
+    /// Whether runs are sent as one buffer (UDP_SEGMENT).
     segmented: bool,
     headers: MultiHeaders<SockaddrIn>,
 }
@@ -52,8 +53,8 @@ impl Outbox {
         Self { segmented, headers: MultiHeaders::preallocate(BATCH, None) }
     }
 
-    /// Sends `run`, whose datagrams of `len` bytes stand one behind another, by a connected socket or to `to`. Returns how many
-    /// of them left.
+    /// Sends `run`, which consists of consecutive datagrams of `len` bytes, from a connected socket or to `to`. Returns
+    /// how many of them were sent.
     pub(crate) fn send(
         &mut self,
         socket: &UdpSocket,
@@ -93,7 +94,7 @@ impl Outbox {
     }
 }
 
-/// One buffer, of one segment or several.
+/// Sends one buffer, with one segment or several.
 fn send_segmented(socket: &UdpSocket, to: Option<SockaddrIn>, run: &[u8], len: usize) -> nix::Result<usize> {
     let segment = len as u16;
     let segments = [ControlMessage::UdpGsoSegments(&segment)];
@@ -102,10 +103,10 @@ fn send_segmented(socket: &UdpSocket, to: Option<SockaddrIn>, run: &[u8], len: u
     Ok(run.len() / len)
 }
 
-/// Takes what sockets hold.
+/// Takes the datagrams that sockets hold.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    /// The kernel may hand over runs as one buffer (UDP_GRO).
+    /// Whether the kernel may return runs as one buffer (UDP_GRO).
     merged: bool,
     room: usize,
     bytes: Vec<u8>,
@@ -119,17 +120,17 @@ impl Inbox {
         Self { merged, room, bytes: vec![0; room * BATCH], headers: MultiHeaders::preallocate(BATCH, None) }
     }
 
-    /// To be called once for every socket.
+    /// Must be called once for every socket.
     pub(crate) fn prepare(&self, socket: &UdpSocket) -> io::Result<()> {
         Ok(setsockopt(socket, sockopt::UdpGroSegment, &self.merged)?)
     }
 
-    /// Takes all that the socket holds.
+    /// Takes everything that the socket holds.
     pub(crate) fn receive(&mut self, socket: &UdpSocket, mut take: impl FnMut(&[u8], SocketAddr)) -> io::Result<bool> {
         let mut any = false;
         loop {
             if self.merged {
-                // Space for control messages can be used once only.
+                // Space for control messages can be used only once.
                 self.headers = MultiHeaders::preallocate(BATCH, Some(cmsg_space!(i32)));
             }
             let mut slices: Vec<_> = self.bytes.chunks_mut(self.room).map(|chunk| [IoSliceMut::new(chunk)]).collect();
@@ -151,7 +152,7 @@ impl Inbox {
                 }
             }
             any = true;
-            // The socket tells when there is more.
+            // The poll reports it when there is more.
             if count < BATCH {
                 return Ok(any);
             }

@@ -1,4 +1,4 @@
-//! The parts of docs/BENCHMARKS.md that a run of the bench writes: what stands between a pair of marks.
+//! The parts of docs/BENCHMARKS.md that a run of the bench writes, each between a pair of marks.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ pub(crate) fn end(key: &str) -> String {
     format!("<!-- end of {key} -->")
 }
 
-/// Where a part is, without its marks.
+/// The place of a part, without its marks.
 pub(crate) fn part(text: &str, key: &str) -> Option<Range<usize>> {
     let (begin, end) = (begin(key), end(key));
     let start = text.find(&begin)? + begin.len();

@@ -1,4 +1,4 @@
-//! How clients wrap what they send, and unwrap what they get.
+//! How clients wrap what they send, and unwrap what they receive.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use stun::{
 
 use crate::{ledger::Origin, stamp::Stamp};
 
-/// No header is longer, padding and attributes that nobody asked for included.
+/// No header is longer than this, including padding and optional attributes.
 pub(crate) const HEAD_ROOM: usize = 128;
 
 const STUN_HEADER_LEN: usize = 20;
@@ -28,7 +28,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// What stands in front of each payload of a client; the lengths are still to be written.
+    /// The bytes before each payload of a client. The lengths are filled in later.
     pub(crate) fn head(self, channel: u16, peer: Option<SocketAddr>) -> anyhow::Result<Vec<u8>> {
         let Some(peer) = peer.filter(|_| self == Self::Indication) else {
             let [high, low] = channel.to_be_bytes();
@@ -62,11 +62,11 @@ impl Form {
         }
     }
 
-    /// From where a message brings data, and the data. `None` where it is of another form, or its length is wrong.
+    /// The origin of the data in a message, and the data. `None` if the message has another form, or a wrong length.
     pub(crate) fn read(self, message: &[u8]) -> Option<(Origin, &[u8])> {
         if self == Self::Channel {
             let (number, payload) = channel_data::decode(message)?;
-            // Servers may pad over UDP too; ours and coturn do not.
+            // Servers may add padding over UDP too; this project's server and coturn do not.
             return (message.len() == CHANNEL_HEADER_LEN + payload.len()).then_some((Origin::Channel(number), payload));
         }
         let (head, mut rest) = message.split_at_checked(STUN_HEADER_LEN)?;
@@ -90,7 +90,7 @@ impl Form {
     }
 }
 
-/// Of IPv4.
+/// Only for IPv4.
 fn xor_address(value: &[u8]) -> Option<SocketAddr> {
     let &[0, 1, p0, p1, a, b, c, d] = value else {
         return None;
@@ -104,7 +104,7 @@ fn xor_address(value: &[u8]) -> Option<SocketAddr> {
 #[derive(Debug)]
 pub(crate) struct Frames {
     pub(crate) form: Form,
-    /// By client.
+    /// The headers, by client.
     heads: Vec<Vec<u8>>,
     payload: Vec<u8>,
     run: Vec<u8>,
@@ -115,8 +115,8 @@ impl Frames {
         Self { form, heads, payload: (0..longest).map(|index| index as u8).collect(), run: Vec::new() }
     }
 
-    /// Packets with `len` bytes of payload, one for each stamp, of a client or (bare) of a peer. Returns them and the length of
-    /// each.
+    /// Packets with `len` bytes of payload, one for each stamp, from a client or (without a header) from a peer.
+    /// Returns them and the length of each.
     pub(crate) fn run(
         &mut self,
         client: Option<usize>,

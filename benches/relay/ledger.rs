@@ -1,4 +1,5 @@
-//! The books on what was sent and what came: every packet at its place, from where it had to come, whole and in its order.
+//! Records what was sent and what arrived. Every packet must arrive at its place, from the right sender, unchanged and
+//! in order.
 
 use std::net::SocketAddr;
 
@@ -6,14 +7,14 @@ use anyhow::ensure;
 
 use crate::stamp::Stamp;
 
-/// An end of a flow: a client, or a peer that is no client.
+/// One end of a flow: a client, or a peer that is not a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Client(usize),
     Peer(usize),
 }
 
-/// What the receiver learns of where a packet comes from.
+/// What the receiver learns about the origin of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Channel(u16),
@@ -26,7 +27,7 @@ pub(crate) struct Flow {
     pub(crate) from: Place,
     pub(crate) to: Place,
     pub(crate) origin: Origin,
-    /// The sequence number to send next, and the one that is awaited.
+    /// The sequence number to send next, and the one that is expected next.
     sent: u32,
     awaited: u32,
 }
@@ -41,16 +42,16 @@ impl Flow {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) flows: Vec<Flow>,
-    /// Packets on their way, as far as is known.
+    /// The number of packets on their way, as far as is known.
     pub(crate) in_flight: usize,
-    /// Packets that came since [`Ledger::begin`], and how long each was on its way, in nanoseconds.
+    /// The packets that arrived since [`Ledger::begin`], and how long each was on its way, in nanoseconds.
     pub(crate) delivered: u64,
     pub(crate) delays: Vec<u64>,
-    /// Those that came at any time.
+    /// The packets that arrived at any time.
     arrived: u64,
-    /// Packets at the wrong place or changed.
+    /// Packets that arrived at the wrong place or changed.
     wrong: u64,
-    /// Packets that came behind one that was sent after them.
+    /// Packets that arrived after one that was sent later.
     disordered: u64,
     measures: bool,
 }
@@ -74,7 +75,7 @@ impl Ledger {
         self.measures = true;
     }
 
-    /// What comes from now on is none of the measured time's.
+    /// The measured time is over; packets that arrive from now on do not belong to it.
     pub(crate) fn end(&mut self) {
         self.measures = false;
     }
@@ -87,18 +88,18 @@ impl Ledger {
         Stamp { flow: flow as u32, sequence, sent: now }
     }
 
-    /// The last `count` packets of a flow did not leave.
+    /// The last `count` packets of a flow were not sent.
     pub(crate) fn take_back(&mut self, flow: usize, count: usize) {
         self.flows[flow].sent -= count as u32;
         self.in_flight = self.in_flight.saturating_sub(count);
     }
 
-    /// What is on its way is given up. It may come nevertheless.
+    /// Gives up the packets that are on their way. They may still arrive.
     pub(crate) fn give_up(&mut self) {
         self.in_flight = 0;
     }
 
-    /// Something came; `None` where it is not even of a known form.
+    /// Records something that arrived; `None` if it does not even have a known form.
     pub(crate) fn arrived(&mut self, at: Place, packet: Option<(Origin, &[u8])>, now: u64) {
         let known = packet.and_then(|(origin, payload)| {
             let stamp = Stamp::read(payload)?;
@@ -109,7 +110,7 @@ impl Ledger {
             self.wrong += 1;
             return;
         };
-        // A gap is what was lost in front of it, which frees its places too.
+        // The packets missing before this one are lost, which frees their places too.
         let Some(gap) = stamp.sequence.checked_sub(flow.awaited) else {
             self.disordered += 1;
             return;
@@ -123,14 +124,14 @@ impl Ledger {
         }
     }
 
-    /// The share of packets that were sent and did not come.
+    /// The share of packets that were sent and did not arrive.
     pub(crate) fn loss(&self) -> f64 {
         let sent: u64 = self.flows.iter().map(|flow| u64::from(flow.sent)).sum();
         (sent - self.arrived) as f64 / sent.max(1) as f64
     }
 
     /// # Errors
-    /// Where anything came that should not have, or not so.
+    /// If anything arrived that should not have, or not in this way.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         ensure!(self.delivered > 0, "nothing was relayed");
         ensure!(self.wrong == 0, "{} packets came to the wrong place or changed", self.wrong);

@@ -1,4 +1,4 @@
-//! A client's way to the server: a UDP socket, or a TCP connection with or without TLS in it.
+//! The connection of a client to the server: a UDP socket, or a TCP connection with or without TLS.
 
 use std::{
     io::{self, Read, Write},
@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::datagrams::udp_socket;
 
-/// What a client talks over.
+/// The transport of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Transport {
     #[default]
@@ -25,7 +25,7 @@ pub(crate) enum Transport {
     Tls,
 }
 
-/// Bytes that are read at once.
+/// The number of bytes that are read at once.
 const READ: usize = 16_384;
 
 /// See the module's header.
@@ -80,7 +80,7 @@ impl Link {
         }
     }
 
-    /// Takes all messages that are there.
+    /// Takes all messages that have arrived.
     pub(crate) fn receive(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
         match self {
             Self::Udp(socket) => {
@@ -102,7 +102,7 @@ impl Link {
 pub(crate) struct Stream {
     socket: TcpStream,
     tls: Option<ClientConnection>,
-    /// What the kernel has not taken yet.
+    /// Bytes that the kernel has not taken yet.
     waiting: Vec<u8>,
     deframer: Deframer,
 }
@@ -163,7 +163,7 @@ fn write_all(socket: &mut TcpStream, waiting: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// The next plain bytes.
+/// Reads the next decrypted bytes.
 fn read_tls(tls: &mut ClientConnection, socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match tls.reader().read(buffer) {
