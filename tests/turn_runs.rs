@@ -1,4 +1,5 @@
-//! Packets that come and go in runs: whole, in order, at nobody else, whatever happens meanwhile.
+//! Packets that are sent and received in runs must arrive unchanged, in order and only at their receiver, whatever
+//! happens meanwhile.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -23,7 +24,7 @@ const CHANNEL_TO_PEER: u16 = 0x4001;
 const CHANNEL_TO_DEAD_PEER: u16 = 0x4002;
 const LOST: &str = "turn_dropped_packets_total{reason=";
 
-/// Says who sent a packet, to whom, in which of the receiver's lives, and which of the flow it is.
+/// Says who sent a packet, to whom, in which life of the receiver, and the packet's number in its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     flow: Flow,
@@ -31,7 +32,7 @@ struct Mark {
     number: u32,
 }
 
-/// From one of the clients or peers to another, by their numbers.
+/// A flow from one client or peer to another, by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Flow {
     from: u32,
@@ -84,9 +85,9 @@ struct Pair {
     client: TurnClient,
     socket: UdpSocket,
     peer: UdpSocket,
-    /// All relayed addresses that the client has had.
+    /// All relayed addresses that the client has had so far.
     relayed: Vec<SocketAddr>,
-    /// The channel to the other client, in its present life.
+    /// The channel to the other client, in its current life.
     to_client: u16,
     life: u32,
 }
@@ -97,7 +98,7 @@ struct Crowd {
     credentials: Credentials,
     pairs: Vec<Pair>,
     next: HashMap<Flow, u32>,
-    /// The last number that arrived, in which life of the receiver.
+    /// The last number that arrived, and the receiver's life in which it did.
     last: HashMap<Flow, (u32, u32)>,
     sent: u64,
     received: u64,
@@ -130,7 +131,7 @@ impl Crowd {
         let pair = &mut self.pairs[number];
         pair.socket.set_nonblocking(false).unwrap();
         assert_eq!(pair.client.refresh(0), Ok(0));
-        // From another port, because the last answer is kept for this one.
+        // The client uses another port, because the server keeps the last answer for the old one.
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         pair.to_client = CHANNEL_TO_PEER;
         pair.client = TurnClient::over(socket.try_clone().unwrap(), self.server, Some(&self.credentials));
@@ -151,7 +152,7 @@ impl Crowd {
         let Pair { client, socket, peer, to_client, .. } = &mut self.pairs[number];
         socket.set_nonblocking(false).unwrap();
         client.bind_channel(CHANNEL_TO_PEER, peer.local_addr().unwrap()).unwrap();
-        // The last life's number is taken for a while.
+        // The channel number of the last life cannot be used for a while.
         *to_client += 1;
         client.bind_channel(*to_client, other).unwrap();
         socket.set_nonblocking(true).unwrap();
@@ -193,7 +194,7 @@ impl Crowd {
         }
     }
 
-    /// Takes what is there, and checks it.
+    /// Takes what has arrived, and checks it.
     fn receive(&mut self) {
         let mut buffer = [0; 2000];
         for number in 0..self.pairs.len() {
@@ -201,7 +202,8 @@ impl Crowd {
                 let came = self.pairs[number].socket.recv(&mut buffer);
                 let Some(len) = unless_empty(came) else { break };
                 let channel = u16::from_be_bytes([buffer[0], buffer[1]]);
-                // What is no ChannelData here is an answer that was repeated, or an ICMP error about a peer in between.
+                // A message that is not ChannelData is a repeated answer here, or an ICMP error about a peer that was
+                // gone for a while.
                 if (0x4000..0x5000).contains(&channel) {
                     assert_eq!(usize::from(u16::from_be_bytes([buffer[2], buffer[3]])), len - 4);
                     let Mark { flow, .. } = self.check(number as u32, &buffer[4..len]);
@@ -275,7 +277,7 @@ fn with_two_workers_too() {
     each_packet_reaches_whom_it_is_for(2);
 }
 
-/// Packets to a peer that is not there are reported while runs to another leave by the same socket.
+/// Errors about packets to a missing peer are reported while the same socket sends runs to another peer.
 #[test]
 fn a_dead_peer_costs_the_others_nothing_and_the_client_is_told() {
     let server = Process::start("--workers 1 --dangerously-allow-loopback-peers");
@@ -309,7 +311,7 @@ fn a_dead_peer_costs_the_others_nothing_and_the_client_is_told() {
     assert_eq!(server.metric(&format!("{LOST}\"send_to_peer\"}}")), 0);
 }
 
-/// A run with a datagram in it that is no message harms no other.
+/// A run that contains a datagram that is not a message harms no other.
 #[test]
 fn what_is_broken_in_a_run_harms_no_other() {
     let server = Process::start("--workers 1 --dangerously-allow-loopback-peers");
@@ -336,7 +338,7 @@ fn what_is_broken_in_a_run_harms_no_other() {
     }
 }
 
-/// The way to the peer takes 1280 bytes: larger packets go in fragments, and no run of them is lost.
+/// The path to the peer takes 1280 bytes: larger packets are sent in fragments, and no run of them is lost.
 #[test]
 fn a_small_mtu_on_the_way_loses_nothing() {
     let (Some(here), Some(there)) = (Namespace::new(), Namespace::new()) else {
