@@ -41,7 +41,7 @@ const WINDOW: usize = 16;
 /// After this much silence, everything in flight is sent again.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How often a request is sent.
+/// How often requests are sent again before the bench gives up.
 const TRIES: usize = 8;
 
 /// REQUESTED-TRANSPORT: UDP.

@@ -114,7 +114,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// For datagrams of at most `longest` bytes.
+    /// A receiver for datagrams of at most `longest` bytes.
     pub(crate) fn new(longest: usize, merged: bool) -> Self {
         let room = if merged { usize::from(u16::MAX) } else { longest };
         Self { merged, room, bytes: vec![0; room * BATCH], headers: MultiHeaders::preallocate(BATCH, None) }
@@ -152,7 +152,7 @@ impl Inbox {
                 }
             }
             any = true;
-            // The poll reports it when there is more.
+            // The socket is empty now, and becomes readable again when more arrives.
             if count < BATCH {
                 return Ok(any);
             }

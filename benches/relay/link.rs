@@ -36,7 +36,7 @@ pub(crate) enum Link {
 }
 
 impl Link {
-    /// From `host`; with a configuration of TLS over that, and without over UDP or, if so said, TCP.
+    /// Connects from `host` to `server`. With a `tls` configuration, the TCP connection carries TLS.
     pub(crate) fn open(
         host: Ipv4Addr,
         server: SocketAddr,

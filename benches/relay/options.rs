@@ -1,4 +1,4 @@
-//! What is typed, and what is measured by it.
+//! The command line options, and what is measured with them.
 
 use std::{
     path::{Path, PathBuf},
@@ -75,7 +75,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// # Errors
-    /// Where nothing can be measured so.
+    /// If nothing can be measured with these options.
     pub(crate) fn typed() -> anyhow::Result<Self> {
         let mut options = Self::parse();
         if options.quick {
@@ -94,7 +94,7 @@ impl Options {
         lists.iter().any(|list| !list.is_empty()) || self.own_peers || self.gso || self.gro
     }
 
-    /// Ours first.
+    /// The programs to measure, this project's own first.
     pub(crate) fn programs(&self) -> Vec<Program> {
         let mut programs = Vec::new();
         for (index, path) in self.server.iter().enumerate() {
@@ -136,7 +136,7 @@ impl Options {
         Ok(tables)
     }
 
-    /// All combinations of what was typed; what was not is as usual.
+    /// All combinations of the given values. Options that were not given have their usual values.
     fn own_rows(&self, subject: Subject, usual: &[Plan]) -> Vec<Plan> {
         let typed = |list: &[usize], usual: usize| if list.is_empty() { vec![usual] } else { list.to_vec() };
         let usual_paces: Vec<_> = match subject {
@@ -149,7 +149,7 @@ impl Options {
         } else {
             self.rate.iter().copied().map(Pace::Rate).collect()
         };
-        // The ways that differ by more than that.
+        // The combinations of mode and transport; the rest of a row comes from the options.
         let mut ways: Vec<_> = usual.iter().map(|plan| (plan.mode, plan.transport)).collect();
         ways.dedup();
         let mut rows = Vec::new();
@@ -170,7 +170,7 @@ impl Options {
     }
 }
 
-/// Programs run in directories of their own.
+/// Programs run in their own directories, so relative paths would be wrong.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

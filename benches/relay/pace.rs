@@ -1,16 +1,16 @@
-//! When packets leave that are sent by the clock, whatever comes back: at an even rate, or as a browser sent them in a call.
+//! When packets are sent by the clock, whatever comes back: at an even rate, or as a browser sent them in a call.
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use anyhow::Context;
 
-/// Lengths and gaps of what a browser sent; the file says how it was made.
+/// The lengths and gaps of what a browser sent; the file says how it was recorded.
 const CALL: &str = include_str!("data/call.txt");
 
-/// A load that is further behind than this leaves out what it has missed.
+/// A load that is late by more than this skips what it has missed.
 const TOO_LATE: Duration = Duration::from_millis(20);
 
-/// Packets of one length that leave at once.
+/// Packets of one length that are sent at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
     pub(crate) flow: usize,
@@ -18,17 +18,17 @@ pub(crate) struct Due {
     pub(crate) count: usize,
 }
 
-/// Tells what is due. Time is what has passed since the load began.
+/// Says what must be sent now. Time is counted from the start of the load.
 #[derive(Debug)]
 pub(crate) enum Schedule {
-    /// All flows in turn.
+    /// All flows take turns.
     Even { gap: Duration, next: Duration, flow: usize, flows: usize, len: usize, count: usize },
-    /// Every flow the same call, each at another place of it.
+    /// Every flow sends the same call, each from another place in it.
     Call { packets: Vec<(Duration, usize)>, next: BinaryHeap<Reverse<(Duration, usize, usize)>> },
 }
 
 impl Schedule {
-    /// `rate` packets a second in all, of `len` bytes, `count` of a flow at once.
+    /// `rate` packets a second in total, of `len` bytes, with `count` of a flow at once.
     pub(crate) fn even(rate: usize, flows: usize, len: usize, count: usize) -> Self {
         let gap = Duration::from_secs_f64(count as f64 / rate as f64);
         Self::Even { gap, next: Duration::ZERO, flow: 0, flows, len, count }
@@ -37,7 +37,7 @@ impl Schedule {
     pub(crate) fn call(flows: usize) -> anyhow::Result<Self> {
         let packets = captured()?;
         let whole: Duration = packets.iter().map(|(gap, _)| *gap).sum();
-        // A flow begins with the packet that is due then, as if all calls had gone on for a while.
+        // A flow begins with the packet that is due at that time, as if all calls had already lasted for a while.
         let next = (0..flows).map(|flow| {
             let begin = whole.mul_f64(flow as f64 / flows as f64);
             let mut at = Duration::ZERO;
@@ -51,7 +51,7 @@ impl Schedule {
         Ok(Self::Call { packets, next })
     }
 
-    /// What is to be sent by now: the next of it, until there is none.
+    /// The next packets that must have been sent by now; `None` if there are no more.
     pub(crate) fn due(&mut self, now: Duration) -> Option<Due> {
         match self {
             Self::Even { gap, next, flow, flows, len, count } => {
@@ -81,7 +81,7 @@ impl Schedule {
     }
 }
 
-/// Gaps in front of packets, and their lengths.
+/// The gaps before packets, and the lengths of the packets.
 fn captured() -> anyhow::Result<Vec<(Duration, usize)>> {
     let words = CALL.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace);
     words

@@ -1,4 +1,4 @@
-//! One kind of traffic: between whom, how large, how many, and when.
+//! One kind of traffic: between which ends, how large, how many, and when.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use anyhow::ensure;
 
 use crate::{link::Transport, stamp::STAMP_LEN};
 
-/// Between whom the traffic goes, and in which form.
+/// Between which ends the traffic goes, and in which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Each client and a UDP peer that is no client, both ways, on a channel.
+    /// Each client exchanges data with a UDP peer that is not a client, on a channel.
     Relay,
     /// The same in Send and Data indications.
     Send,
-    /// Clients two by two, each the other's peer: both ends are relayed.
+    /// The clients form pairs, each the peer of the other: both ends are relayed.
     Pair,
 }
 
-/// When packets leave.
+/// When packets are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// As many as come back: a closed loop.
+    /// A closed loop: as many are sent as come back.
     Loop,
-    /// So many a second in all.
+    /// This many a second in total.
     Rate(usize),
-    /// Each flow as a browser sent it in a call.
+    /// Each flow is sent as a browser sent it in a call.
     Call,
 }
 
@@ -39,12 +39,12 @@ pub(crate) struct Plan {
     pub(crate) clients: usize,
     /// Packets of one flow in a row.
     pub(crate) burst: usize,
-    /// Each client has a peer of its own, by its port; else all have the same.
+    /// Whether each client has its own peer, with a port of its own; otherwise all have the same peer.
     pub(crate) own_peers: bool,
-    /// The load sends runs as one buffer, and takes them so.
+    /// Whether the load sends and receives runs as one buffer.
     pub(crate) gso: bool,
     pub(crate) gro: bool,
-    /// The load sleeps while nothing comes, since it has no core of its own.
+    /// Whether the load sleeps while nothing comes, because it does not have its own core.
     pub(crate) sleeps: bool,
     pub(crate) measured: Duration,
 }
@@ -83,7 +83,7 @@ impl Plan {
     }
 
     /// # Errors
-    /// Where it cannot be measured.
+    /// If the plan cannot be measured.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         ensure!((STAMP_LEN..=9000).contains(&self.size), "--sizes: {STAMP_LEN} to 9000 bytes");
         ensure!((1..=5000).contains(&self.clients), "--clients: 1 to 5000");
@@ -91,7 +91,7 @@ impl Plan {
         Ok(())
     }
 
-    /// What a row of a table says of it, in the order in which one reads tables.
+    /// The label of the row in a table, in the order in which people read tables.
     pub(crate) fn label(&self) -> String {
         let mut words = match self.pace {
             Pace::Rate(rate) => vec![format!("{rate} packets/s")],

@@ -1,4 +1,4 @@
-//! The programs under test, and how each is told to do the same.
+//! The programs under test, and how each is configured to do the same.
 
 use std::{
     fmt::Write,
@@ -20,24 +20,24 @@ pub(crate) const SECRET: &str = "a secret for measurements only";
 /// The realm of all programs.
 pub(crate) const REALM: &str = "bench";
 
-/// How its command line is written.
+/// The form of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// This project's server.
     BimccRtc,
     /// coturn's `turnserver`, or a build of it.
     Coturn,
-    /// Any other: its arguments have places for port, secret and so on.
+    /// Any other program: its arguments have placeholders for port, secret and so on.
     Other,
 }
 
-/// What is measured.
+/// A program to measure.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     pub(crate) name: String,
     kind: Kind,
     path: PathBuf,
-    /// Behind those of its kind.
+    /// The arguments after those that its kind always gets.
     arguments: Vec<String>,
 }
 
@@ -50,12 +50,12 @@ impl Program {
         Self { name: "coturn".to_owned(), kind: Kind::Coturn, path, arguments: Vec::new() }
     }
 
-    /// One of ours: that it fails is a failure of the bench.
+    /// Whether it is a build of this project; then its failure is a failure of the bench.
     pub(crate) fn is_ours(&self) -> bool {
         self.kind == Kind::BimccRtc
     }
 
-    /// Its name with what it says of its version, and with its arguments.
+    /// The program's name, with its version as it reports it, and its arguments.
     pub(crate) fn described(&self) -> String {
         let output = Command::new(&self.path).arg("--version").output();
         let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
@@ -67,7 +67,7 @@ impl Program {
         described + ")"
     }
 
-    /// Each gets as many workers as it gets cores; the rest is what each does by itself.
+    /// Each program gets as many workers as it has cores; everything else is its default.
     fn command(&self, place: &Place) -> Command {
         let mut command = Command::new(&self.path);
         let (port, tls_port, dir) = (place.port, place.tls_port, &place.dir);
@@ -130,15 +130,15 @@ impl Program {
         command
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts the program and waits until it answers.
     pub(crate) fn start(&self, place: Place) -> anyhow::Result<Server> {
         let mut command = self.command(&place);
         command.current_dir(&place.dir).stdin(Stdio::null()).stdout(Stdio::null());
         if !self.is_ours() {
-            // coturn tells its whole configuration.
+            // coturn prints its whole configuration.
             command.stderr(Stdio::null());
         }
-        // A child inherits the affinity of the thread that starts it, and all its threads inherit it from there.
+        // A child inherits the affinity of the thread that starts it, and all its threads inherit that.
         let child = cores::on(&place.cores, || command.spawn())??;
         let mut server = Server::new(child, place);
         server.wait_until_up().with_context(|| format!("{} did not start", self.name))?;
@@ -146,8 +146,8 @@ impl Program {
     }
 }
 
-/// A rival, as it is typed: `NAME=PATH,ARGUMENTS`. With `{port}` among the arguments they are its whole command line, without
-/// they stand behind those that coturn gets.
+/// A rival as it is written on the command line: `NAME=PATH,ARGUMENTS`. If `{port}` is among the arguments, they are
+/// the whole command line; otherwise they are added to the arguments that coturn gets.
 impl FromStr for Program {
     type Err = anyhow::Error;
 

@@ -1,6 +1,6 @@
-//! Figures of several rounds as rows of Markdown.
+//! Writes the figures of several rounds as rows of Markdown.
 
-/// Median, least and most of some figures.
+/// The median, the minimum and the maximum of some figures.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -21,13 +21,13 @@ impl Spread {
     }
 }
 
-/// What the reason of a refusal has in it.
+/// The text by which a refusal is recognized in a reason.
 pub(crate) const REFUSED: &str = "is refused";
 
 /// The rounds of one program, or why there are none.
 pub(crate) type Series<T> = Result<Vec<T>, String>;
 
-/// Takes one figure out of each round.
+/// Takes one figure from each round.
 pub(crate) fn each<T>(series: &[Series<T>], figure: impl Fn(&T) -> f64) -> Vec<Series<f64>> {
     series
         .iter()
@@ -35,18 +35,19 @@ pub(crate) fn each<T>(series: &[Series<T>], figure: impl Fn(&T) -> f64) -> Vec<S
         .collect()
 }
 
-/// A table that grows by the row.
+/// A table that is filled row by row.
 #[derive(Debug)]
 pub(crate) struct Sheet {
     lines: Vec<String>,
-    /// Below the table: what was not to be measured, and why.
+    /// Remarks below the table: what could not be measured, and why.
     remarks: Vec<String>,
-    /// The programs of the columns; none where columns are something else.
+    /// The programs of the columns; empty if the columns are something else.
     names: Vec<String>,
 }
 
 impl Sheet {
-    /// Columns: what the row is about, one for each of `names`, what the first of them is to each other one, and `notes`.
+    /// The columns are the label, one for each of `names`, the ratios of the first of them to each of the others, and
+    /// `notes`.
     pub(crate) fn new(about: &str, names: &[String], notes: &[String]) -> Self {
         let mut heads = vec![about.to_owned()];
         heads.extend_from_slice(names);
@@ -56,7 +57,7 @@ impl Sheet {
         Self { lines, remarks: Vec::new(), names: names.to_vec() }
     }
 
-    /// The first program's figures are divided by each other program's of the same round.
+    /// Adds a row. The first program's figures are divided by those of each other program from the same round.
     pub(crate) fn row(&mut self, label: &str, figures: &[Series<f64>], decimals: usize, notes: &[String]) {
         let mut cells = vec![label.to_owned()];
         for (name, rounds) in self.names.iter().zip(figures) {
@@ -90,7 +91,7 @@ impl Sheet {
     }
 }
 
-/// The first program's median of a note, or nothing where it failed.
+/// The first program's median of a note; empty if that program failed.
 pub(crate) fn note(figures: &[Series<f64>], show: impl Fn(f64) -> String) -> String {
     match figures.first() {
         Some(Ok(rounds)) => show(Spread::of(rounds.clone()).median),

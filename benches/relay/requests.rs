@@ -1,4 +1,4 @@
-//! What requests cost: allocations that are held, and floods of Allocates without credentials.
+//! What requests cost: held allocations, and floods of Allocates without credentials.
 
 use std::time::{Duration, Instant};
 
@@ -17,22 +17,23 @@ use crate::{
     server::Server,
 };
 
-/// Loopback addresses that allocating clients come from.
+/// The number of loopback addresses that allocating clients come from.
 const ALLOCATING_HOSTS: usize = 20;
 
-/// Loopback addresses that a flood comes from: this project's server gives each 3000 answers at once.
+/// The number of loopback addresses that a flood comes from. This project's server gives each of them 3000 answers at
+/// once.
 const FLOODING_HOSTS: usize = 200;
 
-/// Sockets on each of them.
+/// The number of sockets on each of them.
 const PORTS_PER_HOST: usize = 5;
 
-/// Unanswered requests at any time.
+/// The number of unanswered requests at any time.
 const FLOOD_WINDOW: usize = 64;
 
-/// After which silence they count as dropped.
+/// After this much silence, unanswered requests count as dropped.
 const DROPPED_AFTER: Duration = Duration::from_millis(100);
 
-/// Memory figures are read when nothing moves any more.
+/// How long to wait for everything to settle before memory is read.
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// What allocations cost.
@@ -46,7 +47,7 @@ pub(crate) struct AllocationCost {
 
 /// Makes `count` allocations and holds them.
 pub(crate) fn allocations(server: &Server, count: usize) -> anyhow::Result<AllocationCost> {
-    // What the first client makes the server prepare once and for all is on nobody's bill.
+    // A first client makes the server prepare what it prepares only once, so that this is not measured.
     let mut first = Clients::new(server, Transport::Udp, 1, 1)?;
     first.challenge()?;
     first.allocate()?;
@@ -66,7 +67,7 @@ pub(crate) fn allocations(server: &Server, count: usize) -> anyhow::Result<Alloc
 pub(crate) struct FloodCost {
     /// The server's CPU per answered request, in microseconds.
     pub(crate) micros: f64,
-    /// Resident bytes that stay, per source address and port.
+    /// Resident bytes that are still in use afterwards, per source address and port.
     pub(crate) bytes_per_source: f64,
     /// The share of requests without an answer.
     pub(crate) unanswered: f64,

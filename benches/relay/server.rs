@@ -1,4 +1,4 @@
-//! A program that runs: on loopback with ports and a directory of its own, pinned to its cores, asked for its costs.
+//! A running program: on loopback with its own ports and directory, pinned to its cores, with its costs measured.
 
 use std::{
     fs, io,
@@ -18,14 +18,14 @@ use crate::{cores, link::Transport};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where a program runs, and with what.
+/// Where a program runs, and with which resources.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) cores: Vec<usize>,
     pub(crate) workers: usize,
     pub(crate) port: u16,
     pub(crate) tls_port: u16,
-    /// It serves TLS too.
+    /// Whether it serves TLS too.
     pub(crate) tls: bool,
     pub(crate) dir: PathBuf,
     certificate: CertificateDer<'static>,
@@ -55,13 +55,13 @@ impl Place {
     }
 }
 
-/// Nobody uses it. Relay ports are in another range.
+/// Whether nobody uses the port. Relay ports are in another range.
 fn is_free(port: u16) -> bool {
     let address = (Ipv4Addr::LOCALHOST, port);
     UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
 }
 
-/// A running program. Killed when dropped.
+/// A running program. It is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -78,7 +78,7 @@ impl Server {
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
 
-    /// What a client must trust.
+    /// The certificate that a client must trust.
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         self.place.certificate.clone()
     }
@@ -93,7 +93,7 @@ impl Server {
         let started = Instant::now();
         let tls = self.place.tls.then(|| self.address(Transport::Tls));
         let is_up = || -> io::Result<()> {
-            // Refused at once while nothing listens yet.
+            // This is refused at once while nothing listens yet.
             socket.send(&binding)?;
             socket.recv(&mut [0; 512])?;
             tls.map_or(Ok(()), |address| TcpStream::connect(address).map(drop))
@@ -112,12 +112,12 @@ impl Server {
         }
     }
 
-    /// What its threads have run so far.
+    /// The time for which the program's threads have run so far.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         cores::run_time(self.child.id())
     }
 
-    /// Its resident bytes.
+    /// The program's resident bytes.
     pub(crate) fn resident(&self) -> io::Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -128,7 +128,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Fails only if it ended by itself.
+        // This fails only if the program has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,11 +1,12 @@
-//! What each packet says of itself: whose it is, its place among the packets of its flow, its length, and when it was sent.
+//! What each packet says about itself: its flow, its place among the packets of that flow, its length, and when it was
+//! sent.
 
-/// Bytes of a stamp, which is at the front of a payload: no packet is shorter.
+/// The length of a stamp, which is at the beginning of a payload. No packet is shorter.
 pub(crate) const STAMP_LEN: usize = 24;
 
 const MARK: [u8; 4] = *b"load";
 
-/// The front of a payload.
+/// The beginning of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     /// The flow's index.
@@ -26,7 +27,7 @@ impl Stamp {
         payload[16..24].copy_from_slice(&self.sent.to_be_bytes());
     }
 
-    /// `None` if the payload is none of ours, or has another length than it had.
+    /// `None` if the payload is not from this load, or if its length has changed.
     pub(crate) fn read(payload: &[u8]) -> Option<Self> {
         let (mark, rest) = payload.split_first_chunk::<4>()?;
         let (len, rest) = rest.split_first_chunk()?;

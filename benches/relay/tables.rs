@@ -1,4 +1,4 @@
-//! The usual rows: what docs/BENCHMARKS.md has tables of.
+//! The usual rows, which are those of the tables in docs/BENCHMARKS.md.
 
 use clap::ValueEnum;
 
@@ -31,12 +31,12 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    /// Its rows are traffic, for which there are options.
+    /// Whether its rows are traffic, for which there are options.
     pub(crate) fn is_traffic(self) -> bool {
         !matches!(self, Self::Alloc | Self::Flood | Self::Workers)
     }
 
-    /// Its name in the document's marks.
+    /// The subject's name in the marks of the document.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Relay => "relay",
@@ -70,7 +70,7 @@ impl Subject {
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) subject: Subject,
-    /// Traffic; none for requests.
+    /// The rows of traffic; empty for requests.
     pub(crate) rows: Vec<Plan>,
 }
 

@@ -1,8 +1,9 @@
-//! Relayed traffic, and what it costs. In a closed loop a fixed number of packets is on its way at any time, so that overload
-//! lowers the rate and does not measure drops; by the clock packets leave whatever comes back, and latency means something.
+//! Relayed traffic, and what it costs. In a closed loop, a fixed number of packets is on its way at any time, so
+//! overload lowers the rate and drops are not measured. By the clock, packets are sent whatever comes back, and latency
+//! has a meaning.
 //!
-//! The load polls and never sleeps: a sleeping receiver would have to be woken by whoever sends to it, and that is the
-//! server, on whose bill it would be.
+//! The load polls and never sleeps: a sleeping receiver would have to be woken by the sender, which is the server, and
+//! this would count as the server's cost.
 
 use std::{
     io,
@@ -24,30 +25,31 @@ use crate::{
     server::Server,
 };
 
-/// Packets on their way in a closed loop, over all clients.
+/// The number of packets on their way in a closed loop, over all clients.
 const WINDOW: usize = 64;
 
-/// After which silence what is on its way counts as lost.
+/// After this much silence, the packets on their way count as lost.
 const LOST_AFTER: Duration = Duration::from_millis(100);
 
-/// How long what is still on its way in the end is awaited.
+/// How long to wait at the end for packets that are still on their way.
 const DRAIN: Duration = Duration::from_millis(200);
 
-/// Where the peers are that are no clients: on an address of their own.
+/// The address of peers that are not clients.
 const PEER_HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 200);
 
-/// What was seen in the measured time.
+/// What was measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     /// The server's CPU per packet that reached its receiver, in microseconds.
     pub(crate) micros_per_packet: f64,
     /// Packets that reached their receivers per second.
     pub(crate) packets_per_second: f64,
-    /// The share of a core that the server used. Below 1 the cost contains wake-ups: the server has slept in between.
+    /// The share of a core that the server used. Below 1, the cost includes wake-ups, because the server has slept in
+    /// between.
     pub(crate) utilisation: f64,
     /// The share of packets that did not reach their receivers.
     pub(crate) loss: f64,
-    /// How long half of the packets were on their way at most, and 99 of 100, in milliseconds.
+    /// The time within which half of the packets arrived, and that of 99 out of 100, in milliseconds.
     pub(crate) median_millis: f64,
     pub(crate) slow_millis: f64,
 }
@@ -82,9 +84,9 @@ struct Load {
     peers: Vec<(SocketAddr, UdpSocket)>,
     frames: Frames,
     ledger: Ledger,
-    /// `None`: a closed loop.
+    /// `None` in a closed loop.
     schedule: Option<Schedule>,
-    /// In a closed loop: the flow whose turn it is, and what it sends.
+    /// In a closed loop, the next flow and what it sends.
     next: Due,
     outbox: Outbox,
     inbox: Inbox,
@@ -195,7 +197,7 @@ impl Load {
         Ok(())
     }
 
-    /// Sends what the window has room for: some at a time, as they come from a network card.
+    /// Sends what the window has room for, a few packets at a time, as a network card would deliver them.
     fn fill(&mut self, idle: bool) -> io::Result<()> {
         let window = WINDOW.max(2 * self.next.count);
         if !idle && (window.saturating_sub(self.ledger.in_flight)) * 4 < window {
@@ -211,7 +213,7 @@ impl Load {
         Ok(())
     }
 
-    /// Whether all of it left.
+    /// Sends packets; returns whether all of them were sent.
     fn send(&mut self, due: Due) -> io::Result<bool> {
         let now = self.began.elapsed().as_nanos() as u64;
         let from = self.ledger.flows[due.flow].from;
@@ -239,7 +241,7 @@ impl Load {
         Ok(left == due.count)
     }
 
-    /// Takes all that is there. Whether there was anything.
+    /// Takes everything that has arrived. Returns whether there was anything.
     fn receive(&mut self) -> io::Result<bool> {
         self.clients.poll.poll(&mut self.events, Some(self.rest))?;
         let mut any = false;
