@@ -144,7 +144,7 @@ impl DatagramSocket for UdpSocket {
         #[cfg(test)]
         faults::befall(self.local)?;
         if self.local.ip().is_unspecified() && datagrams.iter().any(|(_, source, _)| source.is_some()) {
-            return send_first(self, datagrams);
+            return send_in_turn(self, datagrams);
         }
         let receivers: Vec<_> = datagrams.iter().map(|(to, ..)| to.as_any()).collect();
         let slices: Vec<_> = datagrams.iter().map(|(.., bytes)| [IoSlice::new(bytes)]).collect();
@@ -170,10 +170,16 @@ impl RelaySocket for UdpSocket {
     }
 }
 
-/// For a socket that cannot send to several receivers at once: sends only the first datagram.
-fn send_first(socket: &impl DatagramSocket, datagrams: &[(SocketAddr, Option<IpAddr>, &[u8])]) -> io::Result<usize> {
-    let (to, source, bytes) = datagrams.first().ok_or(io::ErrorKind::InvalidInput)?;
-    socket.send(*to, *source, bytes, None).map(|()| 1)
+/// For a socket that cannot send to several receivers in one call.
+fn send_in_turn(socket: &impl DatagramSocket, datagrams: &[(SocketAddr, Option<IpAddr>, &[u8])]) -> io::Result<usize> {
+    for (sent, (to, source, bytes)) in datagrams.iter().enumerate() {
+        match socket.send(*to, *source, bytes, None) {
+            Err(error) if sent == 0 => return Err(error),
+            Err(_) => return Ok(sent),
+            Ok(()) => {}
+        }
+    }
+    Ok(datagrams.len())
 }
 
 /// Sends with control messages that say where to send from, and how long each datagram is.
@@ -318,7 +324,7 @@ impl DatagramSocket for TaskSocket {
     }
 
     fn send_each(&self, datagrams: &[(SocketAddr, Option<IpAddr>, &[u8])]) -> io::Result<usize> {
-        send_first(self, datagrams)
+        send_in_turn(self, datagrams)
     }
 
     fn takes_runs(&self) -> bool {
