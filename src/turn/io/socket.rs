@@ -444,6 +444,21 @@ mod tests {
         }
     }
 
+    /// A count below the number of datagrams would mean that one failed.
+    #[test]
+    fn every_socket_sends_to_several_receivers() {
+        let receivers: [_; 3] = std::array::from_fn(|_| UdpSocket::bind(([127, 0, 0, 1], 0).into()).unwrap());
+        for bound in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let sender = UdpSocket::bind(bound.parse().unwrap()).unwrap();
+            let source = Some([127, 0, 0, 1].into());
+            let datagrams: Vec<_> = receivers.iter().map(|to| (to.local(), source, &b"datagram"[..])).collect();
+            assert_eq!(sender.send_each(&datagrams).unwrap(), 3, "{bound}");
+            for receiver in &receivers {
+                assert_eq!(receiver.recv::<RELAY_BATCH>(&mut Buffers::new()).unwrap(), 1);
+            }
+        }
+    }
+
     #[test]
     fn large_datagrams_pass_whole() {
         let receiver = UdpSocket::bind(([127, 0, 0, 1], 0).into()).unwrap();
